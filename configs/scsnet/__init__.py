@@ -1,0 +1,1 @@
+"""Configs of SCSNet (Zhang et al. 2021)."""

@@ -1,0 +1,113 @@
+"""Command-line arguments: one parser for every verb, `--config NAME` and `--config.KEY=VALUE`."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from scs_jax.engine import spelling
+from scs_jax.errors import UserError
+
+if TYPE_CHECKING:  # ml_collections is slow to import, and --help needs none of it
+  from ml_collections import ConfigDict
+
+_OVERRIDE = "--config."
+
+
+class Parser(argparse.ArgumentParser):
+  """A parser whose errors are UserErrors, and which takes no abbreviated flags."""
+
+  def __init__(self, **kwargs):
+    kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+    super().__init__(allow_abbrev=False, **kwargs)
+
+  def error(self, message: str) -> NoReturn:
+    raise UserError(f"{message} (see `{self.prog} --help`)")
+
+
+def make_parser(verb: str, help_text: str, examples: str) -> Parser:
+  """The parser of one verb; its help ends in the examples."""
+  lines = "\n".join("  " + line.strip() for line in examples.strip().splitlines())
+  parser = Parser(prog=f"scs-jax {verb}", description=help_text, epilog=f"examples:\n{lines}")
+  add_debug(parser)
+  return parser
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+  """Adds `--debug`."""
+  parser.add_argument("--debug", action="store_true", help="show a traceback with every error")
+
+
+def add_config(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+  """Adds `--config NAME` (required unless there is a default) and says how to change its keys."""
+  what = "a config's name (scsnet/small) or a .py file with get_config()"
+  parser.add_argument(
+    "--config",
+    metavar="NAME",
+    default=default,
+    required=default is None,
+    help=f"{what}; default {default}" if default else what,
+  )
+  note = parser.add_argument_group(
+    "config keys",
+    "--config.KEY=VALUE sets one key, as --config.optimizer.learning_rate=3e-4; may be repeated",
+  )
+  # Never parsed: `split_overrides` takes these out first. Kept so that the group is shown.
+  note.add_argument("--config.KEY", dest="_override", metavar="VALUE", help="(any key)")
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+  """Takes `--config.a.b=3` and `--config.a.b 3` out: (the other arguments, ["a.b=3", ...]).
+
+  Raises:
+    UserError: a `--config.KEY` without a value.
+  """
+  rest: list[str] = []
+  overrides: list[str] = []
+  pending = iter(argv)
+  for argument in pending:
+    if argument == "--":
+      rest += [argument, *pending]
+    elif not argument.startswith(_OVERRIDE):
+      rest.append(argument)
+    elif "=" in argument:
+      overrides.append(argument.removeprefix(_OVERRIDE))
+    else:
+      value = next(pending, None)
+      if value is None or value.startswith("--"):
+        raise UserError(f"{argument}: expected a value; write {argument}=VALUE")
+      overrides.append(f"{argument.removeprefix(_OVERRIDE)}={value}")
+  return rest, overrides
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+  """The arguments, with `overrides: list[str]` for `config.apply_overrides`.
+
+  Raises:
+    UserError: an unknown flag (names the nearest), a missing or wrong value, or `--config.KEY` for
+      a verb that takes no config.
+  """
+  rest, overrides = split_overrides(argv)
+  args, unknown = parser.parse_known_args(rest)
+  if unknown:
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    flag = unknown[0].partition("=")[0]
+    if flag.startswith("-"):
+      near = spelling.nearest(flag, known)
+      advice = f"did you mean {near[0]}?" if near else f"see `{parser.prog} --help`"
+      raise UserError(f"unknown flag {flag}; {advice}")
+    raise UserError(f"unexpected argument {unknown[0]!r}; see `{parser.prog} --help`")
+  if overrides and not hasattr(args, "config"):
+    key = overrides[0].partition("=")[0]
+    raise UserError(f"--config.{key}: `{parser.prog}` takes no config")
+  args.overrides = overrides
+  return args
+
+
+def load_config(args: argparse.Namespace) -> "ConfigDict":
+  """The locked config of `--config`, changed by `--config.KEY=VALUE`.
+
+  Ranges are checked by `resolve.build`, which knows the method's too.
+  """
+  from scs_jax.engine import config
+
+  return config.apply_overrides(config.load(args.config), args.overrides)

@@ -1,0 +1,140 @@
+"""The command `scs-jax`: finds the verb, runs it, and turns what a user can mend into one line.
+
+Exit codes: 0 done; 1 a bug, with traceback; 2 something the user can mend; 130 interrupted;
+141 the reader of our output went away (`scs-jax params | head`).
+"""
+
+import importlib
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import scs_jax
+from scs_jax.cli import arguments, failures
+from scs_jax.engine import spelling
+from scs_jax.errors import UserError
+
+
+class Verb(NamedTuple):
+  """A verb's module (HELP, EXAMPLES, add_arguments, run), imported only when it is asked for."""
+
+  module: str
+  summary: str
+  example: str
+
+
+VERBS = {
+  "demo": Verb(
+    "scs_jax.cli.demo",
+    "train a small model on bundled photos and write a report with pictures",
+    "scs-jax demo",
+  ),
+  "train": Verb(
+    "scs_jax.cli.train",
+    "train a method; goes on by itself where an earlier run stopped",
+    "scs-jax train --config scsnet/small --workdir runs/small",
+  ),
+  "params": Verb(
+    "scs_jax.cli.params",
+    "print the parameter counts of a config beside the paper's",
+    "scs-jax params --config scsnet/paper",
+  ),
+}
+
+
+def overview() -> str:
+  """The text of `scs-jax --help`."""
+  width = max(map(len, VERBS))
+  lines = [
+    "usage: scs-jax VERB [flags]",
+    "",
+    "Image colorization and super-resolution in JAX, after four papers.",
+    "",
+    "verbs:",
+    *(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()),
+    "",
+    "examples:",
+    *(f"  {verb.example}" for verb in VERBS.values()),
+    "",
+    "`scs-jax VERB --help` lists a verb's flags, with more examples.",
+    "`--debug` adds a traceback to every error; `--version` prints the versions in use.",
+  ]
+  return "\n".join(lines)
+
+
+def versions() -> str:
+  """One line with the versions that a bug report needs; imports none of them."""
+  from importlib import metadata
+
+  found = [f"scs_jax {scs_jax.__version__}", f"python {platform.python_version()}"]
+  for name in ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy"):
+    try:
+      found.append(f"{name} {metadata.version(name)}")
+    except metadata.PackageNotFoundError:
+      found.append(f"{name} missing")
+  return ", ".join(found)
+
+
+def _run_verb(argv: Sequence[str]) -> int:
+  """Reads `VERB [flags]` and runs it; returns its exit code."""
+  before = [argument for argument in argv[:1] if argument == "--debug"]
+  argv = [*argv[len(before) :], *before]  # `scs-jax --debug train` is `scs-jax train --debug`
+  first, rest = (argv[0], argv[1:]) if argv and argv != before else ("", [])
+  if first in ("-h", "--help") or (first == "help" and not rest):
+    print(overview())
+    return 0
+  if first == "--version":
+    print(versions())
+    return 0
+  if first == "help":
+    first, rest = rest[0], ["--help"]
+  if not first:
+    print(overview(), file=sys.stderr)
+    return 2
+  if first not in VERBS:
+    kind = "flag" if first.startswith("-") else "verb"
+    raise UserError(f"unknown {kind} {first!r}; {spelling.hint(first, VERBS)}")
+  module = importlib.import_module(VERBS[first].module)
+  parser = arguments.make_parser(first, module.HELP, module.EXAMPLES)
+  module.add_arguments(parser)
+  return module.run(arguments.parse(parser, rest))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command line `argv` (default: the process's own); returns the exit code."""
+  argv = list(sys.argv[1:] if argv is None else argv)
+  debug = "--debug" in argv
+  try:
+    try:
+      code = _run_verb(argv)
+    except SystemExit as err:  # argparse, after --help
+      code = err.code if isinstance(err.code, int) else int(err.code is not None)
+    sys.stdout.flush()  # a reader that went away is noticed here, not by the interpreter's exit
+    return code
+  except KeyboardInterrupt:
+    print("scs-jax: interrupted", file=sys.stderr)
+    return 130
+  except Exception as err:
+    if isinstance(err, BrokenPipeError) and failures.output_is_gone():
+      # What is left in the buffer would fail again at exit.
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      return 141
+    message = failures.explain(err)
+    if debug or message is None:
+      traceback.print_exc()
+    if message is not None:
+      print(f"scs-jax: error: {message}", file=sys.stderr)
+      return 2
+    print(
+      f"scs-jax: this is a bug ({type(err).__name__}); please report it with the lines above, "
+      f"the command, and these versions: {versions()}",
+      file=sys.stderr,
+    )
+    return 1
+
+
+if __name__ == "__main__":
+  sys.exit(main())

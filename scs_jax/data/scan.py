@@ -1,0 +1,143 @@
+"""The files of a data set: their fingerprint, and which of them have colour (a cached scan)."""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+from scs_jax.data import decode
+from scs_jax.errors import UserError
+
+GRAY_CHROMA = 2.0
+"""Mean Lab chroma sqrt(a^2 + b^2) below which a picture counts as gray.
+
+JPEG noise and slight casts of black-and-white photographs stay below; snow, fog and night scenes
+in colour lie above. A sepia print has a uniform, high chroma and is kept.
+"""
+
+_SHORT_SIDE = 64
+_CACHE_VERSION = 1
+_CHUNK = 4096
+
+
+class File(NamedTuple):
+  """One file of a data set: path relative to its root, with slashes; bytes; time in ns."""
+  name: str
+  size: int
+  mtime_ns: int
+
+
+def fingerprint_of(names_and_sizes: Iterable[tuple[str, int]]) -> str:
+  """32 hex digits of SHA-256 over the sorted names and byte sizes."""
+  digest = hashlib.sha256()
+  for name, size in sorted(names_and_sizes):
+    digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + str(size).encode() + b"\n")
+  return digest.hexdigest()[:32]
+
+
+def mean_chroma(rgb: np.ndarray) -> float:
+  """Mean over pixels of sqrt(a^2 + b^2), CIE Lab, D65, of sRGB uint8 [H, W, 3].
+
+  NumPy, since it runs in worker threads beside the training step; the colour space itself is
+  defined in ops/color.py.
+  """
+  x = rgb.astype(np.float32) / 255.0
+  linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+  to_xyz = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169],
+                     [0.019334, 0.119193, 0.950227]], np.float32)
+  # Dividing by the row sums puts white at exactly (1, 1, 1), and so every gray at chroma 0.
+  xyz = linear @ (to_xyz / to_xyz.sum(axis=1, keepdims=True)).T
+  f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+  a, b = 500.0 * (f[..., 0] - f[..., 1]), 200.0 * (f[..., 1] - f[..., 2])
+  return float(np.hypot(a, b).mean())
+
+
+def scan_chroma(root: str | os.PathLike, files: Sequence[File],
+                cache: str | os.PathLike | None = None, threads: int | None = None,
+                progress: bool = True) -> list[float | None]:
+  """Mean chroma of every file at reduced scale, None where it does not decode.
+
+  Args:
+    root, files: the data set.
+    cache: JSON file. Entries whose size and time still hold are not read again; what was measured
+      is written there atomically, also when the scan is interrupted.
+    threads: readers; by default one a core. Pillow decodes outside the interpreter lock.
+    progress: a bar on stderr.
+
+  Raises:
+    UserError: the cache cannot be written.
+  """
+  path = pathlib.Path(cache).expanduser() if cache is not None else None
+  if path is not None:
+    _check_writable(path)
+  known = _read_cache(path) if path is not None else {}
+  result = {f.name: known[f] for f in files if f in known}
+  todo = [f for f in files if f.name not in result]
+
+  def measure(file: File) -> float | None:
+    try:
+      return _measure(os.path.join(root, file.name))
+    except decode.DecodeError:
+      return None
+
+  try:
+    with (concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
+          tqdm.tqdm(total=len(todo), desc="looking for gray pictures", unit="image",
+                    disable=not (progress and todo)) as bar):
+      # In chunks, so that an interrupt need not wait for all of a large data set.
+      for start in range(0, len(todo), _CHUNK):
+        chunk = todo[start:start + _CHUNK]
+        for file, chroma in zip(chunk, pool.map(measure, chunk), strict=True):
+          result[file.name] = chroma
+          bar.update()
+  finally:
+    if path is not None and todo:
+      _write_cache(path, {f: result[f.name] for f in files if f.name in result})
+  return [result[f.name] for f in files]
+
+
+def _measure(path: str) -> float:
+  image = decode.decode_image(path, _SHORT_SIDE)
+  return mean_chroma(np.asarray(image.reduce(max(1, min(image.size) // _SHORT_SIDE))))
+
+
+def _read_cache(path: pathlib.Path) -> dict[File, float | None]:
+  try:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["version"] != _CACHE_VERSION:
+      return {}
+    return {File(name, size, mtime): chroma
+            for name, (size, mtime, chroma) in content["files"].items()}
+  except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    return {}  # absent or damaged: it is only a cache, the scan writes it anew
+
+
+def _check_writable(path: pathlib.Path) -> None:
+  if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    raise UserError(f"cannot write the scan's cache {path}; give a file in a folder that exists "
+                    "and is writable")
+
+
+def _write_cache(path: pathlib.Path, chroma: dict[File, float | None]) -> None:
+  content = {"version": _CACHE_VERSION,
+             "files": {f.name: [f.size, f.mtime_ns, c] for f, c in chroma.items()}}
+  temporary = None
+  try:
+    # json escapes surrogates, so odd file names survive.
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".scan-",
+                                     delete=False) as file:
+      temporary = file.name
+      json.dump(content, file)
+    os.replace(temporary, path)
+  except OSError as error:
+    if temporary is not None:
+      pathlib.Path(temporary).unlink(missing_ok=True)
+    raise UserError(f"cannot write the scan's cache {path} ({error.strerror or error}); "
+                    "free space or give another file") from error

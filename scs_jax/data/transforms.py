@@ -1,0 +1,109 @@
+"""Resizing, cropping and flipping of uint8 RGB pictures on the host: NumPy and Pillow only.
+
+A crop is one resampling of just the region that it needs: the same pixels as resizing the whole
+picture and cutting, at the cost of the region, so that a 1 x 10000 picture is harmless. A picture is
+a uint8 array [H, W, 3] in [0, 255] or a Pillow image of mode "RGB", which saves two copies.
+"""
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+
+# Bicubic with a support that grows with the reduction (no aliasing); large reductions are first
+# averaged over whole blocks until the remaining factor is below the gap.
+_FILTER = Image.Resampling.BICUBIC
+_REDUCING_GAP = 3.0
+
+Picture = np.ndarray | Image.Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+  """Where to cut, independent of the picture's size.
+
+  Attributes:
+    zoom: the short side is brought to zoom times the crop; >= 1.
+    y, x: position of the crop along the free rows and columns, in [0, 1).
+    flip: mirror left and right.
+  """
+  zoom: float = 1.0
+  y: float = 0.5
+  x: float = 0.5
+  flip: bool = False
+
+  def short_side(self, crop: int) -> int:
+    """Short side in pixels to which the picture is resized before the cut."""
+    return max(crop, round(crop * self.zoom))
+
+
+def draw_crop(rng: np.random.Generator, max_zoom: float = 1.25, flip: bool = True) -> Crop:
+  """zoom ~ U(1, max_zoom), uniform position, flip with probability 1/2: always four numbers."""
+  zoom, y, x, mirror = rng.random(4)
+  return Crop(1.0 + zoom * (max_zoom - 1.0), y, x, bool(flip and mirror < 0.5))
+
+
+def apply_crop(image: Picture, crop: int, where: Crop) -> np.ndarray:
+  """A picture of any size from 1 x 1 -> uint8 [crop, crop, 3], contiguous."""
+  height, width = _shape(image)
+  rows, cols = _resized(height, width, where.short_side(crop))
+  top, left = int(where.y * (rows - crop + 1)), int(where.x * (cols - crop + 1))
+  out = _resample(image, (rows, cols), (top, left), (crop, crop))
+  return np.ascontiguousarray(out[:, ::-1]) if where.flip else out
+
+
+def random_crop_flip(image: Picture, crop: int, rng: np.random.Generator,
+                     max_zoom: float = 1.25) -> np.ndarray:
+  """Resize so that the short side is crop * U(1, max_zoom), cut at random, mirror at random.
+
+  Returns uint8 [crop, crop, 3].
+  """
+  return apply_crop(image, crop, draw_crop(rng, max_zoom))
+
+
+def center_crop(image: Picture, crop: int | tuple[int, int]) -> np.ndarray:
+  """The largest central region of the crop's shape, resized to it: uint8 [crop_h, crop_w, 3].
+
+  For a square crop that is: short side to crop, then the middle. crop: int or (height, width).
+  """
+  height, width = _shape(image)
+  crop_h, crop_w = (crop, crop) if isinstance(crop, int) else crop
+  scale = max(crop_h / height, crop_w / width)
+  rows, cols = max(crop_h, round(height * scale)), max(crop_w, round(width * scale))
+  origin = ((rows - crop_h) // 2, (cols - crop_w) // 2)
+  return _resample(image, (rows, cols), origin, (crop_h, crop_w))
+
+
+def resize_short_side(image: Picture, size: int) -> np.ndarray:
+  """uint8 [h, w, 3]: the whole picture with min(height, width) == size, aspect kept.
+
+  The long side is rounded to whole pixels, so a picture of extreme aspect ratio becomes long.
+  """
+  shape = _resized(*_shape(image), size)
+  return _resample(image, shape, (0, 0), shape)
+
+
+def _resized(height: int, width: int, short: int) -> tuple[int, int]:
+  if height <= width:
+    return short, max(short, round(width * short / height))
+  return max(short, round(height * short / width)), short
+
+
+def _shape(image: Picture) -> tuple[int, int]:
+  return image.size[::-1] if isinstance(image, Image.Image) else image.shape[:2]
+
+
+def _resample(image: Picture, shape: tuple[int, int], origin: tuple[int, int],
+              size: tuple[int, int]) -> np.ndarray:
+  """image resized to shape, of which the region of the given origin and size is computed."""
+  height, width = _shape(image)
+  (rows, cols), (top, left), (out_h, out_w) = shape, origin, size
+  if (rows, cols) == (height, width):
+    if isinstance(image, Image.Image):
+      return np.asarray(image.crop((left, top, left + out_w, top + out_h)))
+    return np.ascontiguousarray(image[top:top + out_h, left:left + out_w])
+  # Rounding must not carry the box over the border: Pillow refuses that.
+  box = (left * width / cols, top * height / rows,
+         min(width, (left + out_w) * width / cols), min(height, (top + out_h) * height / rows))
+  pillow = image if isinstance(image, Image.Image) else Image.fromarray(image)
+  return np.asarray(pillow.resize((out_w, out_h), _FILTER, box, _REDUCING_GAP))

@@ -1,0 +1,126 @@
+"""What a method is: a few pure functions over explicit state, in the manner of optax."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import flax.struct
+import jax
+
+Array = jax.Array
+Tree = Any
+Batch = Mapping[str, Array]
+Logs = Mapping[str, Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+  """All that a training step reads and writes.
+
+  Attributes:
+    step: int32 scalar, updates done.
+    params: trained parameters by network name, e.g. {"generator": ..., "discriminator": ...}.
+    opt_state: optimizer state by the same names.
+    model_state: what a network carries that no gradient trains (BatchNorm averages, the vectors
+      of spectral normalisation), by network name.
+    frozen: weights that a loss reads and no step changes (VGG16, a saliency network). They come
+      from files of the user's, are arguments of the step rather than constants in the program,
+      and stay out of checkpoints.
+  """
+
+  step: Array
+  params: dict[str, Tree]
+  opt_state: dict[str, Tree]
+  model_state: dict[str, Tree]
+  frozen: dict[str, Tree] = flax.struct.field(default_factory=dict)
+
+
+@flax.struct.dataclass
+class Query:
+  """What a method is asked to color.
+
+  Attributes:
+    gray: float32 [N, H, W, 1] in [0, 1], the sRGB gray level of the input picture.
+    size: (height, width) of the result.
+    reference: float32 RGB [N, h, w, 3] in [0, 1], a colour picture of any size, or None.
+    want_extras: ask for the method's named extras (attention maps, ...); they may be large.
+  """
+
+  gray: Array
+  size: tuple[int, int] = flax.struct.field(pytree_node=False)
+  reference: Array | None = None
+  want_extras: bool = flax.struct.field(pytree_node=False, default=False)
+
+
+@flax.struct.dataclass
+class Prediction:
+  """What a method answers.
+
+  Attributes:
+    rgb: float32 [N, height, width, 3] in [0, 1], at the size asked for.
+    extras: named arrays that the method documents.
+  """
+
+  rgb: Array
+  extras: Mapping[str, Any] = flax.struct.field(default_factory=dict)
+
+
+@flax.struct.dataclass
+class Collective:
+  """Batch-wide means, the same for a step under jit over a mesh and under pmap.
+
+  Under jit arrays are global and a mean already is the mean over the whole batch; under pmap a
+  device sees its own part, and the mean goes over the axis. Every mean over the batch goes
+  through here, so that the number of devices changes nothing.
+  """
+
+  axis_name: str | None = flax.struct.field(pytree_node=False, default=None)
+
+  def mean(self, tree: Tree) -> Tree:
+    """Mean over the devices' parts (equal in size) of a tree of per-device means."""
+    return tree if self.axis_name is None else jax.lax.pmean(tree, self.axis_name)
+
+
+class Method(Protocol):
+  """A method: configured once, pure afterwards.
+
+  `RULES` maps dotted config keys to the ranges they must keep (engine.config).
+  """
+
+  RULES: Mapping[str, Any]
+
+  def __init__(self, config): ...
+
+  def load_frozen(self) -> dict[str, Tree]:
+    """Reads the weight files that the config names; UserError where one is needed and missing."""
+
+  def init(self, key: Array, batch: Batch) -> TrainState:
+    """A fresh state, `frozen` left empty. Pure: may be traced for shapes alone."""
+
+  def phase(self, step: int) -> str:
+    """Which of its programs a step runs: modes that take turns, stages that follow each other.
+
+    The engine compiles `train_step` once a phase. (A branch inside the program would do, but XLA
+    runs convolutions under a conditional five times slower on CPUs.)
+    """
+
+  def train_step(
+    self, state: TrainState, batch: Batch, key: Array, collective: Collective, phase: str
+  ) -> tuple[TrainState, Logs]:
+    """One step: all of the method's updates. `key` is this step's own; `phase` is static."""
+
+  def predict(self, state: TrainState, query: Query) -> Prediction:
+    """Colors; reads params and model_state only."""
+
+
+def stream(key: Array, name: str) -> Array:
+  """A named stream of randomness: independent of every other name's, and of their order."""
+  return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def example_keys(key: Array, index: Array) -> Array:
+  """One key an example, by its global sample index: [N] keys from uint32 [N].
+
+  An example draws the same numbers whatever device or host it is on.
+  """
+  return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)

@@ -1,0 +1,109 @@
+"""What a run tells: a progress bar, JSON lines always, TensorBoard where TensorFlow is there."""
+
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+from scs_jax.engine.report import write_aside
+
+
+class Logbook:
+  """Writes `metrics.jsonl` in a run's folder and shows progress on the terminal.
+
+  Args:
+    workdir: the run's folder.
+    start_step: where the run goes on; later lines, of steps that a killed run had reached but not
+      saved, are taken back, so that every step stands in the file once.
+    total: steps in all.
+    batch_size: pictures a step, for images/s.
+    quiet: no progress bar.
+  """
+
+  def __init__(self, workdir, start_step: int, total: int, batch_size: int, quiet: bool = False):
+    self.path = pathlib.Path(workdir) / "metrics.jsonl"
+    _take_back(self.path, start_step)
+    self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
+    self._bar = tqdm(
+      total=total, initial=start_step, unit="step", disable=quiet, dynamic_ncols=True
+    )
+    self._batch_size = batch_size
+    self._since = (time.monotonic(), start_step)
+    self._board = _tensorboard(workdir)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exc):
+    self._bar.close()
+    self._file.close()
+    if self._board is not None:
+      self._board.close()
+
+  def tick(self) -> None:
+    """One step done."""
+    self._bar.update(1)
+
+  def restart_clock(self, step: int) -> None:
+    """Leaves what happened since the last line (compiling, evaluating) out of images/s."""
+    self._since = (time.monotonic(), step)
+
+  def write(self, step: int, values: Mapping[str, float], timed: bool = False) -> None:
+    """One line; `timed` adds images/s since the last timed line and shows values in the bar."""
+    values = dict(values)
+    if timed:
+      before, at = self._since
+      if step > at:
+        elapsed = max(time.monotonic() - before, 1e-9)
+        values["images_per_second"] = (step - at) * self._batch_size / elapsed
+      self.restart_clock(step)
+      shown = {name.removeprefix("loss/"): v for name, v in values.items() if "loss/" in name}
+      if "images_per_second" in values:
+        shown["images/s"] = values["images_per_second"]
+      self._bar.set_postfix({name: f"{v:.3g}" for name, v in shown.items()})
+    # JSON has no NaN; null says that the number was not one.
+    line = {name: (v if math.isfinite(v) else None) for name, v in values.items()}
+    self._file.write(json.dumps({"step": step, **line}) + "\n")
+    self._file.flush()
+    if self._board is not None:
+      self._board.write_scalars(step, values)
+
+  def say(self, text: str) -> None:
+    """A line above the bar."""
+    self._bar.write(text, file=sys.stderr)
+
+
+def read_curve(workdir, name: str) -> list[tuple[int, float]]:
+  """(step, value) of one metric from a run's metrics.jsonl."""
+  path = pathlib.Path(workdir) / "metrics.jsonl"
+  lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+  return [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+
+
+def _take_back(path: pathlib.Path, step: int) -> None:
+  if not path.exists():
+    return
+  kept = []
+  for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+      if json.loads(line)["step"] <= step:
+        kept.append(line)
+    except (ValueError, KeyError, TypeError):
+      continue  # the line that a killed process was writing
+  write_aside(path, "".join(f"{line}\n" for line in kept).encode())
+
+
+def _tensorboard(workdir):
+  """clu's TensorBoard writer, or None: clu.metric_writers needs TensorFlow, which is an extra."""
+  if importlib.util.find_spec("tensorflow") is None:
+    return None
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  from clu import metric_writers
+
+  return metric_writers.SummaryWriter(str(workdir))

@@ -1,0 +1,144 @@
+"""What a person looks at: labelled panels as PNG, and a report that opens offline."""
+
+import base64
+import html
+import io
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_GAP = 6
+_HEAD = 18
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1200px;padding:0 1rem;
+color:#222;background:#fff}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
+table{border-collapse:collapse;margin:.5rem 0;display:block;overflow-x:auto}
+th,td{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}
+td.best{font-weight:700}
+img{max-width:100%;height:auto}figure{margin:1rem 0}figcaption{color:#555}
+code{background:#f3f3f3;padding:.1rem .3rem}
+"""
+
+
+def write_aside(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a file whole or not at all: under another name first, then renamed."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  aside = path.with_name(f".{path.name}.partial")
+  try:
+    aside.write_bytes(content)
+    os.replace(aside, path)
+  except OSError:
+    aside.unlink(missing_ok=True)
+    raise
+
+
+def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """uint8 [h, w] or [h, w, 3] -> uint8 RGB [*size, 3], pixels repeated so that they can be seen."""
+  picture = Image.fromarray(image).convert("RGB")
+  return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def panel(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
+  """Pictures side by side, a caption above each.
+
+  Args:
+    rows: for each row (caption, uint8 [h, w] or [h, w, 3]) pairs; a row's pictures are brought to
+      the size of its last one.
+
+  Returns:
+    uint8 RGB [H, W, 3].
+  """
+  heights = [row[-1][1].shape[0] for row in rows]
+  widths = [sum(row[-1][1].shape[1] + _GAP for _ in row) + _GAP for row in rows]
+  canvas = Image.new("RGB", (max(widths), sum(h + _HEAD + _GAP for h in heights)), "white")
+  draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
+  top = 0
+  for row, height in zip(rows, heights, strict=True):
+    size = row[-1][1].shape[:2]
+    left = _GAP
+    for caption, image in row:
+      draw.text((left, top + 2), caption, fill="black", font=font)
+      canvas.paste(Image.fromarray(fit(image, size)), (left, top + _HEAD))
+      left += size[1] + _GAP
+    top += height + _HEAD + _GAP
+  return np.asarray(canvas)
+
+
+def png(image: np.ndarray) -> bytes:
+  """uint8 [H, W] or [H, W, 3] -> a PNG file's bytes."""
+  buffer = io.BytesIO()
+  Image.fromarray(image).save(buffer, "PNG", optimize=True)
+  return buffer.getvalue()
+
+
+def figure(image: np.ndarray, caption: str) -> str:
+  """HTML of one picture, embedded, so that the report needs no other file."""
+  data = base64.b64encode(png(image)).decode()
+  text = html.escape(caption)
+  return (
+    f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
+    f"<figcaption>{text}</figcaption></figure>"
+  )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence], best: Sequence[int] = ()) -> str:
+  """HTML table; numbers get two decimals.
+
+  Args:
+    header: column names.
+    rows: cells; strings or numbers.
+    best: columns in which the largest number of the table is set in bold.
+  """
+
+  def text(cell) -> str:
+    return f"{cell:.2f}" if isinstance(cell, float) else html.escape(str(cell))
+
+  top = {}
+  for column in best:
+    numbers = [row[column] for row in rows if isinstance(row[column], float)]
+    top[column] = max(numbers) if numbers else None
+  lines = ["<table><tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in header) + "</tr>"]
+  for row in rows:
+    cells = []
+    for i, cell in enumerate(row):
+      mark = ' class="best"' if i in top and cell == top[i] else ""
+      cells.append(f"<td{mark}>{text(cell)}</td>")
+    lines.append("<tr>" + "".join(cells) + "</tr>")
+  return "\n".join(lines) + "</table>"
+
+
+def curve(values: Sequence[tuple[int, float]], label: str) -> str:
+  """A line plot of (step, value) as inline SVG."""
+  if len(values) < 2:
+    return ""
+  steps, heights = np.array(values, float).T
+  x = 50 + 540 * (steps - steps[0]) / max(steps[-1] - steps[0], 1)
+  low, high = heights.min(), heights.max()
+  y = 170 - 150 * (heights - low) / max(high - low, 1e-12)
+  points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+  text = html.escape(label)
+  return (
+    f'<figure><svg viewBox="0 0 600 200" width="600" role="img" aria-label="{text}">'
+    f'<polyline fill="none" stroke="#27c" stroke-width="1.5" points="{points}"/>'
+    f'<g font-size="11" fill="#555"><text x="2" y="24">{high:.3g}</text>'
+    f'<text x="2" y="174">{low:.3g}</text><text x="50" y="192">step {steps[0]:.0f}</text>'
+    f'<text x="540" y="192">{steps[-1]:.0f}</text></g></svg>'
+    f"<figcaption>{text}</figcaption></figure>"
+  )
+
+
+def page(title: str, sections: Sequence[str]) -> bytes:
+  """One HTML file with everything inside."""
+  body = "\n".join(sections)
+  return (
+    f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+    f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+    f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>"
+  ).encode()

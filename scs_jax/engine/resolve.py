@@ -1,0 +1,93 @@
+"""Methods by name: the engine's only way to one, so that it knows none of them.
+
+A method is a class that takes the config and keeps the contract of contract.py;
+`RULES`, where it has them, are its config's allowed ranges.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from scs_jax.engine import spelling
+from scs_jax.engine.rules import ENGINE_RULES, validate
+from scs_jax.errors import UserError
+
+BUILTIN = {
+  "scsnet": "scs_jax.methods.scsnet.method:SCSNet",
+}
+
+_CONTRACT = ("load_frozen", "init", "phase", "train_step", "predict")
+
+
+def _import(module_name: str, name: str) -> Any:
+  # A console script does not look into the working directory, where a user's own method often is.
+  if os.getcwd() not in sys.path and "" not in sys.path:
+    sys.path.append(os.getcwd())
+  try:
+    return importlib.import_module(module_name)
+  except ModuleNotFoundError as err:
+    if err.name and (module_name == err.name or module_name.startswith(err.name + ".")):
+      raise UserError(
+        f"config.method.name {name!r}: no module {err.name!r}; "
+        "run where it can be imported, or add its folder to PYTHONPATH"
+      ) from err
+    raise UserError(
+      f"config.method.name {name!r}: importing {module_name} needs the module {err.name!r}; "
+      "install it"
+    ) from err
+
+
+def resolve(name: str) -> type:
+  """The class of a method: a built-in name (`scsnet`) or `module.path:Object`.
+
+  Raises:
+    UserError: an unknown name (with the nearest), a module or object that is not there, or an
+      object that is no method.
+  """
+  if name in BUILTIN:
+    target = BUILTIN[name]
+  elif ":" in name:
+    target = name
+  else:
+    raise UserError(
+      f"config.method.name is {name!r}: expected one of {', '.join(sorted(BUILTIN))}, or "
+      f"module.path:Object for your own; {spelling.hint(name, BUILTIN)}"
+    )
+  module_name, _, attribute = target.partition(":")
+  if not module_name or not attribute:
+    raise UserError(f"config.method.name is {name!r}: expected module.path:Object")
+  module = _import(module_name, name)
+  found = getattr(module, attribute, None)
+  if found is None:
+    public = [key for key in vars(module) if not key.startswith("_")]
+    raise UserError(
+      f"config.method.name {name!r}: {module_name} has no {attribute!r}; "
+      f"{spelling.hint(attribute, public)}"
+    )
+  missing = [part for part in _CONTRACT if not callable(getattr(found, part, None))]
+  if missing or not callable(found):
+    raise UserError(
+      f"config.method.name {name!r}: {attribute} is no method class, it lacks "
+      f"{', '.join(missing) or 'a constructor'} (see scs_jax/engine/contract.py)"
+    )
+  return found
+
+
+def build(config: ConfigDict) -> Any:
+  """The method that the config names, its engine and method ranges checked first.
+
+  Raises:
+    UserError: from `resolve`, or a value out of range.
+  """
+  validate(config, ENGINE_RULES)
+  if config.steps <= 0 and config.epochs <= 0:
+    raise UserError(
+      f"config.steps is {config.steps} and config.epochs {config.epochs}: expected one above 0; "
+      "set --config.steps=N or --config.epochs=E"
+    )
+  method = resolve(config.method.name)
+  validate(config, getattr(method, "RULES", {}))
+  return method(config)

@@ -1,0 +1,234 @@
+"""Continuous Pixel Mapping: features on a grid to colours at any resolution (Section 3.2).
+
+Every output pixel gets the bilinearly interpolated feature ("main feature") and its local
+coordinate in the input cell that it falls into (Eq. 3), and four linear layers map both to Lab.
+
+Two things keep it cheap, and neither changes the result:
+
+* Interpolation weights sum to one, so the first linear layer commutes with interpolation, bias
+  included: it runs on the input grid, p^2 times fewer positions than on the output grid, and the
+  coordinates enter as one scaled row of its kernel each.
+* Output rows come in chunks, and a chunk reads only the few input rows under it, so memory beyond
+  the picture itself does not grow with the output's height.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scs_jax.nn.blocks import HE
+from scs_jax.ops import sample
+
+Array = jax.Array
+
+# Floats of hidden activation that one chunk of output rows may hold (32 Mi floats = 128 MiB);
+# about three such arrays are alive at a time.
+_CHUNK_FLOATS = 2**24
+
+
+@flax.struct.dataclass
+class PixelAxis:
+  """Where output pixels lie along one axis of the input grid.
+
+  Attributes:
+    low: int32 [P], the input position at or before the pixel.
+    fraction: float32 [P] in [0, 1), weight of the next position.
+    cell: float32 [P], Eq. 3's local coordinate, -1 (left, top) to +1 (right, bottom).
+    reach: how many input positions further `low` can be after one output pixel (static bound).
+  """
+
+  low: Array | np.ndarray
+  fraction: Array | np.ndarray
+  cell: Array | np.ndarray
+  reach: float = flax.struct.field(pytree_node=False, default=1.0)
+
+
+def pixel_axis(in_size: int, out_size: int, convention: str = "paper") -> PixelAxis:
+  """Coordinates of `out_size` pixels that cover `in_size` positions.
+
+  Args:
+    in_size: positions of the feature grid.
+    out_size: pixels of the output.
+    convention: "paper", the paper's mixture: main feature with aligned corners, local coordinate
+      by pixel centres; "centers": pixel centres for both; "literal": aligned corners for both,
+      Eq. 3 taken at x = i / (P - 1), the last pixel being +1 as the text says.
+  """
+  if convention not in ("paper", "centers", "literal"):
+    raise ValueError(f"convention {convention!r}: use 'paper', 'centers' or 'literal'")
+  axis = sample.axis_centers if convention == "centers" else sample.axis_aligned
+  place = axis(in_size, out_size)
+  cell = sample.cell_coordinate_literal if convention == "literal" else sample.cell_coordinate
+  return PixelAxis(
+    np.asarray(place.lo, np.int32),
+    np.asarray(place.frac, np.float32),
+    np.asarray(cell(in_size, out_size), np.float32),
+    reach=in_size / out_size,
+  )
+
+
+def pixel_axis_window(in_size: int, full_size: Array, start: Array, length: int) -> PixelAxis:
+  """Pixels start .. start + length - 1 of a virtual output of `full_size` >= `in_size` pixels.
+
+  `full_size` and `start` may be traced, so that one compiled step serves every magnification
+  (convention "paper"). All positions are quotients of integers, so nothing is rounded before the
+  division that ends it: (2 i + 1) W must stay below 2^31.
+  """
+  i = jnp.asarray(start, jnp.int32) + jnp.arange(length, dtype=jnp.int32)
+  full_size = jnp.asarray(full_size, jnp.int32)
+  steps = jnp.maximum(full_size - 1, 1)
+  low = i * (in_size - 1) // steps
+  fraction = (i * (in_size - 1) - low * steps) / steps
+  turned = (2 * i + 1) * in_size
+  cell = (turned - turned // (2 * full_size) * (2 * full_size)) / full_size - 1.0
+  return PixelAxis(low, fraction.astype(jnp.float32), cell.astype(jnp.float32), reach=1.0)
+
+
+class ContinuousPixelMapping(nn.Module):
+  """CPM (Figure 6): the mapping function F(.) of four linear layers, 258 -> ... -> 3.
+
+  Attributes:
+    widths: outputs of the hidden linear layers; ReLU follows each (not stated in the paper).
+    out_features: 3, Lab.
+    order: "fast" as described above, or "plain", which builds F^{x,y} at full resolution as the
+      paper writes it: equal up to rounding, for tests and for measuring.
+    dtype: of activations; the last layer's output is float32.
+  """
+
+  widths: Sequence[int] = (384, 384, 256)
+  out_features: int = 3
+  order: str = "fast"
+  chunk_floats: int = _CHUNK_FLOATS
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
+    """Maps F_cs to pixels.
+
+    Args:
+      features: F_cs, [N, H, W, C].
+      rows: the output's vertical coordinates, P of them.
+      columns: the horizontal ones, Q.
+
+    Returns:
+      float32 [N, P, Q, out_features].
+    """
+    ins = [features.shape[-1] + 2, *self.widths]
+    outs = [*self.widths, self.out_features]
+    layers = []
+    for i, (fan_in, fan_out) in enumerate(zip(ins, outs, strict=True)):
+      last = i == len(outs) - 1
+      init = nn.initializers.lecun_normal() if last else HE
+      kernel = self.param(f"kernel_{i}", init, (fan_in, fan_out))
+      bias = self.param(f"bias_{i}", nn.initializers.zeros, (fan_out,))
+      layers.append((kernel.astype(self.dtype), bias.astype(self.dtype)))
+    features = features.astype(self.dtype)
+    if self.order == "plain":
+      return map_pixels_plain(layers, features, rows, columns)
+    return map_pixels(layers, features, rows, columns, self.chunk_floats)
+
+
+def map_pixels_plain(layers, features: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
+  """CPM in the paper's order: F^{x,y} = concat(main feature, Z_rel), then four linear layers."""
+  main = interpolate(features, rows, columns)
+  shape = (*main.shape[:3], 1)
+  zy = jnp.broadcast_to(jnp.asarray(rows.cell)[None, :, None, None], shape)
+  zx = jnp.broadcast_to(jnp.asarray(columns.cell)[None, None, :, None], shape)
+  x = jnp.concatenate([main, zy.astype(main.dtype), zx.astype(main.dtype)], axis=-1)
+  for kernel, bias in layers[:-1]:
+    x = nn.relu(x @ kernel + bias)
+  kernel, bias = layers[-1]
+  return jnp.dot(x, kernel, preferred_element_type=jnp.float32) + bias.astype(jnp.float32)
+
+
+def map_pixels(
+  layers, features: Array, rows: PixelAxis, columns: PixelAxis, chunk_floats: int = _CHUNK_FLOATS
+) -> Array:
+  """CPM with the first layer at low resolution and output rows in chunks.
+
+  Args:
+    layers: [(kernel, bias), ...], the first kernel [C + 2, width] with (z_y, z_x) last.
+    features: [N, H, W, C].
+    rows, columns: PixelAxis of P and Q pixels.
+    chunk_floats: bound of one chunk's widest hidden activation.
+
+  Returns:
+    float32 [N, P, Q, out].
+  """
+  n, height = features.shape[:2]
+  p, q = len(rows.low), len(columns.low)
+  kernel, bias = layers[0]
+  channels = features.shape[-1]
+  low = features @ kernel[:channels] + bias
+  row_kernel, column_kernel = kernel[channels], kernel[channels + 1]
+  coordinate = jnp.asarray(columns.cell, low.dtype)[:, None] * column_kernel
+
+  widest = max(k.shape[1] for k, _ in layers)
+  chunk = max(1, min(p, chunk_floats // max(1, n * q * widest)))
+  chunks = -(-p // chunk)
+  chunk = -(-p // chunks)  # even out, so that the last chunk is not mostly padding
+  window = min(height, _window(rows, chunk))
+  row_low, row_fraction, row_cell = (
+    _in_chunks(v, chunk) for v in (rows.low, rows.fraction, rows.cell)
+  )
+  starts = jnp.clip(row_low[:, 0], 0, height - window)
+
+  @functools.partial(jax.checkpoint, prevent_cse=False)
+  def one_chunk(args):
+    start, r_low, r_fraction, r_cell = args
+    rows_under = jax.lax.dynamic_slice_in_dim(low, start, window, axis=1)
+    x = _along(rows_under, r_low - start, r_fraction, axis=1)
+    x = _along(x, columns.low, columns.fraction, axis=2)
+    x = x + coordinate + jnp.asarray(r_cell, x.dtype)[:, None, None] * row_kernel
+    for k, b in layers[1:-1]:
+      x = nn.relu(x) @ k + b
+    k, b = layers[-1]
+    out = jnp.dot(nn.relu(x), k, preferred_element_type=jnp.float32)
+    return out + b.astype(jnp.float32)
+
+  if chunks == 1:
+    return one_chunk((starts[0], row_low[0], row_fraction[0], row_cell[0]))
+  out = jax.lax.map(one_chunk, (starts, row_low, row_fraction, row_cell))
+  return jnp.moveaxis(out, 0, 1).reshape(n, chunks * chunk, q, -1)[:, :p]
+
+
+def _window(rows: PixelAxis, chunk: int) -> int:
+  """Input rows that `chunk` output rows can touch: exact for fixed sizes, else by `reach`."""
+  if not isinstance(rows.low, np.ndarray):
+    return int(np.ceil(chunk * rows.reach)) + 2
+  first = rows.low[::chunk]
+  last = np.append(rows.low[chunk - 1 :: chunk], rows.low[-1])[: len(first)]
+  return int((last - first).max()) + 2
+
+
+def _in_chunks(values, chunk: int) -> Array:
+  """[P] -> [ceil(P / chunk), chunk]; the last value repeats (what it computes is cut off)."""
+  values = jnp.asarray(values)
+  pad = -len(values) % chunk
+  return jnp.pad(values, (0, pad), mode="edge").reshape(-1, chunk)
+
+
+def interpolate(x: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
+  """The main feature: bilinear values of x [N, H, W, C] at the pixels, [N, P, Q, C]."""
+  return _along(_along(x, rows.low, rows.fraction, 1), columns.low, columns.fraction, 2)
+
+
+def _along(x: Array, low, fraction, axis: int) -> Array:
+  """Linear interpolation along one axis, as a product with the (banded) weight matrix.
+
+  A product, not a gather: matrix units do it at full rate, and its transpose, which the backward
+  pass needs, is a product again instead of a scatter.
+  """
+  size = x.shape[axis]
+  low, fraction = jnp.asarray(low), jnp.asarray(fraction)
+  position = jnp.arange(size)
+  weight = jnp.where(position == low[:, None], 1.0 - fraction[:, None], 0.0)
+  weight += jnp.where(position == jnp.minimum(low + 1, size - 1)[:, None], fraction[:, None], 0.0)
+  # Full float32: these weights place pixels, and they are a small part of the arithmetic.
+  spec = "pr,nrwc->npwc" if axis == 1 else "qw,npwc->npqc"
+  return jnp.einsum(spec, weight.astype(x.dtype), x, precision=jax.lax.Precision.HIGHEST)

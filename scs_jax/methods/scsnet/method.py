@@ -1,0 +1,324 @@
+"""SCSNet as a method: its training step (Sections 3.3, 4.1) and how it colors."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from scs_jax.engine import contract
+from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
+from scs_jax.engine.optim import make_optimizer
+from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
+from scs_jax.engine.step import apply_gradients, gradients
+from scs_jax.errors import UserError
+from scs_jax.methods.scsnet import cpm, network, objective
+from scs_jax.methods.scsnet.perceptual import NETWORKS, PerceptualTerm
+from scs_jax.ops import color, warp
+from scs_jax.ops.degrade import degrade, degrade_region
+
+Array = jax.Array
+
+_SIZE = AtLeast(1)
+_WIDTHS = Each(_SIZE, 3)
+_BLOCKS = Each(AtLeast(0), 3)
+
+
+class SCSNet:
+  """Simultaneous colorization and super-resolution, automatic and by reference.
+
+  Parameters are named "generator" (all that the automatic mode uses), "reference" (what the
+  referential mode adds) and "discriminator"; each has an optimizer state of its own, so that a
+  step in automatic mode leaves the reference branch, its moments included, as it is: what a
+  framework does with parameters that received no gradient.
+  """
+
+  RULES = {
+    "mode": OneOf("alternate", "automatic", "referential"),
+    "input_size": AtLeast(4),
+    "magnification": Each(Between(1.0, 16.0), 2),
+    "network.widths": _WIDTHS,
+    "network.source_blocks": _BLOCKS,
+    "network.reference_blocks": _BLOCKS,
+    "network.decoder_blocks": _BLOCKS,
+    "network.texture_blocks": AtLeast(0),
+    "network.fused_features": _SIZE,
+    "network.level_features": _SIZE,
+    "network.key_features": _SIZE,
+    "network.levels": Between(1, 5),
+    "network.cpm_widths": Each(_SIZE, 3),
+    "network.cpm_order": OneOf("fast", "plain"),
+    "network.cpm_convention": OneOf("paper", "centers", "literal"),
+    "network.cpm_chunk_floats": _SIZE,
+    "network.attention_blocks": Each(_SIZE, 2),
+    "discriminator.width": _SIZE,
+    "discriminator.layers": Between(1, 5),
+    "loss.content": AtLeast(0.0),
+    "loss.perceptual": AtLeast(0.0),
+    "loss.adversarial": AtLeast(0.0),
+    "loss.perceptual_network": OneOf(*NETWORKS),
+    "loss.adversarial_form": OneOf("relativistic", "literal"),
+    "reference.size": AtLeast(4),
+    "reference.flip_probability": Between(0.0, 1.0),
+    "reference.hue_rotation": Between(0.0, 1.0),
+    "reference.alpha": AtLeast(0.0),
+    "reference.sigma": Positive,
+    "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
+    "optimizer.b1": Between(0.0, 1.0, open_high=True),
+    "optimizer.b2": Between(0.0, 1.0, open_high=True),
+    "optimizer.eps": Positive,
+    "optimizer.weight_decay": Between(0.0, 1.0),
+    "optimizer.clip_norm": AtLeast(0.0),
+  }
+
+  def __init__(self, config):
+    self.config = config
+    low, high = config.magnification
+    crop = round(high * config.input_size)
+    if low > high:
+      raise UserError(f"magnification {low}, {high}: write the smaller one first")
+    if config.data.crop != crop:
+      raise UserError(
+        f"data.crop is {config.data.crop}; expected {crop}, the largest magnification {high:g} "
+        f"times input_size {config.input_size}"
+      )
+    if low != high and config.network.cpm_convention != "paper":
+      raise UserError(
+        "a range of magnifications trains with network.cpm_convention=paper only; "
+        "set magnification to one value twice for another convention"
+      )
+    dtype = jnp.dtype(config.dtype)
+    self.network = network.SCSNet(**config.network, dtype=dtype)
+    self.discriminator = network.PatchDiscriminator(
+      config.discriminator.width, config.discriminator.layers, dtype
+    )
+    self.transform = make_optimizer(config.optimizer)
+    self.adversarial = config.loss.adversarial > 0
+    self.perceptual = None
+    if config.loss.perceptual > 0:
+      self.perceptual = PerceptualTerm(config.loss, dtype)
+    if self.adversarial:
+      objective.warn_if_literal(config.loss.adversarial_form)
+
+  # -- state ---------------------------------------------------------------------------------------
+
+  def load_frozen(self) -> dict:
+    """The perceptual network's weights from the file that the config names."""
+    return {} if self.perceptual is None else {"perceptual": self.perceptual.load()}
+
+  def init(self, key: Array, batch: contract.Batch) -> TrainState:
+    """A fresh state; the batch is not looked at (all sizes are the config's)."""
+    del batch
+    size = 8  # parameters do not depend on it
+    gray, lab = jnp.zeros((1, size, size, 1)), jnp.zeros((1, size, size, 3))
+    variables = self.network.init(contract.stream(key, "generator"), gray, lab)
+    params = _split(variables["params"])
+    model_state = {}
+    if self.adversarial:
+      side = 2 ** (self.config.discriminator.layers + 2)
+      variables = self.discriminator.init(
+        contract.stream(key, "discriminator"), jnp.zeros((1, side, side, 3))
+      )
+      params["discriminator"] = variables["params"]
+      model_state["discriminator"] = variables["batch_stats"]
+    return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      opt_state={name: self.transform.init(tree) for name, tree in params.items()},
+      model_state=model_state,
+    )
+
+  # -- training ------------------------------------------------------------------------------------
+
+  def phase(self, step: int) -> str:
+    """Section 4.1: the two modes take turns; a config can fix one."""
+    if self.config.mode == "alternate":
+      return "referential" if step % 2 else "automatic"
+    return self.config.mode
+
+  def train_step(
+    self,
+    state: TrainState,
+    batch: contract.Batch,
+    key: Array,
+    collective: Collective,
+    phase: str,
+  ) -> tuple[TrainState, Logs]:
+    """One generator update, then one discriminator update on the same pictures (Eq. 4-7).
+
+    batch: "image" uint8 [N, crop, crop, 3], "index" uint32 [N], the samples' global numbers, and
+    optionally "reference" uint8 [N, r, r, 3] with "use_reference" bool [N]: another photograph to
+    take as the reference instead of the image itself.
+    """
+    gray, reference, target, rows, columns = self._examples(batch, key, phase)
+    if phase == "automatic":
+      reference = None
+    # The reference branch and its moments rest in automatic mode: no gradient reaches them.
+    trained = ("generator",) if reference is None else ("generator", "reference")
+    generator = {name: state.params[name] for name in trained}
+
+    def generator_loss(params):
+      lab = self._generate(params, gray, reference, rows, columns)
+      fake = real = None
+      if self.adversarial:
+        both = self._scores(state, state.params["discriminator"], lab, target)
+        fake, real = jnp.split(both, 2)
+      total, logs = objective.generator_terms(
+        lab, target, fake, real, self.perceptual, state.frozen.get("perceptual"),
+        self.config.loss, collective,
+      )  # fmt: skip
+      return total, (logs, jax.lax.stop_gradient(lab))
+
+    (_, (logs, lab)), grads = gradients(generator_loss, generator, collective)
+    params, opt_state = dict(state.params), dict(state.opt_state)
+    for name in trained:
+      params[name], opt_state[name] = apply_gradients(
+        self.transform, grads[name], opt_state[name], params[name]
+      )
+    model_state = dict(state.model_state)
+    if self.adversarial:
+
+      def discriminator_loss(discriminator):
+        both, stats = self._scores(state, discriminator, lab, target, update_stats=True)
+        fake, real = jnp.split(both, 2)
+        loss, logs = objective.discriminator_loss(real, fake, self.config.loss, collective)
+        return loss, (logs, stats)
+
+      (_, (more, stats)), grads = gradients(
+        discriminator_loss, params["discriminator"], collective
+      )
+      params["discriminator"], opt_state["discriminator"] = apply_gradients(
+        self.transform, grads, opt_state["discriminator"], params["discriminator"]
+      )
+      model_state["discriminator"] = stats
+      logs = logs | more
+    state = state.replace(
+      step=state.step + 1, params=params, opt_state=opt_state, model_state=model_state
+    )
+    return state, logs
+
+  def _generate(self, params, gray, reference, rows, columns) -> Array:
+    tree = {name: module for part in params.values() for name, module in part.items()}
+    run = functools.partial(self.network.apply, {"params": tree})
+    initial, features = run(gray, method="encode")
+    if reference is not None:
+      features, _ = run(features, reference, method="aggregate")
+    return run(gray, initial, features, rows, columns, method="generate")
+
+  def _scores(self, state, params, lab, target, update_stats=False):
+    """Discriminator scores of generated, then true pictures, in one pass: [2 N, h, w, 1]."""
+    variables = {"params": params, "batch_stats": state.model_state["discriminator"]}
+    both = jnp.concatenate([lab, target])
+    if not update_stats:
+      return self.discriminator.apply(variables, both)
+    scores, changed = self.discriminator.apply(
+      variables, both, update_stats=True, mutable=["batch_stats"]
+    )
+    return scores, changed["batch_stats"]
+
+  def _examples(self, batch: contract.Batch, key: Array, phase: str):
+    """Decoded uint8 crops -> (gray, reference, target, rows, columns), all on the device.
+
+    Section 4.1: the low-resolution source by the bicubic kernel; the reference is the image
+    itself at the reference size, flipped at random and elastically distorted.
+    """
+    config = self.config
+    image = batch["image"].astype(jnp.float32) / 255.0
+    target, small, rows, columns = self._magnify(image, contract.stream(key, "magnification"))
+    size = (config.reference.size, config.reference.size)
+    reference = degrade(image, size)
+    if "reference" in batch:
+      other = degrade(batch["reference"].astype(jnp.float32) / 255.0, size)
+      reference = jnp.where(batch["use_reference"][:, None, None, None], other, reference)
+    reference = distort(
+      contract.example_keys(contract.stream(key, "reference"), batch["index"]),
+      reference,
+      config.reference,
+    )
+    gray = color.lightness(small) / 50.0 - 1.0
+    reference, target = _network_lab(reference), _network_lab(target)
+    if phase == "referential" and config.reference.hue_rotation > 0:
+      keys = contract.example_keys(contract.stream(key, "hue"), batch["index"])
+      turn = jax.vmap(lambda k: jax.random.uniform(k, minval=-jnp.pi, maxval=jnp.pi))(keys)
+      turn = turn * config.reference.hue_rotation
+      reference, target = rotate_hue(reference, turn), rotate_hue(target, turn)
+    return gray, reference, target, rows, columns
+
+  def _magnify(self, image: Array, key: Array):
+    """(target, low-resolution RGB, rows, columns) at this step's magnification p.
+
+    A range of magnifications draws p = K / input_size, K a whole number of pixels, once a step:
+    the K x K corner of the crop is degraded to the input size, and a window as large as the
+    smallest picture in the range is compared, at a random place. Shapes stay static.
+    """
+    config = self.config
+    size = config.input_size
+    least, most = (round(p * size) for p in config.magnification)
+    if least == most:
+      axis = cpm.pixel_axis(size, most, config.network.cpm_convention)
+      return image, degrade(image, (size, size)), axis, axis
+    k_span, k_place = jax.random.split(key)
+    span = jax.random.randint(k_span, (), least, most + 1)
+    top, left = jax.random.randint(k_place, (2,), 0, span - least + 1)
+    n, channels = image.shape[0], image.shape[-1]
+    target = jax.lax.dynamic_slice(image, (0, top, left, 0), (n, least, least, channels))
+    rows = cpm.pixel_axis_window(size, span, top, least)
+    columns = cpm.pixel_axis_window(size, span, left, least)
+    return target, degrade_region(image, span, size), rows, columns
+
+  # -- use -----------------------------------------------------------------------------------------
+
+  def predict(self, state: TrainState, query: Query) -> Prediction:
+    """Colors and enlarges; by reference where the query has one, automatically otherwise.
+
+    Extras, where asked for: "lab" (the network's own output in Lab units) and, by reference,
+    "attention" (a tuple of pvcattn.Attention, one a pyramid level).
+    """
+    variables = {"params": {**state.params["generator"], **state.params["reference"]}}
+    gray = color.gray_to_lightness(query.gray) / 50.0 - 1.0
+    reference = None if query.reference is None else _network_lab(query.reference)
+    answer = self.network.apply(variables, gray, reference, query.size, query.want_extras)
+    lab, seen = answer if query.want_extras else (answer, ())
+    lab = color.denormalize_lab(lab)
+    rgb = color.clip_gamut(color.lab_to_rgb(lab))
+    return Prediction(rgb, {"lab": lab, "attention": seen} if query.want_extras else {})
+
+
+def _network_lab(rgb: Array) -> Array:
+  return color.normalize_lab(color.rgb_to_lab(rgb))
+
+
+def rotate_hue(lab: Array, angle: Array) -> Array:
+  """Turns the colours of each picture by an angle in the ab plane; lightness stays.
+
+  Args:
+    lab: Lab or normalised Lab [N, H, W, 3].
+    angle: radians [N].
+  """
+  cos, sin = jnp.cos(angle)[:, None, None], jnp.sin(angle)[:, None, None]
+  lightness, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
+  return jnp.stack([lightness, cos * a - sin * b, sin * a + cos * b], axis=-1)
+
+
+def distort(keys: Array, image: Array, config) -> Array:
+  """Random horizontal flip and elastic distortion (Simard et al. 2003) of each reference.
+
+  Args:
+    keys: [N], one an example.
+    image: RGB [N, H, W, 3] in [0, 1].
+    config: flip_probability, alpha, sigma (pixels of the reference).
+  """
+
+  def one(key, picture):
+    k_flip, k_warp = jax.random.split(key)
+    flipped = jax.random.bernoulli(k_flip, config.flip_probability)
+    picture = jnp.where(flipped, picture[:, ::-1], picture)
+    return warp.elastic_distortion(k_warp, picture, config.alpha, config.sigma)
+
+  return jax.vmap(one)(keys, image)
+
+
+def _split(params: dict) -> dict[str, dict]:
+  """One tree of modules -> what both modes use, and what the reference adds."""
+  reference = {name: params[name] for name in network.REFERENCE_MODULES}
+  generator = {name: tree for name, tree in params.items() if name not in reference}
+  return {"generator": generator, "reference": reference}

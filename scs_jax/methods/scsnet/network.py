@@ -1,0 +1,224 @@
+"""SCSNet's generator (Figure 3) and its discriminator."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scs_jax.methods.scsnet.cpm import (
+  ContinuousPixelMapping,
+  PixelAxis,
+  interpolate,
+  pixel_axis,
+)
+from scs_jax.methods.scsnet.pvcattn import Attention, PyramidValveCrossAttention
+from scs_jax.nn.attention import SelfAttention
+from scs_jax.nn.blocks import Conv, ResidualStack, double_size
+
+Array = jax.Array
+
+# Modules that only the referential mode uses; everything else serves both modes.
+REFERENCE_MODULES = ("reference_initial", "reference_encoder", "pvcattn")
+
+
+class Encoder(nn.Module):
+  """phi_E (Eq. 1): residual blocks at full, half and quarter size, 64 -> 128 -> 256 channels."""
+
+  widths: tuple[int, int, int]
+  blocks: tuple[int, int, int]
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    x = ResidualStack(self.widths[0], self.blocks[0], self.dtype, name="full")(x)
+    x = nn.relu(Conv(self.widths[1], stride=2, dtype=self.dtype, name="down_0")(x))
+    x = ResidualStack(self.widths[1], self.blocks[1], self.dtype, name="half")(x)
+    x = nn.relu(Conv(self.widths[2], stride=2, dtype=self.dtype, name="down_1")(x))
+    return ResidualStack(self.widths[2], self.blocks[2], self.dtype, name="quarter")(x)
+
+
+class Decoder(nn.Module):
+  """phi_D: a self-attention layer, then convolutions with upsampling back to F_color."""
+
+  widths: tuple[int, int, int]
+  blocks: tuple[int, int, int]
+  attention_blocks: tuple[int, int] = (1024, 1024)
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array, size: tuple[int, int]) -> Array:
+    half = (-(-size[0] // 2), -(-size[1] // 2))
+    x = SelfAttention(self.dtype, *self.attention_blocks, name="self_attention")(x)
+    x = ResidualStack(self.widths[2], self.blocks[2], self.dtype, name="quarter")(x)
+    x = nn.relu(Conv(self.widths[1], dtype=self.dtype, name="up_0")(double_size(x, half)))
+    x = ResidualStack(self.widths[1], self.blocks[1], self.dtype, name="half")(x)
+    x = nn.relu(Conv(self.widths[0], dtype=self.dtype, name="up_1")(double_size(x, size)))
+    return ResidualStack(self.widths[0], self.blocks[0], self.dtype, name="full")(x)
+
+
+class SCSNet(nn.Module):
+  """Colorization (phi) and super-resolution (psi) in one network, Section 3.
+
+  Inputs and outputs are normalised Lab: L / 50 - 1 and ab / 110. Any source size and any
+  reference size; one set of parameters for both modes. The parts are methods of their own
+  (`encode`, `aggregate`, `generate`), so that a training step can choose the mode between them.
+
+  Attributes:
+    widths: channels at full, half and quarter size: (64, 128, 256) in the paper.
+    source_blocks, reference_blocks, decoder_blocks: residual blocks at those three sizes.
+    texture_blocks: basic blocks of psi_E.
+    fused_features: channels of F_cs (256).
+    level_features, key_features, levels, valves: see PyramidValveCrossAttention.
+    cpm_widths, cpm_order, cpm_convention: see ContinuousPixelMapping and pixel_axis.
+    cpm_chunk_floats: bound on one chunk's activations.
+    residual_lightness: adds the interpolated input L to the predicted L. Not in the paper (False
+      there); lets short trainings spend their steps on colour.
+    attention_blocks: (query, key) block sizes of all attention layers.
+    dtype: of activations.
+  """
+
+  widths: tuple[int, int, int] = (64, 128, 256)
+  source_blocks: tuple[int, int, int] = (1, 2, 3)
+  reference_blocks: tuple[int, int, int] = (2, 3, 1)
+  decoder_blocks: tuple[int, int, int] = (2, 2, 2)
+  texture_blocks: int = 16
+  fused_features: int = 256
+  level_features: int = 128
+  key_features: int = 32
+  levels: int = 3
+  valves: bool = True
+  cpm_widths: tuple[int, ...] = (384, 384, 256)
+  cpm_order: str = "fast"
+  cpm_convention: str = "paper"
+  cpm_chunk_floats: int = 2**24
+  residual_lightness: bool = False
+  attention_blocks: tuple[int, int] = (1024, 1024)
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    dtype, w = self.dtype, self.widths
+    self.initial = Conv(w[0], dtype=dtype)
+    self.source_encoder = Encoder(w, self.source_blocks, dtype)
+    self.reference_initial = Conv(w[0], dtype=dtype)
+    self.reference_encoder = Encoder(w, self.reference_blocks, dtype)
+    self.pvcattn = PyramidValveCrossAttention(
+      w[2],
+      self.level_features,
+      self.key_features,
+      self.levels,
+      self.valves,
+      self.attention_blocks,
+      dtype,
+    )
+    self.decoder = Decoder(w, self.decoder_blocks, self.attention_blocks, dtype)
+    self.texture_encoder = ResidualStack(w[0], self.texture_blocks, dtype)
+    self.fusion = Conv(self.fused_features, dtype=dtype)
+    self.cpm = ContinuousPixelMapping(
+      self.cpm_widths, 3, self.cpm_order, self.cpm_chunk_floats, dtype
+    )
+
+  def encode(self, gray: Array) -> tuple[Array, Array]:
+    """Initial convolution and phi_E^s.
+
+    Args:
+      gray: normalised L, float32 [N, H, W, 1] in [-1, 1].
+
+    Returns:
+      F_s^init [N, H, W, 64] and F_s [N, ceil(H/4), ceil(W/4), 256].
+    """
+    initial = nn.relu(self.initial(gray.astype(self.dtype)))
+    return initial, self.source_encoder(initial)
+
+  def aggregate(
+    self, source: Array, reference: Array, want_maps: bool = False
+  ) -> tuple[Array, tuple[Attention, ...]]:
+    """phi_E^r and PVCAttn (Eq. 1-2): F_int of the referential mode.
+
+    Args:
+      source: F_s.
+      reference: normalised Lab, float32 [N, Hr, Wr, 3].
+      want_maps: also return attention maps and valves of each level (quadratic in memory).
+    """
+    first = nn.relu(self.reference_initial(reference.astype(self.dtype)))
+    return self.pvcattn(source, self.reference_encoder(first), want_maps)
+
+  def fuse(self, initial: Array, color: Array) -> Array:
+    """phi_D, psi_E and the 3 x 3 fusion: F_cs [N, H, W, 256] from F_s^init and F_int."""
+    color = self.decoder(color, initial.shape[1:3])
+    texture = self.texture_encoder(initial)
+    return self.fusion(jnp.concatenate([color, texture], axis=-1))
+
+  def generate(
+    self, gray: Array, initial: Array, color: Array, rows: PixelAxis, columns: PixelAxis
+  ) -> Array:
+    """Everything after F_int: normalised Lab, float32 [N, P, Q, 3], at the pixels asked for."""
+    lab = self.cpm(self.fuse(initial, color), rows, columns)
+    if self.residual_lightness:
+      lab = lab.at[..., :1].add(interpolate(gray.astype(jnp.float32), rows, columns))
+    return lab
+
+  def __call__(
+    self,
+    gray: Array,
+    reference: Array | None = None,
+    size: tuple[int, int] | None = None,
+    want_maps: bool = False,
+  ):
+    """The whole network.
+
+    Args:
+      gray: normalised L, float32 [N, H, W, 1].
+      reference: normalised Lab [N, Hr, Wr, 3] for the referential mode; None for the automatic.
+      size: (height, width) of the result, any; None for that of `gray`.
+      want_maps: also return what PVCAttn attended to.
+
+    Returns:
+      Normalised Lab, float32 [N, height, width, 3]; with `want_maps` a pair of it and a tuple of
+      Attention, one a pyramid level.
+    """
+    height, width = size or gray.shape[1:3]
+    rows = pixel_axis(gray.shape[1], height, self.cpm_convention)
+    columns = pixel_axis(gray.shape[2], width, self.cpm_convention)
+    initial, color = self.encode(gray)
+    seen: tuple[Attention, ...] = ()
+    if reference is not None:
+      color, seen = self.aggregate(color, reference, want_maps)
+    lab = self.generate(gray, initial, color, rows, columns)
+    return (lab, seen) if want_maps else lab
+
+  def create(self, gray: Array, reference: Array) -> Array:
+    """Touches every module once, small: for `init`."""
+    return self(gray, reference)
+
+
+class PatchDiscriminator(nn.Module):
+  """A spectrally normalised PatchGAN on normalised Lab (the paper does not describe its own).
+
+  4 x 4 convolutions, widths doubling from `width` up to eight times it, stride 2 except for the
+  last two, LeakyReLU 0.2: with layers = 3 the 70 x 70 PatchGAN of Isola et al. 2017. Spectral
+  normalisation after Miyato et al. 2018, one power iteration at each discriminator update; its
+  vectors live in the collection "batch_stats".
+  """
+
+  width: int = 64
+  layers: int = 3
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, lab: Array, update_stats: bool = False) -> Array:
+    """Normalised Lab [N, H, W, 3] -> float32 scores [N, h, w, 1], one a patch."""
+    conv = functools.partial(nn.Conv, kernel_size=(4, 4), padding=((1, 1), (1, 1)))
+    x = lab.astype(self.dtype)
+    for i in range(self.layers + 1):
+      features = self.width * min(2**i, 8)
+      stride = 2 if i < self.layers else 1
+      layer = conv(features, strides=stride, dtype=self.dtype, name=f"conv_{i}")
+      x = nn.leaky_relu(_spectral(layer, i)(x, update_stats=update_stats), 0.2)
+    last = conv(1, dtype=self.dtype, name=f"conv_{self.layers + 1}")
+    return _spectral(last, self.layers + 1)(x, update_stats=update_stats).astype(jnp.float32)
+
+
+def _spectral(layer: nn.Module, index: int) -> nn.SpectralNorm:
+  return nn.SpectralNorm(layer, name=f"norm_{index}")

@@ -1,0 +1,69 @@
+"""PSNR and SSIM in their named variants: one number per image, never reduced over the batch.
+
+Papers rarely say over which channels they measure, so each name here says it. All take two batches
+of one shape, compute in float32 and return float32 [N] (a scalar for [H, W, C]). Nothing is
+clipped or rounded here: hand in what a user would be shown.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from scs_jax.ops import check, color
+from scs_jax.ops.ssim import ssim
+
+AB_RANGE = 2 * color.AB_MAX
+
+
+def psnr(a: jax.Array, b: jax.Array, data_range: float = 1.0) -> jax.Array:
+  """10 log10(data_range^2 / MSE) in dB, MSE over the last three axes (H, W, C); inf if MSE is 0.
+
+  Args:
+    a, b: [..., H, W, C] of one shape.
+    data_range: the distance between the largest and the smallest possible value.
+  Raises:
+    ValueError: shapes that differ, or fewer than three axes.
+  """
+  check.require_same_shape("a", a, "b", b)
+  check.require_positive("data_range", data_range)
+  a, b = check.to_float(a), check.to_float(b)
+  if a.ndim < 3:
+    raise ValueError(f"a: expected [N, H, W, C] or [H, W, C], got shape {a.shape}")
+  mse = jnp.mean(jnp.square((a - b) / data_range), axis=(-3, -2, -1))
+  # The logarithm never sees 0, so that the gradient is finite there (and zero).
+  safe = jnp.where(mse > 0, mse, 1.0)
+  return jnp.where(mse > 0, -10 * jnp.log10(safe), jnp.inf)
+
+
+def psnr_rgb(a: jax.Array, b: jax.Array) -> jax.Array:
+  """PSNR over the three channels of sRGB [..., H, W, 3] in [0, 1]."""
+  check.require_channels("a", a, 3)
+  return psnr(a, b, 1.0)
+
+
+def psnr_ab(a: jax.Array, b: jax.Array) -> jax.Array:
+  """PSNR of colour alone: over the a and b planes of the Lab of sRGB [..., H, W, 3] in [0, 1].
+
+  The data range is 220, that of [-110, 110]; no paper at hand states one. Compare it only with
+  figures made here.
+  """
+  check.require_channels("a", a, 3)
+  check.require_same_shape("a", a, "b", b)
+  return psnr(color.rgb_to_lab(a)[..., 1:], color.rgb_to_lab(b)[..., 1:], AB_RANGE)
+
+
+def psnr_lightness(a: jax.Array, b: jax.Array) -> jax.Array:
+  """PSNR over the CIE lightness of sRGB [..., H, W, 3] in [0, 1]; the data range is 100."""
+  check.require_same_shape("a", a, "b", b)
+  return psnr(color.lightness(a), color.lightness(b), color.L_MAX)
+
+
+def ssim_rgb(a: jax.Array, b: jax.Array) -> jax.Array:
+  """SSIM (Gaussian window) of sRGB [..., H, W, 3] in [0, 1], the mean over the three channels."""
+  check.require_channels("a", a, 3)
+  return ssim(a, b, 1.0)
+
+
+def ssim_lightness(a: jax.Array, b: jax.Array) -> jax.Array:
+  """SSIM (Gaussian window) of the CIE lightness of sRGB [..., H, W, 3]; the data range is 100."""
+  check.require_same_shape("a", a, "b", b)
+  return ssim(color.lightness(a), color.lightness(b), color.L_MAX)

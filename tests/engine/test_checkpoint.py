@@ -1,0 +1,567 @@
+"""Checkpoints: bit for bit, whole or absent, and one line for whatever is wrong."""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import pathlib
+import random
+import select
+import shutil
+import subprocess
+import sys
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from scs_jax.engine import checkpoint
+from scs_jax.errors import UserError
+
+
+class State(flax.struct.PyTreeNode):
+  step: object
+  params: object
+  opt_state: object
+  model_state: object
+  frozen: object
+
+
+OPTIMIZER = optax.chain(
+  optax.clip_by_global_norm(1.0), optax.adam(optax.linear_schedule(1e-3, 0.0, 100))
+)
+
+
+def make_state(seed=0, width=4):
+  """Every kind of leaf that occurs: float32, bfloat16, int32, a uint32 key; -0, NaN, denormals."""
+  rng = np.random.default_rng(seed)
+  kernel = rng.standard_normal((3, width)).astype(np.float32)
+  kernel[0, :3] = [-0.0, np.nan, 1e-42]
+  params = {
+    "generator": {
+      "conv": {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(width)},
+      "scale": jnp.asarray(rng.standard_normal(5), jnp.bfloat16),
+    },
+    "discriminator": {"layers": [jnp.ones(2), jnp.full((), 7.5)]},
+  }
+  return State(
+    step=jnp.asarray(seed, jnp.int32),
+    params=params,
+    opt_state={name: OPTIMIZER.init(p) for name, p in params.items()},
+    model_state={"generator": {"key": jnp.asarray([2**32 - 1, 5], jnp.uint32), "none": None}},
+    frozen={"vgg16": jnp.full(3, float(seed))},
+  )
+
+
+def make_config(method="scsnet"):
+  config = ConfigDict({"method": {"name": method, "width": 4}, "scales": (2.0, 3.3), "seed": 1})
+  return config.lock()
+
+
+def written(state):
+  return {"step": state.step, "params": state.params, "opt_state": state.opt_state,
+          "model_state": state.model_state}
+
+
+def assert_same(a, b):
+  """Equal in structure, dtype, shape and every bit."""
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    x, y = np.asarray(x), np.asarray(y)
+    assert (x.dtype, x.shape) == (y.dtype, y.shape)
+    assert x.tobytes() == y.tobytes()
+
+
+def save(checkpoints, step, state=None, **more):
+  arguments = {"data": {"position": step}, "config": make_config(), "wait": True} | more
+  checkpoints.save(step, state or make_state(step), **arguments)
+
+
+def steps_in(folder):
+  return sorted(int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A run with step 3, for the tests that only read."""
+  folder = tmp_path_factory.mktemp("run")
+  with checkpoint.Checkpoints(folder) as checkpoints:
+    save(checkpoints, 3)
+  return folder
+
+
+def fails(pattern):
+  """A UserError of one line."""
+  return pytest.raises(UserError, match=rf"\A(?!.*\n).*{pattern}")
+
+
+# --- what comes back
+
+
+def test_round_trip_is_bitwise_and_leaves_frozen_out(run):
+  like = make_state(seed=9).replace(frozen={"vgg16": "handed through"})
+  with checkpoint.Checkpoints(run, create=False) as checkpoints:
+    state, data = checkpoints.restore(3, like, config=make_config())
+    assert checkpoints.latest_step() == 3
+  assert_same(written(state), written(make_state(3)))
+  assert isinstance(state, State)
+  assert isinstance(state.opt_state["generator"][1][0], optax.ScaleByAdamState)
+  assert state.frozen == {"vgg16": "handed through"}
+  assert data == {"position": 3}
+  about = json.loads((run / "checkpoints/3/about/about.json").read_text())
+  assert about["versions"].keys() == {"jax", "flax", "orbax", "scs_jax", "python"}
+  assert about["versions"]["jax"] == jax.__version__
+  assert not [name for item in about["leaves"].values() for name in item if "vgg16" in name]
+
+
+def test_config_comes_from_the_folder_alone(run):
+  for folder in (run, run / "checkpoints", run / "checkpoints/3", f"{run}/"):
+    config = checkpoint.read_config(folder)
+    assert config == make_config() and config.is_locked
+
+
+def test_inference_reads_the_weights_alone(run, tmp_path):
+  shutil.copytree(run, tmp_path / "copy")
+  for file in (tmp_path / "copy/checkpoints/3/training").rglob("*"):
+    if file.is_file():
+      file.write_bytes(b"")  # reading the optimizer's state would fail
+  like = jax.eval_shape(lambda: (make_state().params, make_state().model_state))
+  params, model_state = checkpoint.restore_for_inference(tmp_path / "copy", like)
+  assert_same((params, model_state), (make_state(3).params, make_state(3).model_state))
+
+
+def replicated(count):
+  mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,),
+                       devices=jax.devices()[:count])
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def test_restores_on_another_number_of_devices(tmp_path):
+  assert jax.device_count() == 8
+  state = make_state(2)
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    save(checkpoints, 2, jax.device_put(state, replicated(8)))
+    for count in (1, 4):
+      sharding = replicated(count)
+      like = jax.tree.map(
+        lambda x, sharding=sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        state,
+      )
+      back, _ = checkpoints.restore(2, like)
+      assert_same(written(back), written(state))
+      for leaf in jax.tree.leaves(written(back)):
+        assert leaf.sharding == sharding
+        assert len(leaf.addressable_shards) == count
+
+
+def test_sharded_arrays_are_saved_whole(tmp_path):
+  split = NamedSharding(replicated(4).mesh, PartitionSpec("data"))
+  state = make_state(1)
+  state = state.replace(params={"w": jax.device_put(jnp.arange(8.0), split)})
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    save(checkpoints, 1, state)
+    back, _ = checkpoints.restore(1, state)
+  assert back.params["w"].sharding == split
+  np.testing.assert_array_equal(back.params["w"], np.arange(8.0))
+
+
+# --- beside the training
+
+
+def test_donating_the_state_right_after_save_changes_nothing_written(tmp_path):
+  """Also with restored arrays, whose memory came from the reader."""
+  advance = jax.jit(lambda x: jax.tree.map(lambda a: a * 3 + 1, x), donate_argnums=0)
+  start = {"a": np.arange(2**16, dtype=np.uint32), "b": np.ones(2**15, np.uint32)}
+  mesh = replicated(8)
+  state = make_state().replace(params=jax.device_put(start, mesh))
+  like = state
+  want = start
+  with checkpoint.Checkpoints(tmp_path, keep_last=4) as checkpoints:
+    for step in range(4):
+      save(checkpoints, step, state, wait=False)
+      state = state.replace(params=advance(state.params))  # at once; the file is not there yet
+    for step in range(4):
+      back, _ = checkpoints.restore(step, like)
+      assert_same(jax.device_get(back.params), want)
+      want = {name: a * np.uint32(3) + np.uint32(1) for name, a in want.items()}
+      again = advance(back.params)
+      assert_same(jax.device_get(again), want)
+
+
+def test_what_the_caller_changes_after_save_is_not_written(tmp_path):
+  data = {"shard": [1, 2]}
+  host = np.ones(3, np.float32)
+  state = make_state(1).replace(params={"w": host})
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    save(checkpoints, 1, state, data=data, wait=False)
+    data["shard"].append(3)
+    host[:] = 5
+    back, position = checkpoints.restore(None, state)
+  assert position == {"shard": [1, 2]}
+  np.testing.assert_array_equal(back.params["w"], np.ones(3))
+
+
+def test_leaving_the_context_completes_the_save(tmp_path):
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    save(checkpoints, 1, wait=False)
+  assert steps_in(tmp_path) == [1]
+
+
+def test_users_see_none_of_orbax_logging(tmp_path, caplog):
+  caplog.set_level(logging.INFO)
+  with checkpoint.Checkpoints(tmp_path, best_metric="psnr") as checkpoints:
+    save(checkpoints, 1)
+    checkpoints.restore(1, make_state())
+  assert [r.getMessage() for r in caplog.records if "orbax" in r.pathname] == []
+
+
+# --- which are kept
+
+
+@pytest.mark.parametrize(
+  ("mode", "values", "best", "kept"),
+  [
+    ("max", [20.0, 25.0, 22.0, 21.0], 2, [2, 4]),
+    ("min", [20.0, 25.0, 18.0, 21.0], 3, [3, 4]),
+    ("max", [20.0, 25.0, None, 26.0], 4, [4]),
+    ("max", [20.0, float("nan"), None, float("inf")], 1, [1, 4]),  # what is not finite never wins
+    ("max", [None, None, 20.0, None], 3, [3, 4]),
+    ("max", [20.0, 20.0, 19.0, 18.0], 2, [2, 4]),  # the later of equals
+  ],
+)
+def test_best_and_last_are_kept(tmp_path, mode, values, best, kept):
+  state = make_state().replace(params={"w": jnp.ones(2)}, opt_state={}, model_state={})
+  with checkpoint.Checkpoints(tmp_path, best_metric="psnr", best_mode=mode) as checkpoints:
+    assert (checkpoints.latest_step(), checkpoints.best_step()) == (None, None)
+    for step, value in enumerate(values, 1):
+      metrics = None if value is None else {"psnr": value, "loss": 1.0}
+      save(checkpoints, step, state, metrics=metrics, wait=False)
+    checkpoints.wait()
+    assert (checkpoints.latest_step(), checkpoints.best_step()) == (4, best)
+  assert steps_in(tmp_path) == kept
+  assert not (tmp_path / "checkpoints/removed").exists()
+  assert checkpoint.find_checkpoint(tmp_path, "best")[1] == best  # from the folder alone
+  assert checkpoint.find_checkpoint(tmp_path)[1] == 4
+  with checkpoint.Checkpoints(tmp_path, best_metric="psnr", best_mode=mode) as checkpoints:
+    save(checkpoints, 5, state)  # a resumed run still knows which is best
+    assert checkpoints.best_step() == best
+  assert steps_in(tmp_path) == sorted({best, 5})
+
+
+def test_a_saved_step_is_left_as_it_is(tmp_path):
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    save(checkpoints, 1, make_state(1))
+    save(checkpoints, 1, make_state(2))
+    back, _ = checkpoints.restore(1, make_state())
+  assert_same(written(back), written(make_state(1)))
+
+
+def test_another_best_metric_in_a_resumed_run(tmp_path):
+  state = make_state().replace(opt_state={}, model_state={})
+  with checkpoint.Checkpoints(tmp_path, best_metric="psnr") as checkpoints:
+    save(checkpoints, 1, state, metrics={"psnr": 30.0})
+  with checkpoint.Checkpoints(tmp_path, best_metric="ssim") as checkpoints:
+    assert checkpoints.best_step() is None
+    for step, value in ((2, 0.9), (3, 0.8)):
+      save(checkpoints, step, state, metrics={"ssim": value})
+    assert checkpoints.best_step() == 2
+    with fails(r"chosen by 'ssim', but the metrics are psnr"):
+      save(checkpoints, 4, state, metrics={"psnr": 1.0})
+  assert steps_in(tmp_path) == [2, 3]
+
+
+# --- killed, full, forbidden
+
+KILLED = """
+import os, signal, sys, time
+import numpy as np
+from ml_collections import ConfigDict
+from scs_jax.engine import checkpoint
+from scs_jax.engine.contract import TrainState
+
+def state(step):
+  w = {f"w{i}": np.full((64, 1024), step, np.float32) for i in range(8)}
+  return TrainState(step=np.int32(step), params=w, opt_state={"m": w}, model_state={})
+
+def train(ready):
+  with checkpoint.Checkpoints(sys.argv[1], best_metric="psnr") as checkpoints:
+    step = (checkpoints.latest_step() or 0) + 1
+    os.write(ready, b"!")
+    while True:
+      checkpoints.save(step, state(step), data={"position": step}, config=ConfigDict(),
+                       metrics={"psnr": -abs(step % 7 - 3.0)})
+      step += 1
+
+for line in sys.stdin:  # one delay a line; the fork spares a start of Python
+  read, write = os.pipe()
+  child = os.fork()
+  if not child:
+    try:
+      train(write)
+    except BaseException as error:
+      print(repr(error), file=sys.stderr)
+    finally:
+      os._exit(1)
+  os.close(write)
+  started = os.read(read, 1) == b"!"
+  os.close(read)
+  time.sleep(float(line))
+  os.kill(child, signal.SIGKILL)
+  _, status = os.waitpid(child, 0)
+  print("killed" if started and os.WIFSIGNALED(status) else "died by itself", flush=True)
+"""
+
+
+def check_whole(folder, step, like):
+  """Every array of a step holds the step's own number."""
+  with checkpoint.Checkpoints(folder, create=False) as checkpoints:
+    state, data = checkpoints.restore(step, like)
+  assert data == {"position": step} and int(state.step) == step
+  for leaf in jax.tree.leaves((state.params, state.opt_state)):
+    assert np.all(np.asarray(leaf) == step)
+
+
+def test_killed_at_any_moment_whole_checkpoints_remain(tmp_path):
+  w = {f"w{i}": jax.ShapeDtypeStruct((64, 1024), np.float32) for i in range(8)}
+  like = State(step=jax.ShapeDtypeStruct((), np.int32), params=w, opt_state={"m": w},
+               model_state={}, frozen={})
+  environment = os.environ | {
+    "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(__file__).resolve().parents[2])
+  }
+  draw = random.Random(0)
+  last, unfinished = 0, 0
+  with subprocess.Popen(
+    [sys.executable, "-c", KILLED, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    text=True, env=environment,
+  ) as nursery:
+    try:
+      for _ in range(7):
+        nursery.stdin.write(f"{draw.uniform(0.0, 0.9)}\n")
+        nursery.stdin.flush()
+        assert select.select([nursery.stdout], [], [], 60)[0], "the writer did not start"
+        assert nursery.stdout.readline() == "killed\n"
+        unfinished += any("tmp" in p.name for p in (tmp_path / "checkpoints").iterdir())
+        for step in steps_in(tmp_path):
+          check_whole(tmp_path, step, like)
+        if steps_in(tmp_path):
+          assert max(steps_in(tmp_path)) >= last
+          last = max(steps_in(tmp_path))
+          assert checkpoint.find_checkpoint(tmp_path)[1] == last
+          checkpoint.find_checkpoint(tmp_path, "best")
+    finally:
+      nursery.kill()
+  assert last > 0
+  assert unfinished > 0, "no kill fell into a save: the test shows nothing"
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(last + 1, make_state(), data={}, config=make_config(), wait=True)
+    remains = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+    assert all(name.isdigit() for name in remains)
+
+
+def test_leftovers_are_cleared_and_never_taken_for_whole(run, tmp_path):
+  shutil.copytree(run, tmp_path / "run")
+  root = tmp_path / "run/checkpoints"
+  shutil.copytree(root / "3", root / "4.orbax-checkpoint-tmp")
+  shutil.copytree(root / "3", root / "removed/2")
+  shutil.rmtree(root / "removed/2/weights")
+  with checkpoint.Checkpoints(tmp_path / "run", create=False) as reader:
+    assert reader.latest_step() == 3
+  assert (root / "4.orbax-checkpoint-tmp").exists()  # a reader leaves a writer's work alone
+  with checkpoint.Checkpoints(tmp_path / "run") as checkpoints:
+    assert checkpoints.latest_step() == 3
+    save(checkpoints, 5)
+  assert [p.name for p in root.iterdir()] == ["5"]
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+  folder.mkdir()
+  command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+  try:
+    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+  except FileNotFoundError:
+    mounted = False
+  if not mounted:
+    pytest.skip("mounting a small tmpfs is not permitted here")
+  try:
+    yield folder
+  finally:
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+NO_NOISE = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+
+
+@NO_NOISE
+def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, capfd):
+  with small_disk(tmp_path / "disk", "3m") as disk:
+    small = make_state(1).replace(params={"w": np.ones(2**17, np.float32)})
+    many = {f"w{i}": np.full(2**14, i, np.float64) for i in range(64)}  # 8 MB, many at fault
+    large = small.replace(params=many)
+    checkpoints = checkpoint.Checkpoints(disk / "run")
+    save(checkpoints, 1, small)
+    save(checkpoints, 2, large, wait=False)
+    line = (
+      rf"could not write checkpoint for step 2 in {disk}/run/checkpoints: No space left on device; "
+      r"the last whole checkpoint is step 1; free space and run the same command again\Z"
+    )
+    with fails(line):
+      checkpoints.wait()
+    assert steps_in(disk / "run") == [1]
+    save(checkpoints, 3, large, wait=False)
+    with fails("step 3 .* No space left"):  # at the next save
+      save(checkpoints, 4, small)
+    save(checkpoints, 4, small)  # what did not fit is gone, and there is room again
+    save(checkpoints, 5, large, wait=False)
+    with fails("step 5 .* No space left .*step 4"):
+      checkpoints.close()
+    assert steps_in(disk / "run") == [4]
+    with checkpoint.Checkpoints(disk / "run") as again:
+      back, _ = again.restore(4, small)
+      assert_same(np.asarray(back.params["w"]), small.params["w"])
+  assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_failed_save_does_not_hide_what_ended_the_run(tmp_path, monkeypatch):
+  def full(*arguments, **more):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  with (
+    pytest.raises(KeyboardInterrupt) as caught,
+    checkpoint.Checkpoints(tmp_path) as checkpoints,
+  ):
+    monkeypatch.setattr(checkpoints._manager, "save", full)
+    save(checkpoints, 1, wait=False)
+    raise KeyboardInterrupt
+  assert "there is no whole checkpoint yet; free space" in caught.value.__notes__[0]
+
+
+def test_a_folder_that_vanishes_is_one_line(tmp_path):
+  """Permission to write cannot be taken from root; a file in the folder's place serves as well."""
+  with pytest.raises(UserError), checkpoint.Checkpoints(tmp_path / "run") as checkpoints:
+    save(checkpoints, 1)
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "run").write_text("")
+    with fails("step 2 .*: Not a directory; there is no whole checkpoint yet; choose another"):
+      save(checkpoints, 2)
+    raise UserError("end")
+
+
+def test_no_write_permission(tmp_path):
+  (tmp_path / "file").write_text("")
+  with fails(r"cannot write checkpoints to .*/file/run/checkpoints: Not a directory; choose ano"):
+    checkpoint.Checkpoints(tmp_path / "file/run")
+  with fails(r"cannot write checkpoints to .*/file/checkpoints: Not a directory"):
+    checkpoint.Checkpoints(tmp_path / "file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_write_permission_of_the_folder(tmp_path):
+  (tmp_path / "run").mkdir(mode=0o500)
+  with fails("cannot write checkpoints to .*: Permission denied; make the folder writable"):
+    checkpoint.Checkpoints(tmp_path / "run")
+
+
+# --- wrong folders
+
+
+def test_missing_file_empty_and_foreign_folders(tmp_path):
+  for read in (checkpoint.find_checkpoint, checkpoint.read_config):
+    with fails("no checkpoint at .*/nothing: no such folder; give a run's folder"):
+      read(tmp_path / "nothing")
+    (tmp_path / "file").write_text("")
+    with fails("/file is a file, expected a folder; give a run's folder"):
+      read(tmp_path / "file")
+  (tmp_path / "empty/checkpoints").mkdir(parents=True)
+  with fails("/empty/checkpoints is empty: no checkpoint has been written yet"):
+    checkpoint.find_checkpoint(tmp_path / "empty")
+  foreign = tmp_path / "foreign"
+  (foreign / "data").mkdir(parents=True)
+  for name in ("a.pth", "b.pth", "c.pth", "e.pth"):
+    (foreign / name).write_text("")
+  with fails("/foreign holds no checkpoint of scs_jax, but a.pth, b.pth, c.pth, data and 1 more;"):
+    checkpoint.find_checkpoint(foreign)
+  with fails("no checkpoints at .*/foreign/checkpoints; give"):
+    checkpoint.Checkpoints(foreign, create=False)
+
+
+def test_folders_of_other_programs_are_not_touched(tmp_path):
+  other = tmp_path / "checkpoints/100/default"
+  other.mkdir(parents=True)
+  with fails(r"/100 is not a whole checkpoint of scs_jax \(no weights, .*move it away"):
+    checkpoint.Checkpoints(tmp_path)
+  with fails("holds no checkpoint of scs_jax, but 100;"):
+    checkpoint.find_checkpoint(tmp_path)
+  assert other.is_dir()
+
+
+def test_half_written_folders(run, tmp_path):
+  root = tmp_path / "checkpoints"
+  shutil.copytree(run / "checkpoints/3", root / "4.orbax-checkpoint-tmp")
+  with fails("holds only a half-written checkpoint .4.orbax"):
+    checkpoint.find_checkpoint(tmp_path)
+  with fails("4.orbax-checkpoint-tmp is a half-written checkpoint; there is no other beside it"):
+    checkpoint.find_checkpoint(root / "4.orbax-checkpoint-tmp")
+  shutil.copytree(run / "checkpoints/3", root / "3")
+  shutil.copytree(run / "checkpoints/3", root / "5")
+  shutil.rmtree(root / "5/config")
+  with fails("/5 is a half-written checkpoint .no config.; use step 3 beside it"):
+    checkpoint.find_checkpoint(root / "5")
+  with fails("/5 is a half-written checkpoint .no config.; use step 3 beside it"):
+    checkpoint.read_config(tmp_path, 5)
+  assert checkpoint.find_checkpoint(tmp_path)[1] == 3
+  with fails("has no checkpoint of step 7; it has 3"):
+    checkpoint.find_checkpoint(tmp_path, 7)
+  (root / "3").rename(tmp_path / "final")
+  with fails("/final is a checkpoint under another name; name the folder by its step, 3"):
+    checkpoint.find_checkpoint(tmp_path / "final")
+
+
+@NO_NOISE
+def test_damaged_files(run, tmp_path):
+  shutil.copytree(run, tmp_path / "run")
+  folder = tmp_path / "run/checkpoints/3"
+  for file in folder.glob("weights/**/d/*"):
+    file.write_bytes(b"")
+  with checkpoint.Checkpoints(tmp_path / "run", create=False) as checkpoints:
+    with fails("/3 is damaged: its arrays cannot be read .*use another step or copy it again"):
+      checkpoints.restore(3, make_state())
+    (folder / "about/about.json").write_text("{")
+    with fails("/3 is damaged: about/about.json cannot be read"):
+      checkpoints.restore(3, make_state())
+
+
+def test_another_method_and_another_network(run):
+  with checkpoint.Checkpoints(run, create=False) as checkpoints:
+    with fails("/3 was written by method 'scsnet', this run is 'smsanet'; choose the config"):
+      checkpoints.restore(3, make_state(), config=make_config("smsanet"))
+    with fails(
+      r"/3 \(written by method 'scsnet'\) is of another network: params/generator/conv/bias "
+      r"expected float32\[6\], found float32\[4\], params/generator/conv/kernel expected "
+      r"float32\[3,6\], found float32\[3,4\], .* and \d more; use the config"
+    ):
+      checkpoints.restore(3, make_state(width=6))
+    state = make_state()
+    renamed = state.replace(params={"decoder": state.params["generator"]} | state.params)
+    with fails("params/decoder/conv/bias expected float32.4., found nothing"):
+      checkpoints.restore(3, renamed)
+    sgd = state.replace(opt_state={})
+    with fails("opt_state/discriminator/1/0/count expected nothing, found int32"):
+      checkpoints.restore(3, sgd)
+    half = state.replace(params=jax.tree.map(lambda x: x.astype(jnp.float16), state.params))
+    with fails(r"expected float16\[4\], found float32\[4\]"):
+      checkpoints.restore(3, half)
+  with fails("expected float16"):
+    checkpoint.restore_for_inference(run, (half.params, half.model_state))
+
+
+def test_a_reader_does_not_write(run):
+  checkpoints = checkpoint.Checkpoints(run, create=False)
+  with pytest.raises(ValueError, match="expected to be read only"):
+    save(checkpoints, 9)

@@ -1,0 +1,80 @@
+"""Methods by name."""
+
+import sys
+
+import pytest
+
+from scs_jax.engine import config, contract, resolve
+from scs_jax.errors import UserError
+
+_METHOD = """
+from scs_jax.engine.config import AtLeast
+class Foo:
+  RULES = {"method.width": AtLeast(8)}
+  def __init__(self, config):
+    self.width = config.method.width
+class Half:
+  def init(self, key, batch): ...
+"""
+# What the contract asks for, read from the contract itself.
+_PARTS = [name for name in vars(contract.Method) if callable(getattr(contract.Method, name))]
+_PARTS = [name for name in _PARTS if not name.startswith("_")]
+_METHOD += "".join(f"Foo.{name} = lambda *a: None\n" for name in _PARTS)
+
+
+@pytest.fixture
+def mylab(tmp_path, monkeypatch):
+  """A user's own module in the working directory, which is not on the path."""
+  (tmp_path / "mylab_of_test.py").write_text(_METHOD)
+  (tmp_path / "needs_of_test.py").write_text("import not_installed_of_test\n")
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+  yield "mylab_of_test"
+  sys.modules.pop("mylab_of_test", None)
+
+
+def _config(**method):
+  c = config.load("common")
+  with c.unlocked():
+    c.method.update(method)
+  return c
+
+
+def test_the_whole_contract_is_asked_for():
+  assert set(resolve._CONTRACT) == set(_PARTS)
+
+
+def test_build_checks_then_constructs(mylab):
+  built = resolve.build(_config(name=f"{mylab}:Foo", width=8))
+  assert built.width == 8
+  with pytest.raises(UserError, match=r"config\.method\.width.*nearest allowed is 8"):
+    resolve.build(_config(name=f"{mylab}:Foo", width=4))
+
+
+@pytest.mark.parametrize(
+  ("name", "parts"),
+  [
+    ("", ["scsnet", "module.path:Object"]),
+    ("scsnte", ["did you mean scsnet?"]),
+    ("nowhere_of_test.foo:Foo", ["no module 'nowhere_of_test'", "PYTHONPATH"]),
+    ("mylab_of_test:Fooo", ["has no 'Fooo'", "did you mean Foo?"]),
+    ("mylab_of_test:Half", ["lacks", "train_step", "predict"]),
+    ("needs_of_test:Foo", ["needs the module 'not_installed_of_test'", "install"]),
+    ("mylab_of_test:", ["expected module.path:Object"]),
+  ],
+)
+def test_a_wrong_name_says_what_to_do(mylab, name, parts):
+  with pytest.raises(UserError) as caught:
+    resolve.resolve(name)
+  for part in parts:
+    assert part in str(caught.value)
+
+
+def test_engine_ranges_come_before_the_method(mylab):
+  c = _config(name="nowhere_of_test:Foo")
+  c.batch_size = 0
+  with pytest.raises(UserError, match="batch_size"):
+    resolve.build(c)
+  c.batch_size, c.steps = 1, 0
+  with pytest.raises(UserError, match=r"--config\.steps"):
+    resolve.build(c)
