@@ -86,6 +86,8 @@ def get_config() -> ConfigDict:
         # Section 4.1: Adam 0.9 / 0.999, weight decay 1e-4 (coupled), learning rate 1e-4.
         "name": "adam",
         "learning_rate": 1e-4,
+        # No schedule is mentioned. "cosine" goes down to 0 at the last step.
+        "schedule": "constant",
         "b1": 0.9,
         "b2": 0.999,
         # Not stated; the usual value.

@@ -5,13 +5,15 @@ import optax
 from scs_jax.errors import UserError
 
 
-def make_optimizer(config) -> optax.GradientTransformation:
+def make_optimizer(config, steps: int) -> optax.GradientTransformation:
   """The optimizer that a config section describes.
 
   Args:
     config: `name` ("adam"), `learning_rate`, `b1`, `b2`, `eps`, `weight_decay`, `clip_norm` (0 for
-      none). Weight decay is coupled: it is added to the gradient before Adam's moments, as
-      torch.optim.Adam does and unlike AdamW.
+      none), `schedule` ("constant", or "cosine" down to 0 at the last step). Weight decay is
+      coupled: it is added to the gradient before Adam's moments, as torch.optim.Adam does and
+      unlike AdamW.
+    steps: updates of the whole run, for the schedule.
 
   Returns:
     An optax transformation; its updates are to be added to the parameters.
@@ -24,5 +26,8 @@ def make_optimizer(config) -> optax.GradientTransformation:
   if config.weight_decay:
     parts.append(optax.add_decayed_weights(config.weight_decay))
   parts.append(optax.scale_by_adam(config.b1, config.b2, config.eps))
-  parts.append(optax.scale_by_learning_rate(config.learning_rate))
+  rate = config.learning_rate
+  if config.schedule == "cosine":
+    rate = optax.cosine_decay_schedule(rate, max(steps, 1))
+  parts.append(optax.scale_by_learning_rate(rate))
   return optax.chain(*parts)

@@ -12,7 +12,6 @@ Two things keep it cheap, and neither changes the result:
   the picture itself does not grow with the output's height.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +26,8 @@ from scs_jax.ops import sample
 
 Array = jax.Array
 
+# The last layer starts small, so that training starts near gray instead of at random colours.
+_QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
 # Floats of hidden activation that one chunk of output rows may hold (32 Mi floats = 128 MiB);
 # about three such arrays are alive at a time.
 _CHUNK_FLOATS = 2**24
@@ -123,7 +124,7 @@ class ContinuousPixelMapping(nn.Module):
     layers = []
     for i, (fan_in, fan_out) in enumerate(zip(ins, outs, strict=True)):
       last = i == len(outs) - 1
-      init = nn.initializers.lecun_normal() if last else HE
+      init = _QUIET if last else HE
       kernel = self.param(f"kernel_{i}", init, (fan_in, fan_out))
       bias = self.param(f"bias_{i}", nn.initializers.zeros, (fan_out,))
       layers.append((kernel.astype(self.dtype), bias.astype(self.dtype)))
@@ -178,7 +179,6 @@ def map_pixels(
   )
   starts = jnp.clip(row_low[:, 0], 0, height - window)
 
-  @functools.partial(jax.checkpoint, prevent_cse=False)
   def one_chunk(args):
     start, r_low, r_fraction, r_cell = args
     rows_under = jax.lax.dynamic_slice_in_dim(low, start, window, axis=1)
@@ -193,6 +193,8 @@ def map_pixels(
 
   if chunks == 1:
     return one_chunk((starts[0], row_low[0], row_fraction[0], row_cell[0]))
+  # A chunk is computed again for its gradient: keeping all of them would undo the chunking.
+  one_chunk = jax.checkpoint(one_chunk, prevent_cse=False)
   out = jax.lax.map(one_chunk, (starts, row_low, row_fraction, row_cell))
   return jnp.moveaxis(out, 0, 1).reshape(n, chunks * chunk, q, -1)[:, :p]
 

@@ -62,6 +62,7 @@ class SCSNet:
     "reference.hue_rotation": Between(0.0, 1.0),
     "reference.alpha": AtLeast(0.0),
     "reference.sigma": Positive,
+    "optimizer.schedule": OneOf("constant", "cosine"),
     "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
     "optimizer.b1": Between(0.0, 1.0, open_high=True),
     "optimizer.b2": Between(0.0, 1.0, open_high=True),
@@ -81,6 +82,11 @@ class SCSNet:
         f"data.crop is {config.data.crop}; expected {crop}, the largest magnification {high:g} "
         f"times input_size {config.input_size}"
       )
+    if low != high and config.reference.size > round(low * config.input_size):
+      raise UserError(
+        f"reference.size is {config.reference.size}; with a range of magnifications expected at "
+        f"most {round(low * config.input_size)}, the smallest picture in it"
+      )
     if low != high and config.network.cpm_convention != "paper":
       raise UserError(
         "a range of magnifications trains with network.cpm_convention=paper only; "
@@ -91,7 +97,7 @@ class SCSNet:
     self.discriminator = network.PatchDiscriminator(
       config.discriminator.width, config.discriminator.layers, dtype
     )
-    self.transform = make_optimizer(config.optimizer)
+    self.transform = make_optimizer(config.optimizer, config.steps)
     self.adversarial = config.loss.adversarial > 0
     self.perceptual = None
     if config.loss.perceptual > 0:
@@ -223,11 +229,12 @@ class SCSNet:
     """
     config = self.config
     image = batch["image"].astype(jnp.float32) / 255.0
-    target, small, rows, columns = self._magnify(image, contract.stream(key, "magnification"))
-    size = (config.reference.size, config.reference.size)
-    reference = degrade(image, size)
+    target, small, reference, rows, columns = self._magnify(
+      image, contract.stream(key, "magnification")
+    )
     if "reference" in batch:
-      other = degrade(batch["reference"].astype(jnp.float32) / 255.0, size)
+      other = batch["reference"].astype(jnp.float32) / 255.0
+      other = degrade(other, (config.reference.size, config.reference.size))
       reference = jnp.where(batch["use_reference"][:, None, None, None], other, reference)
     reference = distort(
       contract.example_keys(contract.stream(key, "reference"), batch["index"]),
@@ -244,18 +251,19 @@ class SCSNet:
     return gray, reference, target, rows, columns
 
   def _magnify(self, image: Array, key: Array):
-    """(target, low-resolution RGB, rows, columns) at this step's magnification p.
+    """(target, low-resolution RGB, reference RGB, rows, columns) at this step's magnification p.
 
     A range of magnifications draws p = K / input_size, K a whole number of pixels, once a step:
     the K x K corner of the crop is degraded to the input size, and a window as large as the
     smallest picture in the range is compared, at a random place. Shapes stay static.
     """
     config = self.config
-    size = config.input_size
+    size, reference_size = config.input_size, config.reference.size
     least, most = (round(p * size) for p in config.magnification)
     if least == most:
       axis = cpm.pixel_axis(size, most, config.network.cpm_convention)
-      return image, degrade(image, (size, size)), axis, axis
+      reference = degrade(image, (reference_size, reference_size))
+      return image, degrade(image, (size, size)), reference, axis, axis
     k_span, k_place = jax.random.split(key)
     span = jax.random.randint(k_span, (), least, most + 1)
     top, left = jax.random.randint(k_place, (2,), 0, span - least + 1)
@@ -263,7 +271,8 @@ class SCSNet:
     target = jax.lax.dynamic_slice(image, (0, top, left, 0), (n, least, least, channels))
     rows = cpm.pixel_axis_window(size, span, top, least)
     columns = cpm.pixel_axis_window(size, span, left, least)
-    return target, degrade_region(image, span, size), rows, columns
+    reference = degrade_region(image, span, reference_size)
+    return target, degrade_region(image, span, size), reference, rows, columns
 
   # -- use -----------------------------------------------------------------------------------------
 
