@@ -73,9 +73,6 @@ def get_config() -> ConfigDict:
         # Section 4.1: resolution of the reference image 128 for all experiments.
         "size": 128,
         "flip_probability": 0.5,
-        # Ours, off in the paper: turns the hues of picture and reference together by up to this
-        # share of a half circle in referential steps, so that few photos show many colours.
-        "hue_rotation": 0.0,
         # Strength not stated; about 4 pixels RMS at 128.
         "alpha": 256.0,
         "sigma": 10.24,

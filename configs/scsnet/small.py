@@ -22,9 +22,6 @@ def get_config() -> ConfigDict:
     # The paper's strength at 64 pixels (ops.warp.default_elastic).
     config.reference.alpha = 64.0
     config.reference.sigma = 5.12
-    # A dozen photos hold few colours; turned ones make the network read them off the reference.
-    config.reference.hue_rotation = 1.0
-
     config.network.widths = (16, 32, 64)
     config.network.source_blocks = (0, 1, 1)
     config.network.reference_blocks = (0, 1, 1)
@@ -40,13 +37,13 @@ def get_config() -> ConfigDict:
     config.discriminator.layers = 2
     # No weights needed to start.
     config.loss.perceptual = 0.0
-    config.loss.adversarial = 0.1
-    config.optimizer.learning_rate = 2e-3
+    config.loss.adversarial = 0.02
+    config.optimizer.learning_rate = 1e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.clip_norm = 1.0
     config.optimizer.weight_decay = 0.0
     config.batch_size = 6
-    config.steps = 1200
+    config.steps = 1000
     config.epochs = 0.0
     config.data.exclude_gray = False
     config.checkpoint.every_steps = 300

@@ -24,9 +24,9 @@ def add_arguments(parser) -> None:
   parser.add_argument(
     "--size",
     type=int,
-    default=224,
+    default=160,
     metavar="PIXELS",
-    help="side of the held-out pictures, cut from the middle; default 224",
+    help="side of the held-out pictures, cut from the middle; default 160",
   )
   parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -57,7 +57,10 @@ def run(args) -> int:
   names = [n for b in batches for n in pipeline.record_names(heldout, b) if n]
   print(f"colouring {len(names)} held-out photos", flush=True)
   sections = [_about(config, outcome.step)]
-  sections += [_section(config, method, outcome.state, batches, names, scale) for scale in SCALES]
+  for scale in SCALES:
+    section, panel = _section(config, method, outcome.state, batches, names, scale)
+    report.write_aside(pathlib.Path(args.workdir) / f"heldout_{scale:g}x.png", report.png(panel))
+    sections.append(section)
   sections.append(_curves(args.workdir))
   path = pathlib.Path(args.workdir) / "report.html"
   report.write_aside(path, report.page("SCSNet, small, on held-out photographs", sections))
@@ -78,8 +81,8 @@ def _about(config, step: int) -> str:
   )
 
 
-def _section(config, method, state, batches, names, scale: float) -> str:
-  """Tables and a panel at one magnification; also prints the means."""
+def _section(config, method, state, batches, names, scale: float):
+  """HTML of tables and panel at one magnification, and the panel; also prints the means."""
   import numpy as np
 
   from scs_jax.engine import report
@@ -103,9 +106,9 @@ def _section(config, method, state, batches, names, scale: float) -> str:
     header = [f"{mode}, mean of {len(names)}", "PSNR RGB", "PSNR ab", "SSIM"]
     parts.append(report.table(header, rows, best=(1, 2, 3)))
   truth = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
-  panel = [_row(by_mode, truth, i) for i in range(len(truth))]
-  parts.append(report.figure(report.panel(panel), f"{', '.join(names)} at {scale:g}x"))
-  return "\n".join(parts)
+  panel = report.panel([_row(by_mode, truth, i) for i in range(len(truth))])
+  parts.append(report.figure(panel, f"{', '.join(names)} at {scale:g}x"))
+  return "\n".join(parts), panel
 
 
 def _row(by_mode, truth, i: int) -> list:

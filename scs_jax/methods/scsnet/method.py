@@ -59,7 +59,6 @@ class SCSNet:
     "loss.adversarial_form": OneOf("relativistic", "literal"),
     "reference.size": AtLeast(4),
     "reference.flip_probability": Between(0.0, 1.0),
-    "reference.hue_rotation": Between(0.0, 1.0),
     "reference.alpha": AtLeast(0.0),
     "reference.sigma": Positive,
     "optimizer.schedule": OneOf("constant", "cosine"),
@@ -155,7 +154,7 @@ class SCSNet:
     optionally "reference" uint8 [N, r, r, 3] with "use_reference" bool [N]: another photograph to
     take as the reference instead of the image itself.
     """
-    gray, reference, target, rows, columns = self._examples(batch, key, phase)
+    gray, reference, target, rows, columns = self._examples(batch, key)
     if phase == "automatic":
       reference = None
     # The reference branch and its moments rest in automatic mode: no gradient reaches them.
@@ -221,7 +220,7 @@ class SCSNet:
     )
     return scores, changed["batch_stats"]
 
-  def _examples(self, batch: contract.Batch, key: Array, phase: str):
+  def _examples(self, batch: contract.Batch, key: Array):
     """Decoded uint8 crops -> (gray, reference, target, rows, columns), all on the device.
 
     Section 4.1: the low-resolution source by the bicubic kernel; the reference is the image
@@ -242,13 +241,7 @@ class SCSNet:
       config.reference,
     )
     gray = color.lightness(small) / 50.0 - 1.0
-    reference, target = _network_lab(reference), _network_lab(target)
-    if phase == "referential" and config.reference.hue_rotation > 0:
-      keys = contract.example_keys(contract.stream(key, "hue"), batch["index"])
-      turn = jax.vmap(lambda k: jax.random.uniform(k, minval=-jnp.pi, maxval=jnp.pi))(keys)
-      turn = turn * config.reference.hue_rotation
-      reference, target = rotate_hue(reference, turn), rotate_hue(target, turn)
-    return gray, reference, target, rows, columns
+    return gray, _network_lab(reference), _network_lab(target), rows, columns
 
   def _magnify(self, image: Array, key: Array):
     """(target, low-resolution RGB, reference RGB, rows, columns) at this step's magnification p.
@@ -294,18 +287,6 @@ class SCSNet:
 
 def _network_lab(rgb: Array) -> Array:
   return color.normalize_lab(color.rgb_to_lab(rgb))
-
-
-def rotate_hue(lab: Array, angle: Array) -> Array:
-  """Turns the colours of each picture by an angle in the ab plane; lightness stays.
-
-  Args:
-    lab: Lab or normalised Lab [N, H, W, 3].
-    angle: radians [N].
-  """
-  cos, sin = jnp.cos(angle)[:, None, None], jnp.sin(angle)[:, None, None]
-  lightness, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
-  return jnp.stack([lightness, cos * a - sin * b, sin * a + cos * b], axis=-1)
 
 
 def distort(keys: Array, image: Array, config) -> Array:

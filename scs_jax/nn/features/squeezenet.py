@@ -31,9 +31,8 @@ _POOLED_AFTER = ("conv1", "fire4", "fire8")
 
 MISSING_WEIGHTS_HELP = (
   "the SqueezeNet perceptual term needs weights: give an .npz by Caffe layer name (conv1/w, "
-  "fire2/conv1x1_1/w, ...; OIHW) or download "
-  "https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth (torchvision), or switch the "
-  "term off with --config.loss.perceptual=0"
+  "fire2/conv1x1_1/w, ...; OIHW) or torchvision's squeezenet1_0-b66bff10.pth with "
+  "--config.loss.perceptual_file=FILE, or switch the term off with --config.loss.perceptual=0"
 )
 
 

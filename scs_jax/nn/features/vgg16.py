@@ -33,10 +33,9 @@ TAPS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 LAYERS = tuple(f"conv{b}_{i}" for b, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1))
 
 MISSING_WEIGHTS_HELP = (
-  "the perceptual term needs VGG16 weights: download "
-  "https://download.pytorch.org/models/vgg16-397923af.pth (torchvision, IMAGENET1K_V1) or Keras' "
-  "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 and give its path, or switch the term off "
-  "with --config.loss.perceptual=0"
+  "the perceptual term needs VGG16 weights: get torchvision's vgg16-397923af.pth (models.vgg16, "
+  "IMAGENET1K_V1) or Keras' vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 and give its path "
+  "with --config.loss.perceptual_file=FILE, or switch the term off with --config.loss.perceptual=0"
 )
 
 
