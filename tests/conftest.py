@@ -1,15 +1,134 @@
 """Shared test set-up: eight CPU devices and a persistent compilation cache."""
 
+import functools
 import os
 import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-_FLAG = "--xla_force_host_platform_device_count"
-if _FLAG not in os.environ.get("XLA_FLAGS", ""):
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}=8".strip()
+_FLAGS = {
+  "--xla_force_host_platform_device_count": 8,
+  # Tests compile much and compute little: without LLVM's optimizations they take half the time.
+  "--xla_backend_optimization_level": 0,
+}
+for _flag, _value in _FLAGS.items():
+  if _flag not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}={_value}".strip()
 
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 _CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "jax"
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def _tiny_config():
+  from scs_jax.engine import config as configs
+
+  config = configs.load("scsnet/small").copy_and_resolve_references()
+  config.unlock()
+  config.input_size = 8
+  config.magnification = (2.0, 2.0)
+  config.data.crop = 16
+  config.reference.size = 8
+  config.reference.alpha = 1.0
+  config.reference.sigma = 0.64
+  config.network.widths = (4, 4, 8)
+  config.network.source_blocks = (0, 0, 1)
+  config.network.reference_blocks = (0, 0, 1)
+  config.network.decoder_blocks = (0, 0, 1)
+  config.network.texture_blocks = 1
+  config.network.fused_features = 8
+  config.network.level_features = 8
+  config.network.key_features = 4
+  config.network.cpm_widths = (8, 8, 8)
+  config.discriminator.width = 4
+  config.discriminator.layers = 1
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.schedule = "constant"
+  config.optimizer.weight_decay = 1e-4
+  config.optimizer.clip_norm = 0.0
+  config.batch_size = 8
+  config.steps = 4
+  config.checkpoint.every_steps = 2
+  config.log.every_steps = 1
+  config.log.evaluate_every = 4
+  config.log.panels_every = 4
+  config.evaluate.reference_size = 8
+  config.evaluate.batch_size = 2
+  config.evaluate.limit = 2
+  return config
+
+
+@pytest.fixture
+def tiny_config():
+  """scsnet/small at the smallest sizes that still have every part: a fresh, unlocked copy."""
+  return _tiny_config()
+
+
+@pytest.fixture(scope="session")
+def make_tiny_config():
+  """The same as a function, for fixtures that live longer than one test."""
+  return _tiny_config
+
+
+@pytest.fixture(scope="session")
+def temporaries():
+  """A function: bytes of temporaries that XLA plans for `function(*shapes)`; nothing is run.
+
+  `shapes` are trees of anything with shape and dtype. On CPUs XLA hands small graphs to a library
+  whose memory it does not count (the full attention matrix would weigh nothing): off for this.
+  """
+
+  def measure(function, *shapes) -> int:
+    like = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+    lowered = jax.jit(function).lower(*jax.tree.map(like, shapes))
+    on_cpu = jax.default_backend() == "cpu"
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""} if on_cpu else {}
+    return lowered.compile(compiler_options=options).memory_analysis().temp_size_in_bytes
+
+  return measure
+
+
+def _draw_leaf(rng, shape):
+  fan_in = np.prod(shape.shape[:-1]) if len(shape.shape) > 1 else 16
+  return (rng.normal(size=shape.shape) / np.sqrt(fan_in)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def random_variables():
+  """A function: variables of a Linen module for these inputs, drawn in NumPy.
+
+  Unlike an initialisation's, no kernel or bias is zero, so that a test sees all of them; and
+  nothing is compiled. Kernels keep the variance of what they multiply.
+  """
+
+  def draw(module, *inputs, seed=0, method=None):
+    rng = np.random.default_rng(seed)
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(lambda *x: module.init(key, *x, method=method), *inputs)
+
+    return jax.tree.map(functools.partial(_draw_leaf, rng), shapes)
+
+  return draw
+
+
+@pytest.fixture(scope="session")
+def draw_state():
+  """A function: a method's state whose parameters are all drawn in NumPy, none of them zero.
+
+  An initialisation's zeros (residual branches, the gate of self-attention) would hide what lies
+  behind them from a test, and compiling one takes longer than most tests.
+  """
+
+  def draw(method, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(method.init, jax.random.key(0), {})
+    zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
+
+    leaf = functools.partial(_draw_leaf, rng)
+    drawn = {n: jax.tree.map(leaf, getattr(shapes, n)) for n in ("params", "model_state")}
+    return zeros.replace(**drawn)
+
+  return draw

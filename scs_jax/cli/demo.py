@@ -32,6 +32,13 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
+  from scs_jax.engine import stop
+
+  with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
+    return _run(args)
+
+
+def _run(args) -> int:
   import pathlib
 
   from scs_jax.cli import arguments, datasets
@@ -39,6 +46,8 @@ def run(args) -> int:
   from scs_jax.engine import loop, report, resolve
   from scs_jax.errors import UserError
 
+  if not args.workdir:
+    raise UserError("--workdir is empty: expected the run's folder")
   if not 32 <= args.size <= 2048:
     raise UserError(f"--size {args.size}: expected 32 to 2048 pixels")
   config = arguments.load_config(args)

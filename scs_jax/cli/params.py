@@ -25,7 +25,7 @@ def run(args) -> int:
 
   config = arguments.load_config(args)
   counts = count(resolve.build(config))
-  reported = compare(counts, config.reported.parameters)
+  reported = compare(counts, config.reported.get("parameters", ()))
   if args.json:
     print(json.dumps({"parameters": counts, "reported": reported}, indent=2))
     return 0
@@ -55,9 +55,22 @@ def count(method) -> dict[str, int]:
 
 
 def compare(counts: dict[str, int], reported) -> list[dict]:
-  """Rows of the paper's totals: (name, (network or network/module, ...), millions) -> dicts."""
+  """Rows of the paper's totals: (name, (network or network/module, ...), millions) -> dicts.
+
+  Raises:
+    UserError: a part that the networks do not have.
+  """
+  from scs_jax.engine import spelling
+  from scs_jax.errors import UserError
+
   rows = []
   for name, parts, millions in reported:
+    for part in parts:
+      if part not in counts:
+        raise UserError(
+          f"config.reported.parameters, {name!r}: no network or module {part!r}; "
+          f"{spelling.hint(part, counts)}"
+        )
     ours = sum(counts[part] for part in parts)
     difference = ours / (millions * 1e6) - 1
     rows.append({"name": name, "ours": ours, "paper": millions, "difference": difference})

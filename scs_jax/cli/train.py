@@ -32,9 +32,19 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
+  from scs_jax.engine import stop
+
+  with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
+    return _run(args)
+
+
+def _run(args) -> int:
   from scs_jax.cli import arguments, datasets
   from scs_jax.engine import loop, resolve
+  from scs_jax.errors import UserError
 
+  if not args.workdir:  # as of an unset variable; a path would take it for the current folder
+    raise UserError("--workdir is empty: expected the run's folder")
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:
       args.overrides.append(f"{key}={flag}")
@@ -44,6 +54,7 @@ def run(args) -> int:
   data, steps = datasets.open_data(config, args.workdir)
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0
+  method = resolve.build(config)  # again: a schedule depends on the number of steps
   outcome = loop.train(config, method, data, args.workdir, quiet=args.quiet)
   if not outcome.stopped:
     print(f"{args.workdir}: step {outcome.step}; checkpoints, metrics.jsonl and panels are there")

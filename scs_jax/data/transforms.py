@@ -1,8 +1,9 @@
 """Resizing, cropping and flipping of uint8 RGB pictures on the host: NumPy and Pillow only.
 
 A crop is one resampling of just the region that it needs: the same pixels as resizing the whole
-picture and cutting, at the cost of the region, so that a 1 x 10000 picture is harmless. A picture is
-a uint8 array [H, W, 3] in [0, 255] or a Pillow image of mode "RGB", which saves two copies.
+picture and cutting, at the cost of the region, so that a 1 x 10000 picture is harmless.
+A picture is a uint8 array [H, W, 3] in [0, 255], or a Pillow image of mode "RGB": that saves two
+copies.
 """
 
 import dataclasses

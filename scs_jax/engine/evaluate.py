@@ -18,7 +18,7 @@ from scs_jax.engine.contract import Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.metrics import image as metrics
 from scs_jax.ops import color, warp
-from scs_jax.ops.degrade import degrade
+from scs_jax.ops.degrade import degrade, to_eight_bits
 from scs_jax.ops.resize import resize_bicubic
 
 Array = jax.Array
@@ -30,6 +30,7 @@ METRICS: Mapping[str, Callable[[Array, Array], Array]] = {
   "psnr_lightness": metrics.psnr_lightness,
   "ssim_rgb": metrics.ssim_rgb,
 }
+SMALLEST = 11  # pixels: the side of SSIM's window
 # What stands beside every model: each is a function of the same query.
 BASELINES = ("bicubic_gray", "mean_chroma")
 
@@ -93,7 +94,7 @@ def baseline(name: str, query: Query) -> Array:
 
 def measure(rgb: Array, truth: Array) -> dict[str, Array]:
   """Every metric, one number a picture: {name: float32 [N]}; both on the 256 levels of a file."""
-  rgb = jnp.round(rgb * 255.0) / 255.0
+  rgb = to_eight_bits(rgb)
   return {name: metric(rgb, truth) for name, metric in METRICS.items()}
 
 
@@ -157,6 +158,11 @@ class Evaluator:
     images = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
     if not len(images):
       raise UserError("none of the held-out pictures can be read; check data.heldout")
+    if self.protocol.mode == "random" and len(images) < 2:
+      raise UserError(
+        "mode random takes another picture as the reference, but there is one picture that can be "
+        "read; give two or more"
+      )
     done = 0
     for batch in batches:
       mask = batch["mask"]

@@ -1,5 +1,6 @@
 """What a run tells: a progress bar, JSON lines always, TensorBoard where TensorFlow is there."""
 
+import errno
 import importlib.util
 import json
 import math
@@ -17,19 +18,25 @@ from scs_jax.engine.report import write_aside
 class Logbook:
   """Writes `metrics.jsonl` in a run's folder and shows progress on the terminal.
 
+  A context manager.
+
   Args:
-    workdir: the run's folder.
+    workdir: the run's folder, which exists.
     start_step: where the run goes on; later lines, of steps that a killed run had reached but not
       saved, are taken back, so that every step stands in the file once.
     total: steps in all.
     batch_size: pictures a step, for images/s.
     quiet: no progress bar.
+
+  Raises:
+    OSError: a full disk, no permission; what could not be written whole is not there at all.
   """
 
   def __init__(self, workdir, start_step: int, total: int, batch_size: int, quiet: bool = False):
     self.path = pathlib.Path(workdir) / "metrics.jsonl"
     _take_back(self.path, start_step)
-    self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
+    # Unbuffered: a line is in the system's hands, whole, when `write` returns.
+    self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed in __exit__
     self._bar = tqdm(
       total=total, initial=start_step, unit="step", disable=quiet, dynamic_ncols=True
     )
@@ -69,10 +76,20 @@ class Logbook:
       self._bar.set_postfix({name: f"{v:.3g}" for name, v in shown.items()})
     # JSON has no NaN; null says that the number was not one.
     line = {name: (v if math.isfinite(v) else None) for name, v in values.items()}
-    self._file.write(json.dumps({"step": step, **line}) + "\n")
-    self._file.flush()
+    self._append((json.dumps({"step": step, **line}) + "\n").encode())
     if self._board is not None:
       self._board.write_scalars(step, values)
+
+  def _append(self, line: bytes) -> None:
+    end = os.fstat(self._file.fileno()).st_size
+    try:
+      written = self._file.write(line)
+      if written != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+    except OSError as error:
+      self._file.truncate(end)
+      error.filename = error.filename or str(self.path)
+      raise
 
   def say(self, text: str) -> None:
     """A line above the bar."""
@@ -80,7 +97,7 @@ class Logbook:
 
 
 def read_curve(workdir, name: str) -> list[tuple[int, float]]:
-  """(step, value) of one metric from a run's metrics.jsonl."""
+  """(step, value) of one metric from a run's metrics.jsonl, in order."""
   path = pathlib.Path(workdir) / "metrics.jsonl"
   lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
   return [(line["step"], line[name]) for line in lines if line.get(name) is not None]

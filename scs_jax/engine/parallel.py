@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -53,12 +54,12 @@ class Parallel:
 
   def place(self, state: TrainState) -> TrainState:
     """Puts one copy of the state on every device."""
+    state = jax.device_put(state, self.replicated)
     if self.mode == "jit":
-      return jax.device_put(state, self.replicated)
-    copy = jax.pmap(
-      lambda tree: tree, in_axes=None, out_axes=0, axis_size=len(self.devices), devices=self.devices
-    )
-    return copy(state)
+      return state
+    stack = lambda x: jnp.broadcast_to(x, (len(self.devices), *x.shape))
+    # Under jit no device ever holds more than its own copy of the stack.
+    return jax.jit(lambda s: jax.tree.map(stack, s), out_shardings=self.by_batch)(state)
 
   def fetch(self, state: TrainState) -> TrainState:
     """The state as one logical copy: what is saved, evaluated, or handed to another mode."""

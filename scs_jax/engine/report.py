@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -26,15 +27,20 @@ code{background:#f3f3f3;padding:.1rem .3rem}
 
 
 def write_aside(path: str | os.PathLike, content: bytes) -> None:
-  """Writes a file whole or not at all: under another name first, then renamed."""
+  """Writes a file whole or not at all: under another name first, then renamed.
+
+  Raises:
+    OSError: naming the file; what was at `path` before is as it was.
+  """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   aside = path.with_name(f".{path.name}.partial")
   try:
     aside.write_bytes(content)
     os.replace(aside, path)
-  except OSError:
+  except OSError as error:
     aside.unlink(missing_ok=True)
+    error.filename = str(path)  # a failed write names none
     raise
 
 
@@ -49,23 +55,24 @@ def panel(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
 
   Args:
     rows: for each row (caption, uint8 [h, w] or [h, w, 3]) pairs; a row's pictures are brought to
-      the size of its last one.
+      the size of its last one, and stand as far apart as their captions need.
 
   Returns:
     uint8 RGB [H, W, 3].
   """
+  font = ImageFont.load_default(12)
+  advance = lambda row, text: _GAP + max(row[-1][1].shape[1], math.ceil(font.getlength(text)))
   heights = [row[-1][1].shape[0] for row in rows]
-  widths = [sum(row[-1][1].shape[1] + _GAP for _ in row) + _GAP for row in rows]
+  widths = [sum(advance(row, caption) for caption, _ in row) + _GAP for row in rows]
   canvas = Image.new("RGB", (max(widths), sum(h + _HEAD + _GAP for h in heights)), "white")
-  draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
-  top = 0
+  draw, top = ImageDraw.Draw(canvas), 0
   for row, height in zip(rows, heights, strict=True):
     size = row[-1][1].shape[:2]
     left = _GAP
     for caption, image in row:
       draw.text((left, top + 2), caption, fill="black", font=font)
       canvas.paste(Image.fromarray(fit(image, size)), (left, top + _HEAD))
-      left += size[1] + _GAP
+      left += advance(row, caption)
     top += height + _HEAD + _GAP
   return np.asarray(canvas)
 

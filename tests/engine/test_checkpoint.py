@@ -4,13 +4,8 @@ import contextlib
 import errno
 import json
 import logging
-import os
-import pathlib
-import random
-import select
 import shutil
 import subprocess
-import sys
 
 import flax.struct
 import jax
@@ -21,7 +16,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from scs_jax.engine import checkpoint
+from scs_jax.engine import checkpoint, checkpoint_arrays, checkpoint_folder
 from scs_jax.errors import UserError
 
 
@@ -122,7 +117,7 @@ def test_round_trip_is_bitwise_and_leaves_frozen_out(run):
 
 def test_config_comes_from_the_folder_alone(run):
   for folder in (run, run / "checkpoints", run / "checkpoints/3", f"{run}/"):
-    config = checkpoint.read_config(folder)
+    config = checkpoint_folder.read_config(folder)
     assert config == make_config() and config.is_locked
 
 
@@ -132,7 +127,7 @@ def test_inference_reads_the_weights_alone(run, tmp_path):
     if file.is_file():
       file.write_bytes(b"")  # reading the optimizer's state would fail
   like = jax.eval_shape(lambda: (make_state().params, make_state().model_state))
-  params, model_state = checkpoint.restore_for_inference(tmp_path / "copy", like)
+  params, model_state = checkpoint_arrays.restore_for_inference(tmp_path / "copy", like)
   assert_same((params, model_state), (make_state(3).params, make_state(3).model_state))
 
 
@@ -246,8 +241,8 @@ def test_best_and_last_are_kept(tmp_path, mode, values, best, kept):
     assert (checkpoints.latest_step(), checkpoints.best_step()) == (4, best)
   assert steps_in(tmp_path) == kept
   assert not (tmp_path / "checkpoints/removed").exists()
-  assert checkpoint.find_checkpoint(tmp_path, "best")[1] == best  # from the folder alone
-  assert checkpoint.find_checkpoint(tmp_path)[1] == 4
+  assert checkpoint_folder.find_checkpoint(tmp_path, "best")[1] == best  # from the folder alone
+  assert checkpoint_folder.find_checkpoint(tmp_path)[1] == 4
   with checkpoint.Checkpoints(tmp_path, best_metric="psnr", best_mode=mode) as checkpoints:
     save(checkpoints, 5, state)  # a resumed run still knows which is best
     assert checkpoints.best_step() == best
@@ -276,93 +271,7 @@ def test_another_best_metric_in_a_resumed_run(tmp_path):
   assert steps_in(tmp_path) == [2, 3]
 
 
-# --- killed, full, forbidden
-
-KILLED = """
-import os, signal, sys, time
-import numpy as np
-from ml_collections import ConfigDict
-from scs_jax.engine import checkpoint
-from scs_jax.engine.contract import TrainState
-
-def state(step):
-  w = {f"w{i}": np.full((64, 1024), step, np.float32) for i in range(8)}
-  return TrainState(step=np.int32(step), params=w, opt_state={"m": w}, model_state={})
-
-def train(ready):
-  with checkpoint.Checkpoints(sys.argv[1], best_metric="psnr") as checkpoints:
-    step = (checkpoints.latest_step() or 0) + 1
-    os.write(ready, b"!")
-    while True:
-      checkpoints.save(step, state(step), data={"position": step}, config=ConfigDict(),
-                       metrics={"psnr": -abs(step % 7 - 3.0)})
-      step += 1
-
-for line in sys.stdin:  # one delay a line; the fork spares a start of Python
-  read, write = os.pipe()
-  child = os.fork()
-  if not child:
-    try:
-      train(write)
-    except BaseException as error:
-      print(repr(error), file=sys.stderr)
-    finally:
-      os._exit(1)
-  os.close(write)
-  started = os.read(read, 1) == b"!"
-  os.close(read)
-  time.sleep(float(line))
-  os.kill(child, signal.SIGKILL)
-  _, status = os.waitpid(child, 0)
-  print("killed" if started and os.WIFSIGNALED(status) else "died by itself", flush=True)
-"""
-
-
-def check_whole(folder, step, like):
-  """Every array of a step holds the step's own number."""
-  with checkpoint.Checkpoints(folder, create=False) as checkpoints:
-    state, data = checkpoints.restore(step, like)
-  assert data == {"position": step} and int(state.step) == step
-  for leaf in jax.tree.leaves((state.params, state.opt_state)):
-    assert np.all(np.asarray(leaf) == step)
-
-
-def test_killed_at_any_moment_whole_checkpoints_remain(tmp_path):
-  w = {f"w{i}": jax.ShapeDtypeStruct((64, 1024), np.float32) for i in range(8)}
-  like = State(step=jax.ShapeDtypeStruct((), np.int32), params=w, opt_state={"m": w},
-               model_state={}, frozen={})
-  environment = os.environ | {
-    "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(__file__).resolve().parents[2])
-  }
-  draw = random.Random(0)
-  last, unfinished = 0, 0
-  with subprocess.Popen(
-    [sys.executable, "-c", KILLED, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    text=True, env=environment,
-  ) as nursery:
-    try:
-      for _ in range(7):
-        nursery.stdin.write(f"{draw.uniform(0.0, 0.9)}\n")
-        nursery.stdin.flush()
-        assert select.select([nursery.stdout], [], [], 60)[0], "the writer did not start"
-        assert nursery.stdout.readline() == "killed\n"
-        unfinished += any("tmp" in p.name for p in (tmp_path / "checkpoints").iterdir())
-        for step in steps_in(tmp_path):
-          check_whole(tmp_path, step, like)
-        if steps_in(tmp_path):
-          assert max(steps_in(tmp_path)) >= last
-          last = max(steps_in(tmp_path))
-          assert checkpoint.find_checkpoint(tmp_path)[1] == last
-          checkpoint.find_checkpoint(tmp_path, "best")
-    finally:
-      nursery.kill()
-  assert last > 0
-  assert unfinished > 0, "no kill fell into a save: the test shows nothing"
-  with checkpoint.Checkpoints(tmp_path) as checkpoints:
-    checkpoints.save(last + 1, make_state(), data={}, config=make_config(), wait=True)
-    remains = {p.name for p in (tmp_path / "checkpoints").iterdir()}
-    assert all(name.isdigit() for name in remains)
-
+# --- leftovers, a full disk
 
 def test_leftovers_are_cleared_and_never_taken_for_whole(run, tmp_path):
   shutil.copytree(run, tmp_path / "run")
@@ -453,74 +362,7 @@ def test_a_folder_that_vanishes_is_one_line(tmp_path):
     raise UserError("end")
 
 
-def test_no_write_permission(tmp_path):
-  (tmp_path / "file").write_text("")
-  with fails(r"cannot write checkpoints to .*/file/run/checkpoints: Not a directory; choose ano"):
-    checkpoint.Checkpoints(tmp_path / "file/run")
-  with fails(r"cannot write checkpoints to .*/file/checkpoints: Not a directory"):
-    checkpoint.Checkpoints(tmp_path / "file")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_no_write_permission_of_the_folder(tmp_path):
-  (tmp_path / "run").mkdir(mode=0o500)
-  with fails("cannot write checkpoints to .*: Permission denied; make the folder writable"):
-    checkpoint.Checkpoints(tmp_path / "run")
-
-
-# --- wrong folders
-
-
-def test_missing_file_empty_and_foreign_folders(tmp_path):
-  for read in (checkpoint.find_checkpoint, checkpoint.read_config):
-    with fails("no checkpoint at .*/nothing: no such folder; give a run's folder"):
-      read(tmp_path / "nothing")
-    (tmp_path / "file").write_text("")
-    with fails("/file is a file, expected a folder; give a run's folder"):
-      read(tmp_path / "file")
-  (tmp_path / "empty/checkpoints").mkdir(parents=True)
-  with fails("/empty/checkpoints is empty: no checkpoint has been written yet"):
-    checkpoint.find_checkpoint(tmp_path / "empty")
-  foreign = tmp_path / "foreign"
-  (foreign / "data").mkdir(parents=True)
-  for name in ("a.pth", "b.pth", "c.pth", "e.pth"):
-    (foreign / name).write_text("")
-  with fails("/foreign holds no checkpoint of scs_jax, but a.pth, b.pth, c.pth, data and 1 more;"):
-    checkpoint.find_checkpoint(foreign)
-  with fails("no checkpoints at .*/foreign/checkpoints; give"):
-    checkpoint.Checkpoints(foreign, create=False)
-
-
-def test_folders_of_other_programs_are_not_touched(tmp_path):
-  other = tmp_path / "checkpoints/100/default"
-  other.mkdir(parents=True)
-  with fails(r"/100 is not a whole checkpoint of scs_jax \(no weights, .*move it away"):
-    checkpoint.Checkpoints(tmp_path)
-  with fails("holds no checkpoint of scs_jax, but 100;"):
-    checkpoint.find_checkpoint(tmp_path)
-  assert other.is_dir()
-
-
-def test_half_written_folders(run, tmp_path):
-  root = tmp_path / "checkpoints"
-  shutil.copytree(run / "checkpoints/3", root / "4.orbax-checkpoint-tmp")
-  with fails("holds only a half-written checkpoint .4.orbax"):
-    checkpoint.find_checkpoint(tmp_path)
-  with fails("4.orbax-checkpoint-tmp is a half-written checkpoint; there is no other beside it"):
-    checkpoint.find_checkpoint(root / "4.orbax-checkpoint-tmp")
-  shutil.copytree(run / "checkpoints/3", root / "3")
-  shutil.copytree(run / "checkpoints/3", root / "5")
-  shutil.rmtree(root / "5/config")
-  with fails("/5 is a half-written checkpoint .no config.; use step 3 beside it"):
-    checkpoint.find_checkpoint(root / "5")
-  with fails("/5 is a half-written checkpoint .no config.; use step 3 beside it"):
-    checkpoint.read_config(tmp_path, 5)
-  assert checkpoint.find_checkpoint(tmp_path)[1] == 3
-  with fails("has no checkpoint of step 7; it has 3"):
-    checkpoint.find_checkpoint(tmp_path, 7)
-  (root / "3").rename(tmp_path / "final")
-  with fails("/final is a checkpoint under another name; name the folder by its step, 3"):
-    checkpoint.find_checkpoint(tmp_path / "final")
+# --- wrong content
 
 
 @NO_NOISE
@@ -558,7 +400,7 @@ def test_another_method_and_another_network(run):
     with fails(r"expected float16\[4\], found float32\[4\]"):
       checkpoints.restore(3, half)
   with fails("expected float16"):
-    checkpoint.restore_for_inference(run, (half.params, half.model_state))
+    checkpoint_arrays.restore_for_inference(run, (half.params, half.model_state))
 
 
 def test_a_reader_does_not_write(run):

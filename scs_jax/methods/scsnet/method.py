@@ -61,6 +61,7 @@ class SCSNet:
     "reference.flip_probability": Between(0.0, 1.0),
     "reference.alpha": AtLeast(0.0),
     "reference.sigma": Positive,
+    "optimizer.name": OneOf("adam", "muon"),
     "optimizer.schedule": OneOf("constant", "cosine"),
     "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
     "optimizer.b1": Between(0.0, 1.0, open_high=True),

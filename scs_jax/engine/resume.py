@@ -1,0 +1,78 @@
+"""What a run may go on from: whose folder it is, and what changed since its checkpoint."""
+
+import math
+import pathlib
+from collections.abc import Mapping
+
+from scs_jax.engine import config as configs
+from scs_jax.engine.checkpoint_folder import read_config
+from scs_jax.errors import UserError
+
+# A run may go on with other values of these; of any other key the change is said aloud.
+_FREE = ("log.", "checkpoint.", "evaluate.", "data.threads", "data.workers", "data.prefetch",
+         "parallel.", "reported.")  # fmt: skip
+
+
+def require_ours(workdir: pathlib.Path) -> None:
+  """Refuses a folder in which another program's files bear the names of ours.
+
+  Raises:
+    UserError: a config.json that no run wrote, or a metrics.jsonl without one.
+    OSError: it cannot be read.
+  """
+  path = workdir / "config.json"
+  name = "config.json"
+  try:
+    configs.from_json(path.read_text(encoding="utf-8")).method.name  # noqa: B018
+    return
+  except FileNotFoundError:
+    if not (workdir / "metrics.jsonl").exists():
+      return
+    name = "metrics.jsonl"
+  except NotADirectoryError:
+    return  # said better by who makes the folder
+  except (ValueError, AttributeError, UserError):
+    pass
+  raise UserError(
+    f"{workdir / name} is not of a run of scs_jax and would be overwritten; choose another "
+    "--workdir, or move it away"
+  )
+
+
+def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
+  """What the config of the run's checkpoint and this one do not share, a line each.
+
+  Raises:
+    UserError: the checkpoint is another method's.
+  """
+  old = read_config(workdir, step)
+  if old.method.name != config.method.name:
+    raise UserError(
+      f"{workdir} holds a run of method {old.method.name!r}, the config asks for "
+      f"{config.method.name!r}; choose another --workdir"
+    )
+  changed = [d for d in configs.difference(old, config) if not d[0].startswith(_FREE)]
+  return [f"config.{path} was {a!r} in the checkpoint, now {b!r}" for path, a, b in changed]
+
+
+def position(step: int, best: float, identity: Mapping) -> dict:
+  """What is written beside a checkpoint: step, best score so far (None: none yet), identity."""
+  return {"step": step, "best": best if math.isfinite(best) else None, **identity}
+
+
+def best_so_far(position: Mapping) -> float:
+  """The best score that a position holds; -inf where there is none."""
+  best = position.get("best")
+  return -math.inf if best is None else best
+
+
+def moved(position: Mapping, identity: Mapping) -> list[str]:
+  """How the training data differ from those of the checkpoint: no line, or one."""
+  changed = [
+    f"{name} {position[name]} -> {value}"
+    for name, value in identity.items()
+    if position.get(name, value) != value
+  ]
+  if not changed:
+    return []
+  return [f"the training data changed since the checkpoint ({', '.join(changed)})"]

@@ -1,0 +1,203 @@
+"""What engine/contract.py asks of every method. A new one adds its tiny config to TINY, no more."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scs_jax.engine import resolve
+from scs_jax.engine.checkpoint import Checkpoints
+from scs_jax.engine.contract import Query
+from scs_jax.engine.parallel import Parallel
+
+# Built-in name -> fixture of conftest.py that makes its config at the smallest sizes.
+TINY = {"scsnet": "make_tiny_config"}
+
+
+def test_every_method_is_held_to_the_contract():
+  assert set(TINY) == set(resolve.BUILTIN)
+
+
+class Subject:
+  """A method with its programs, each compiled once for all tests."""
+
+  def __init__(self, config):
+    # Adam divides a gradient by its size: where it is zero but for rounding (a bias that cancels
+    # in a relativistic loss), any two orders of summation take full steps apart. Not so with this.
+    config.optimizer.eps = 1e-3
+    self.config, self.key = config, jax.random.key(config.seed)
+    self.method = resolve.build(config)
+    self.frozen = self.method.load_frozen()
+    self.init = jax.jit(lambda key: self.method.init(key, {}))
+    self.predict = jax.jit(self.method.predict)
+    # The first steps up to and with the first of each program, in order.
+    order = [self.method.phase(step) for step in range(8)]
+    self.phases = order[: max(order.index(phase) for phase in set(order)) + 1]
+
+  def fresh(self):
+    return self.init(self.key).replace(frozen=self.frozen)
+
+  @functools.cache  # noqa: B019 - lives as long as the module's fixture
+  def on(self, mode):
+    parallel = Parallel(mode, jax.devices()[:2])
+    return parallel, parallel.train_step(self.method, self.key)
+
+  def run(self, mode, batches, state=None):
+    """State and logs of each step after steps on these batches."""
+    parallel, step = self.on(mode)
+    state = parallel.place(self.fresh() if state is None else state)
+    told = []
+    for batch in batches:
+      at = int(parallel.fetch(state).step)
+      state, logs = step(state, parallel.shard(batch), self.method.phase(at))
+      told.append(parallel.read_logs(logs))
+    return parallel.fetch(state), told
+
+  def batch(self, number, paint=None):
+    """One as the data pipeline makes it; `paint` sets all pictures to one level."""
+    n, side = self.config.batch_size, self.config.data.crop
+    rng = np.random.default_rng(number)
+    coarse = rng.integers(0, 256, (n, 2, 2, 3))
+    rows = np.linspace(0, 1, side)[:, None]
+    mix = np.concatenate([1 - rows, rows], axis=1)
+    image = np.einsum("pi,nijc,qj->npqc", mix, coarse, mix)
+    image = image if paint is None else np.full_like(image, paint)
+    index = np.arange(n, dtype=np.uint32) + number * n
+    return {"image": image.astype(np.uint8), "index": index}
+
+
+@pytest.fixture(scope="module", params=sorted(TINY))
+def subject(request):
+  config = request.getfixturevalue(TINY[request.param])()
+  assert config.method.name == request.param
+  return Subject(config)
+
+
+@pytest.fixture(scope="module")
+def stepped(subject):
+  """{mode: (state, logs)} after a step of each phase, on two devices."""
+  batches = [subject.batch(i) for i in range(len(subject.phases))]
+  return {mode: subject.run(mode, batches) for mode in ("jit", "pmap")}
+
+
+def leaves(state):
+  """{path: array} of what is trained or carried."""
+  state = jax.device_get(state.replace(frozen={}))
+  flat, _ = jax.tree_util.tree_flatten_with_path(state)
+  return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}
+
+
+def assert_finite(state):
+  wrong = [name for name, leaf in leaves(state).items() if not np.isfinite(leaf).all()]
+  assert not wrong
+
+
+def assert_same_bits(a, b):
+  a, b = leaves(a), leaves(b)
+  assert a.keys() == b.keys()
+  assert not [name for name in a if a[name].tobytes() != b[name].tobytes()]
+
+
+def test_init_is_pure_and_named(subject):
+  state, again = subject.init(subject.key), subject.init(subject.key)
+  assert_same_bits(state, again)
+  assert_finite(state)
+  assert (state.step.dtype, int(state.step), state.frozen) == (jnp.int32, 0, {})
+  assert set(state.opt_state) == set(state.params) and set(state.model_state) <= set(state.params)
+  assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
+  other = leaves(subject.init(jax.random.key(99)).replace(opt_state={}, model_state={}))
+  drawn = [name for name, leaf in leaves(state).items()
+           if name in other and not np.array_equal(leaf, other[name])]  # fmt: skip
+  for network in state.params:
+    assert any(network in name for name in drawn), f"{network} is the same for every seed"
+  traced = jax.eval_shape(lambda key: subject.method.init(key, {}), subject.key)
+  shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  assert shapes(traced) == shapes(state)
+
+
+def test_a_phase_is_a_name_that_depends_on_the_step_alone(subject):
+  first = [subject.method.phase(step) for step in range(10)]
+  assert all(isinstance(phase, str) for phase in first)
+  assert first == [subject.method.phase(step) for step in reversed(range(10))][::-1]
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_steps_count_change_the_parameters_and_keep_the_shapes(subject, stepped, mode):
+  state, logs = stepped[mode]
+  assert int(state.step) == len(subject.phases)
+  assert_finite(state)
+  before, after = leaves(subject.fresh()), leaves(state)
+  assert {k: (v.shape, v.dtype) for k, v in before.items()} == {
+    k: (v.shape, v.dtype) for k, v in after.items()
+  }
+  for network in state.params:
+    trained = [k for k in before if k.startswith(f".params['{network}']")]
+    assert any(not np.array_equal(before[k], after[k]) for k in trained), network
+  for told in logs:
+    assert told and all(np.isfinite(value) for value in told.values())
+    assert any(name.startswith("loss/") for name in told)
+  for name, value in subject.frozen.items():
+    assert jax.tree.all(jax.tree.map(np.array_equal, state.frozen[name], value))
+
+
+def test_jit_and_pmap_give_the_same_state(subject, stepped):
+  (a, logs_a), (b, logs_b) = stepped["jit"], stepped["pmap"]
+  assert logs_a[0].keys() == logs_b[0].keys()
+  for told, other in zip(logs_a, logs_b, strict=True):
+    for name, value in told.items():
+      assert value == pytest.approx(other[name], rel=1e-3, abs=1e-4), name
+  a, b, start = leaves(a), leaves(b), leaves(subject.fresh())
+  for name, leaf in a.items():
+    moved = np.abs(leaf.astype(np.float64) - start[name]).max()
+    np.testing.assert_allclose(leaf, b[name], rtol=1e-5, atol=1e-3 * moved + 1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("level", [0, 255, 128], ids=["black", "white", "gray"])
+def test_gradients_are_finite_at_uniform_pictures(subject, stepped, level):
+  """Roots, divisions by a chroma or a variance: what is finite on photos may not be there."""
+  batches = [subject.batch(i, paint=level) for i in range(len(subject.phases))]
+  state, logs = subject.run("jit", batches)
+  assert_finite(state)
+  assert all(np.isfinite(value) for told in logs for value in told.values())
+
+
+def test_steps_are_pure(subject, stepped):
+  batches = [subject.batch(i) for i in range(len(subject.phases))]
+  again, logs = subject.run("jit", batches)
+  assert_same_bits(again, stepped["jit"][0])
+  assert logs == stepped["jit"][1]
+
+
+def test_saved_and_restored_it_goes_on_bit_for_bit(subject, stepped, tmp_path):
+  state = stepped["jit"][0]
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(int(state.step), state, data={}, config=subject.config, wait=True)
+    like = jax.eval_shape(lambda: subject.method.init(subject.key, {}))
+    restored, _ = checkpoints.restore(None, like.replace(frozen=subject.frozen))
+  assert_same_bits(restored, state)
+  # One step more from each; a fresh copy, since a step takes its state's memory.
+  more = [subject.batch(50)]
+  ours, _ = subject.run("jit", more, jax.tree.map(jnp.copy, state))
+  theirs, _ = subject.run("jit", more, restored)
+  assert_same_bits(ours, theirs)
+
+
+@pytest.mark.parametrize("reference", [None, (12, 8)], ids=["automatic", "reference"])
+def test_predict_gives_rgb_at_any_size_each_picture_by_itself(subject, reference):
+  rng = np.random.default_rng(3)
+  size = (20, 12)
+  gray = rng.random((2, 8, 8, 1), np.float32)
+  gray[0] = np.array([0.0, 1.0] * 4)[:, None, None]  # black and white as well
+  other = None if reference is None else rng.random((2, *reference, 3), np.float32)
+  state = subject.fresh()
+  # As a use of a trained model does: nothing but parameters and what networks carry.
+  bare = state.replace(opt_state={}, frozen={})
+  rgb = np.asarray(subject.predict(bare, Query(gray, size, other)).rgb)
+  assert rgb.shape == (2, *size, 3) and rgb.dtype == np.float32
+  assert np.isfinite(rgb).all() and rgb.min() >= 0 and rgb.max() <= 1
+  assert np.abs(rgb[0] - rgb[1]).max() > 1e-3
+  flip = lambda x: None if x is None else x[::-1].copy()
+  swapped = np.asarray(subject.predict(bare, Query(flip(gray), size, flip(other))).rgb)
+  np.testing.assert_allclose(swapped[::-1], rgb, atol=1e-5)

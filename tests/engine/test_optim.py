@@ -1,0 +1,127 @@
+"""Adam with coupled weight decay against a loop in NumPy and against PyTorch's."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from scs_jax.engine.optim import make_optimizer
+from scs_jax.errors import UserError
+
+
+def _section(**changes):
+  section = {
+    "name": "adam",
+    "learning_rate": 1e-2,
+    "schedule": "constant",
+    "b1": 0.9,
+    "b2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 1e-1,
+    "clip_norm": 0.0,
+  }
+  return ConfigDict({**section, **changes})
+
+
+def _problem(steps):
+  """Parameters of two shapes and gradients of each step, of very different sizes."""
+  rng = np.random.default_rng(0)
+  params = {"a": rng.normal(size=(3, 2)), "b": rng.normal(size=5)}
+  gradients = [
+    {"a": rng.normal(size=(3, 2)) * 10.0 ** rng.integers(-4, 2), "b": rng.normal(size=5) * 1e-3}
+    for _ in range(steps)
+  ]
+  return jax.tree.map(np.float32, (params, gradients))
+
+
+def _ours(section, params, gradients, steps=100):
+  optimizer = make_optimizer(section, steps)
+
+  @jax.jit
+  def step(params, state, gradient):
+    updates, state = optimizer.update(gradient, state, params)
+    return optax.apply_updates(params, updates), state
+
+  state, path = optimizer.init(params), []
+  for gradient in gradients:
+    params, state = step(params, state, gradient)
+    path.append(params)
+  return path
+
+
+def _numpy(section, params, gradients, rates):
+  """Kingma and Ba 2015, Algorithm 1, on gradient + decay * parameter; clipped before that."""
+  p = {k: v.astype(np.float64) for k, v in params.items()}
+  m, v = ({k: np.zeros_like(x) for k, x in p.items()} for _ in range(2))
+  path = []
+  for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+    norm = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in gradient.values()))
+    shrink = min(1.0, section.clip_norm / norm) if section.clip_norm else 1.0
+    for k in p:
+      g = shrink * gradient[k].astype(np.float64) + section.weight_decay * p[k]
+      m[k] = section.b1 * m[k] + (1 - section.b1) * g
+      v[k] = section.b2 * v[k] + (1 - section.b2) * g * g
+      m_hat, v_hat = m[k] / (1 - section.b1**t), v[k] / (1 - section.b2**t)
+      p[k] = p[k] - rate * m_hat / (np.sqrt(v_hat) + section.eps)
+    path.append({k: x.copy() for k, x in p.items()})
+  return path
+
+
+def _assert_same(found, expected):
+  for ours, theirs in zip(found, expected, strict=True):
+    for k in ours:
+      np.testing.assert_allclose(ours[k], theirs[k], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [{}, {"weight_decay": 0.0}, {"clip_norm": 0.05}, {"b1": 0.5, "b2": 0.9, "eps": 1e-2}],
+  ids=["decay", "plain", "clipped", "other moments"],
+)
+def test_equals_the_loop_in_numpy(changes):
+  section = _section(**changes)
+  params, gradients = _problem(12)
+  expected = _numpy(section, params, gradients, 12 * [section.learning_rate])
+  _assert_same(_ours(section, params, gradients), expected)
+
+
+def test_cosine_schedule_falls_to_zero():
+  section = _section(schedule="cosine")
+  params, gradients = _problem(8)
+  rates = [section.learning_rate * (1 + np.cos(np.pi * t / 8)) / 2 for t in range(8)]
+  _assert_same(_ours(section, params, gradients, 8), _numpy(section, params, gradients, rates))
+  beyond = _ours(section, params, gradients, 4)
+  np.testing.assert_array_equal(beyond[-1]["a"], beyond[3]["a"])  # nothing moves after the end
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.05])
+def test_equals_pytorch(clip_norm):
+  torch = pytest.importorskip("torch")
+  section = _section(clip_norm=clip_norm)
+  params, gradients = _problem(12)
+  tensors = {k: torch.nn.Parameter(torch.from_numpy(v.copy())) for k, v in params.items()}
+  adam = torch.optim.Adam(
+    tensors.values(), lr=section.learning_rate, weight_decay=section.weight_decay
+  )
+  expected = []
+  for gradient in gradients:
+    for k, tensor in tensors.items():
+      tensor.grad = torch.from_numpy(gradient[k].copy())
+    if clip_norm:
+      torch.nn.utils.clip_grad_norm_(tensors.values(), clip_norm)
+    adam.step()
+    expected.append({k: tensor.detach().numpy().copy() for k, tensor in tensors.items()})
+  _assert_same(_ours(section, params, gradients), expected)
+
+
+def test_decay_is_coupled():
+  """Without a gradient, coupled decay is divided by its own size: a step of the learning rate."""
+  params = {"w": np.array([4.0, -0.5], np.float32)}
+  (found,) = _ours(_section(), params, [{"w": np.zeros(2, np.float32)}])
+  np.testing.assert_allclose(found["w"], [4.0 - 1e-2, -0.5 + 1e-2], rtol=1e-6)
+
+
+def test_unknown_name_is_refused():
+  with pytest.raises(UserError, match="optimizer.name is 'sgd'; use 'adam'"):
+    make_optimizer(_section(name="sgd"), 1)

@@ -1,0 +1,195 @@
+"""Panels to the pixel, pages without the network, files whole or not at all."""
+
+import base64
+import errno
+import html.parser
+import io
+import os
+import re
+import stat
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scs_jax.engine import report
+
+GAP, HEAD = 6, 18
+
+
+def picture(seed, height, width, channels=3):
+  shape = (height, width, channels) if channels else (height, width)
+  return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+# --- files
+
+
+def test_a_file_is_written_with_its_folder_and_replaced(tmp_path):
+  path = tmp_path / "a/b/c.txt"
+  report.write_aside(path, b"one")
+  report.write_aside(str(path), b"two")
+  assert path.read_bytes() == b"two"
+  assert os.listdir(path.parent) == ["c.txt"]
+
+
+@pytest.mark.parametrize("call", ["write_bytes", "replace"])
+def test_what_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, call):
+  path = tmp_path / "c.txt"
+  report.write_aside(path, b"old")
+  seen = []
+
+  def full(*arguments):
+    if call == "write_bytes":
+      arguments[0].touch()  # the system made the file before it found no room
+    seen.append(path.read_bytes())
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  owner = report.pathlib.Path if call == "write_bytes" else report.os
+  monkeypatch.setattr(owner, call, full)
+  with pytest.raises(OSError, match="No space left") as caught:
+    report.write_aside(path, b"new")
+  monkeypatch.undo()
+  assert caught.value.filename == str(path)
+  assert seen == [b"old"] and path.read_bytes() == b"old"
+  assert os.listdir(tmp_path) == ["c.txt"]
+
+
+def test_the_new_file_is_whole_before_it_has_the_name(tmp_path, monkeypatch):
+  path, replace = tmp_path / "c.txt", os.replace
+  whole = []
+
+  def look(source, target):
+    with open(source, "rb") as file:
+      whole.append(file.read())
+    assert os.fspath(target) == str(path) and not path.exists()
+    replace(source, target)
+
+  monkeypatch.setattr(report.os, "replace", look)
+  report.write_aside(path, b"x" * 10000)
+  assert whole == [b"x" * 10000]
+  assert stat.S_ISREG(path.stat().st_mode)
+
+
+# --- panels
+
+
+def test_every_pixel_of_a_panel_has_its_place():
+  a, b, c = picture(0, 20, 30), picture(1, 20, 30), picture(2, 40, 30)
+  shown = report.panel([[("", a), ("", b)], [("", c), ("", a[:, :, 0]), ("", c)]])
+  assert shown.dtype == np.uint8
+  assert shown.shape == (20 + 40 + 2 * (HEAD + GAP), 3 * (30 + GAP) + GAP, 3)
+  expected = np.full_like(shown, 255)
+  expected[HEAD : HEAD + 20, GAP : GAP + 30] = a
+  expected[HEAD : HEAD + 20, 2 * GAP + 30 : 2 * GAP + 60] = b
+  top = HEAD + 20 + GAP + HEAD
+  expected[top : top + 40, GAP : GAP + 30] = c
+  gray = np.repeat(a[:, :, 0], 2, axis=0)[:, :, None]  # 20 rows on 40: each twice
+  expected[top : top + 40, 2 * GAP + 30 : 2 * GAP + 60] = gray
+  expected[top : top + 40, 3 * GAP + 60 : 3 * GAP + 90] = c
+  np.testing.assert_array_equal(shown, expected)
+
+
+def test_captions_stand_above_their_pictures():
+  white = np.full((40, 60, 3), 255, np.uint8)
+  shown = report.panel([[("left", white), ("", white), ("right", white)]])
+  dark = (shown < 128).any(axis=2)
+  assert not dark[HEAD:].any()
+  columns = np.flatnonzero(dark.any(axis=0))
+  assert columns.min() >= GAP and columns.max() < 3 * (60 + GAP)
+  assert not dark[:, GAP + 60 : 3 * GAP + 120].any()  # nothing over the middle one
+  assert dark[:, GAP : GAP + 60].any() and dark[:, 3 * GAP + 120 :].any()
+
+
+def test_long_captions_do_not_run_into_each_other():
+  white = np.full((20, 16, 3), 255, np.uint8)
+  black = np.zeros((20, 16, 3), np.uint8)
+  shown = report.panel([[("a caption that is long", white), ("another of that kind", black)]])
+  dark = (shown[:HEAD] < 128).any(axis=(0, 2)).nonzero()[0]
+  picture = (shown[HEAD : HEAD + 20] == 0).all(axis=(0, 2)).nonzero()[0]
+  assert picture.tolist() == list(range(picture[0], picture[0] + 16))
+  before = dark[dark < picture[0]]
+  assert before.max() <= picture[0] - GAP and dark.max() < shown.shape[1]
+
+
+def test_small_pictures_are_enlarged_by_repeating_pixels():
+  small = picture(3, 3, 5, 0)
+  expected = np.repeat(np.repeat(small, 4, axis=0), 4, axis=1)[..., None].repeat(3, axis=2)
+  np.testing.assert_array_equal(report.fit(small, (12, 20)), expected)
+
+
+@pytest.mark.parametrize("channels", [0, 3])
+def test_png_keeps_every_bit(channels):
+  image = picture(4, 7, 9, channels)
+  with Image.open(io.BytesIO(report.png(image))) as read:
+    assert read.format == "PNG"
+    np.testing.assert_array_equal(np.asarray(read), image)
+
+
+# --- pages
+
+
+class Links(html.parser.HTMLParser):
+  """Collects what a browser would fetch, and the balance of tags."""
+
+  VOID = {"meta", "img", "polyline", "br", "link"}
+
+  def __init__(self):
+    super().__init__()
+    self.fetched, self.open, self.text = [], [], []
+
+  def handle_startendtag(self, tag, attrs):
+    self.handle_starttag(tag, attrs, closed=True)
+
+  def handle_starttag(self, tag, attrs, closed=False):
+    self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+    if tag not in self.VOID and not closed:
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.text.append(data)
+
+
+def test_a_page_needs_no_other_file_and_escapes_what_it_is_given():
+  image = picture(5, 6, 7)
+  evil = "<script>alert('&')</script>"
+  sections = [
+    report.figure(image, evil),
+    report.table([evil, "dB"], [[evil, 1.0]]),
+    report.curve([(0, 1.0), (10, 2.0)], evil),
+  ]
+  page = report.page(evil, sections).decode()
+  assert page.startswith("<!doctype html>")
+  links = Links()
+  links.feed(page)
+  assert links.open == []
+  assert len(links.fetched) == 1 and links.fetched[0].startswith("data:image/png;base64,")
+  with Image.open(io.BytesIO(base64.b64decode(links.fetched[0].partition(",")[2]))) as read:
+    np.testing.assert_array_equal(np.asarray(read), image)
+  assert not re.search(r"https?://|url\(|@import|<script", page)
+  assert "".join(links.text).count(evil) == 6  # title, heading, caption, table head, cell, curve
+
+
+def test_tables_mark_the_best_of_a_column():
+  rows = [["ours", 20.126, 3.0, 7], ["other", 20.131, 3.0, 7], ["none", "-", float("-inf"), 7]]
+  text = report.table(["name", "a", "b", "n"], rows, best=(1, 2))
+  cells = re.findall(r"<td( class=\"best\")?>([^<]*)</td>", text)
+  assert [value for _, value in cells] == [
+    "ours", "20.13", "3.00", "7", "other", "20.13", "3.00", "7", "none", "-", "-inf", "7",
+  ]  # fmt: skip
+  assert [i for i, (best, _) in enumerate(cells) if best] == [2, 5, 6]  # equals share the honour
+  assert text.count("<tr>") == text.count("</tr>") == 4
+
+
+def test_a_curve_runs_from_its_first_to_its_last_point():
+  text = report.curve([(100, 1.0), (150, 3.0), (200, 2.0)], "loss")
+  points = re.search(r'points="([^"]*)"', text)[1].split()
+  points = [tuple(map(float, point.split(","))) for point in points]
+  assert points == [(50.0, 170.0), (320.0, 20.0), (590.0, 95.0)]  # SVG's y grows downwards
+  assert ">3<" in text and ">1<" in text and "step 100" in text
+  assert report.curve([(1, 2.0)], "loss") == report.curve([], "loss") == ""
+  flat = report.curve([(0, 1.0), (1, 1.0)], "flat")
+  assert "nan" not in flat and "inf" not in flat
