@@ -46,6 +46,8 @@ def _tiny_config():
   config.discriminator.width = 4
   config.discriminator.layers = 1
   config.optimizer.learning_rate = 1e-3
+  config.optimizer.name = "adam"
+  config.reference.hue_probability = 0.0
   config.optimizer.schedule = "constant"
   config.optimizer.weight_decay = 1e-4
   config.optimizer.clip_norm = 0.0

@@ -73,6 +73,9 @@ def get_config() -> ConfigDict:
         # Section 4.1: resolution of the reference image 128 for all experiments.
         "size": 128,
         "flip_probability": 0.5,
+        # Ours, off in the paper: how often picture and reference have their hues turned together in
+        # a referential step, so that few photos show many colours.
+        "hue_probability": 0.0,
         # Strength not stated; about 4 pixels RMS at 128.
         "alpha": 256.0,
         "sigma": 10.24,
@@ -80,7 +83,7 @@ def get_config() -> ConfigDict:
     )
     config.optimizer = ConfigDict(
       {
-        # Section 4.1: Adam 0.9 / 0.999, weight decay 1e-4 (coupled), learning rate 1e-4.
+        # "muon" is ours. Section 4.1: Adam 0.9 / 0.999, weight decay 1e-4 (coupled), learning rate 1e-4.
         "name": "adam",
         "learning_rate": 1e-4,
         # No schedule is mentioned. "cosine" goes down to 0 at the last step.

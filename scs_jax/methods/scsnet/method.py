@@ -59,6 +59,7 @@ class SCSNet:
     "loss.adversarial_form": OneOf("relativistic", "literal"),
     "reference.size": AtLeast(4),
     "reference.flip_probability": Between(0.0, 1.0),
+    "reference.hue_probability": Between(0.0, 1.0),
     "reference.alpha": AtLeast(0.0),
     "reference.sigma": Positive,
     "optimizer.name": OneOf("adam", "muon"),
@@ -155,7 +156,7 @@ class SCSNet:
     optionally "reference" uint8 [N, r, r, 3] with "use_reference" bool [N]: another photograph to
     take as the reference instead of the image itself.
     """
-    gray, reference, target, rows, columns = self._examples(batch, key)
+    gray, reference, target, rows, columns = self._examples(batch, key, phase)
     if phase == "automatic":
       reference = None
     # The reference branch and its moments rest in automatic mode: no gradient reaches them.
@@ -221,7 +222,7 @@ class SCSNet:
     )
     return scores, changed["batch_stats"]
 
-  def _examples(self, batch: contract.Batch, key: Array):
+  def _examples(self, batch: contract.Batch, key: Array, phase: str):
     """Decoded uint8 crops -> (gray, reference, target, rows, columns), all on the device.
 
     Section 4.1: the low-resolution source by the bicubic kernel; the reference is the image
@@ -242,7 +243,12 @@ class SCSNet:
       config.reference,
     )
     gray = color.lightness(small) / 50.0 - 1.0
-    return gray, _network_lab(reference), _network_lab(target), rows, columns
+    reference, target = _network_lab(reference), _network_lab(target)
+    if phase == "referential" and config.reference.hue_probability > 0:
+      keys = contract.example_keys(contract.stream(key, "hue"), batch["index"])
+      angle = jax.vmap(lambda k: random_turn(k, config.reference.hue_probability))(keys)
+      reference, target = rotate_hue(reference, angle), rotate_hue(target, angle)
+    return gray, reference, target, rows, columns
 
   def _magnify(self, image: Array, key: Array):
     """(target, low-resolution RGB, reference RGB, rows, columns) at this step's magnification p.
@@ -288,6 +294,25 @@ class SCSNet:
 
 def _network_lab(rgb: Array) -> Array:
   return color.normalize_lab(color.rgb_to_lab(rgb))
+
+
+def random_turn(key: Array, probability: float) -> Array:
+  """An angle from the whole circle with this probability, else 0 (radians)."""
+  k_turned, k_angle = jax.random.split(key)
+  angle = jax.random.uniform(k_angle, minval=-jnp.pi, maxval=jnp.pi)
+  return jnp.where(jax.random.bernoulli(k_turned, probability), angle, 0.0)
+
+
+def rotate_hue(lab: Array, angle: Array) -> Array:
+  """Turns the colours of each picture by an angle in the ab plane; lightness stays.
+
+  Args:
+    lab: Lab or normalised Lab [N, H, W, 3].
+    angle: radians [N].
+  """
+  cos, sin = jnp.cos(angle)[:, None, None], jnp.sin(angle)[:, None, None]
+  lightness, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
+  return jnp.stack([lightness, cos * a - sin * b, sin * a + cos * b], axis=-1)
 
 
 def distort(keys: Array, image: Array, config) -> Array:
