@@ -123,5 +123,5 @@ def test_decay_is_coupled():
 
 
 def test_unknown_name_is_refused():
-  with pytest.raises(UserError, match="optimizer.name is 'sgd'; use 'adam'"):
+  with pytest.raises(UserError, match=r"optimizer\.name is 'sgd'; use 'adam'"):
     make_optimizer(_section(name="sgd"), 1)

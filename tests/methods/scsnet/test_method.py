@@ -15,6 +15,7 @@ from scs_jax.errors import UserError
 from scs_jax.methods.scsnet import cpm, network
 from scs_jax.methods.scsnet import method as module
 from scs_jax.methods.scsnet.method import SCSNet
+from scs_jax.nn.features import vgg16
 from scs_jax.ops.degrade import degrade
 
 KEY = jax.random.key(3)
@@ -232,6 +233,35 @@ def test_without_the_adversarial_term_there_is_no_discriminator(config, batch, d
   )
   assert set(logs) == {"loss/content", "loss/generator"}
   assert jax.tree.structure(found) == jax.tree.structure(state)
+
+
+def test_frozen_weights_pass_through_the_step(config, batch, draw_state):
+  """VGG16 is an argument of the step, its term is told, and no optimizer knows of it."""
+  config = config.copy_and_resolve_references()
+  config.loss.perceptual = 5.0
+  method = SCSNet(config)
+  vgg = vgg16.VGG16()
+  shapes = jax.eval_shape(vgg.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+  frozen = {"perceptual": {**shapes, "matrix": jnp.eye(3), "offset": jnp.zeros(3)}}
+  state = draw_state(method).replace(frozen=frozen)
+  assert set(state.opt_state) == {"generator", "reference", "discriminator"}
+  found, logs = jax.eval_shape(
+    lambda s, b, k: method.train_step(s, b, k, Collective(), "referential"), state, batch, KEY
+  )
+  assert "loss/perceptual" in logs
+  assert jax.tree.structure(found.frozen) == jax.tree.structure(frozen)
+
+
+def test_bfloat16_touches_activations_only(config, batch, draw_state):
+  config = config.copy_and_resolve_references()
+  config.dtype = "bfloat16"
+  method = SCSNet(config)
+  state = draw_state(method)
+  step = lambda s, b, k: method.train_step(s, b, k, Collective(), "referential")
+  found, logs = jax.eval_shape(step, state, batch, KEY)
+  types = lambda tree: [leaf.dtype for leaf in jax.tree.leaves(tree)]
+  assert types(found) == types(state) and set(types(logs)) == {np.dtype(np.float32)}
+  assert "bf16" in str(jax.make_jaxpr(step)(state, batch, KEY))
 
 
 class TestExamples:
