@@ -1,7 +1,7 @@
 """SCSNet's training step and inference, and what streaming saves: time and memory, in one run.
 
-    python benchmarks/scsnet.py --out benchmarks/results/scsnet_cpu.json            # minutes on two cores
-    python benchmarks/scsnet.py --dtype bfloat16 --train-batch 4 8 16 --out ...     # on an accelerator
+    python benchmarks/scsnet.py --out benchmarks/results/scsnet_cpu.json   # minutes, two cores
+    python benchmarks/scsnet.py --dtype bfloat16 --train-batch 4 8 16      # on an accelerator
 
 Each case runs in a process of its own, so that its peak memory is its own. Baselines are the plain
 orders of CPM (four layers at full resolution) and of attention (the full correlation matrix), with
@@ -27,7 +27,9 @@ BIG = 10**9  # a block size that covers everything: the plain order of attention
 
 
 def main() -> int:
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+  )
   parser.add_argument("--config", default="scsnet/paper")
   parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
   parser.add_argument("--repeats", type=int, default=3, help="timed calls; the median is kept")
@@ -77,7 +79,13 @@ def cases(args) -> dict[str, dict]:
   cpm = {"kind": "cpm", "batch": 1, "size": 128, "out": 512}
   found["CPM alone 128 to 512"] = cpm | {"order": "fast"}
   found["CPM alone 128 to 512, plain"] = cpm | {"order": "plain"}
-  found["CPM alone 256 to 4096"] = {"kind": "cpm", "batch": 1, "size": 256, "out": 4096, "order": "fast"}
+  found["CPM alone 256 to 4096"] = {
+    "kind": "cpm",
+    "batch": 1,
+    "size": 256,
+    "out": 4096,
+    "order": "fast",
+  }
   attend = {"kind": "attend", "batch": 1, "positions": 128 * 128}
   found["self-attention over 128 x 128 positions"] = attend | {"blocks": 1024}
   found["self-attention over 128 x 128 positions, plain"] = attend | {"blocks": BIG}
@@ -187,7 +195,6 @@ def configured(case: dict, args):
 
 def build_infer(case: dict, args):
   import jax
-  import jax.numpy as jnp
 
   from scs_jax.engine import resolve
   from scs_jax.engine.contract import Query
@@ -199,7 +206,6 @@ def build_infer(case: dict, args):
   reference = jax.random.uniform(jax.random.key(2), (n, 128, 128, 3)) if case["reference"] else None
   state = state.replace(opt_state={})
   function = jax.jit(lambda s, g, r: method.predict(s, Query(g, (out, out), r)).rgb)
-  del jnp
   return function, (state, gray, reference), n
 
 
@@ -250,7 +256,11 @@ def build_attend(case: dict, args):
   q, k = (jax.random.normal(key, (case["batch"], n, 32), dtype) for key in keys[:2])
   v = jax.random.normal(keys[2], (case["batch"], n, 256), dtype)
   block = case["blocks"]
-  return jax.jit(lambda *a: attend(*a, query_block=block, key_block=block)), (q, k, v), case["batch"]
+  return (
+    jax.jit(lambda *a: attend(*a, query_block=block, key_block=block)),
+    (q, k, v),
+    case["batch"],
+  )
 
 
 def markdown(results: dict) -> str:
@@ -261,10 +271,10 @@ def markdown(results: dict) -> str:
     f"{m['device']} ({m['devices']} device, {m['cpu_cores']} cores), Python {m['python']}, jax "
     f"{m['jax']}; a {m['matmul']} product runs at {m['matmul_gflops']} GFLOP/s here.",
     "",
-    "`python benchmarks/scsnet.py`; median of the timed calls after one warm-up (the 1024 source: one"
-    " call), each case in a process of its own. Share: XLA's FLOP count over seconds, of the product's"
-    " rate. Temporary: XLA's own figure. A FLOP inside a loop is counted once by XLA, so chunked cases"
-    " show no share.",
+    "`python benchmarks/scsnet.py`; median of the timed calls after one warm-up (the 1024 source: "
+    "one call), each case in a process of its own. Share: XLA's FLOP count over seconds, of the "
+    "product's rate. Temporary: XLA's own figure. XLA counts a loop's body once, so chunked cases "
+    "show no share.",
     "",
     "| case | s | images/s | GFLOP/s share | temporary MB | peak RSS MB | compile s |",
     "|---|---:|---:|---:|---:|---:|---:|",

@@ -83,7 +83,8 @@ def get_config() -> ConfigDict:
     )
     config.optimizer = ConfigDict(
       {
-        # "muon" is ours. Section 4.1: Adam 0.9 / 0.999, weight decay 1e-4 (coupled), learning rate 1e-4.
+        # Section 4.1: Adam 0.9 / 0.999, weight decay 1e-4 (coupled), learning rate 1e-4. The other
+        # choice, "muon", is ours.
         "name": "adam",
         "learning_rate": 1e-4,
         # No schedule is mentioned. "cosine" goes down to 0 at the last step.

@@ -35,9 +35,7 @@ def run(args) -> int:
   if reported:
     print(f"\n{'as the paper counts':<34}{'ours':>14}{'paper':>14}{'difference':>12}")
     for row in reported:
-      print(
-        f"{row['name']:<34}{row['ours']:>14,}{row['paper']:>13.3f}M{row['difference']:>+12.2%}"
-      )
+      print(f"{row['name']:<34}{row['ours']:>14,}{row['paper']:>13.3f}M{row['difference']:>+12.2%}")
   return 0
 
 

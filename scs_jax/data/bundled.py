@@ -34,6 +34,7 @@ class BundledPhoto:
     credit: author or source.
     package: distribution that carries it.
   """
+
   name: str
   heldout: bool
   licence: str
@@ -47,8 +48,10 @@ class BundledPhoto:
     module, folder = _FOLDERS[self.package]
     spec = importlib.util.find_spec(module)  # finds the folder without importing the package
     if spec is None or not spec.submodule_search_locations:
-      raise UserError(f"the bundled photographs need {self.package}, which is not installed; run "
-                      f"pip install {self.package}, or give a folder of pictures")
+      raise UserError(
+        f"the bundled photographs need {self.package}, which is not installed; run "
+        f"pip install {self.package}, or give a folder of pictures"
+      )
     return pathlib.Path(next(iter(spec.submodule_search_locations))) / folder / self.name
 
 
@@ -62,8 +65,13 @@ PHOTOS = (
   BundledPhoto("coffee.png", True, "CC0", True, "Rachel Michetti, Pikolo Espresso Bar"),
   BundledPhoto("flower.jpg", False, _CC_BY, False, "vultilion (Flickr)", "scikit-learn"),
   BundledPhoto("hubble_deep_field.jpg", False, _NASA, True, "NASA, HubbleSite"),
-  BundledPhoto("ihc.png", False, "no known copyright restrictions", False,
-               "Center for Microscopy and Molecular Imaging"),
+  BundledPhoto(
+    "ihc.png",
+    False,
+    "no known copyright restrictions",
+    False,
+    "Center for Microscopy and Molecular Imaging",
+  ),
   BundledPhoto("motorcycle_left.png", False, "not stated", False, "Middlebury Stereo 2014"),
   BundledPhoto("motorcycle_right.png", False, "not stated", False, "Middlebury Stereo 2014"),
   BundledPhoto("retina.jpg", False, "CC0", True, "Mikael Häggström"),
@@ -75,9 +83,12 @@ def select(split: str = "all", public_domain_only: bool = False) -> tuple[Bundle
   """The photographs of a split ("all", "train", "heldout"), ordered by name."""
   if split not in SPLITS:
     raise UserError(f"no bundled split {split!r}; expected one of {', '.join(SPLITS)}")
-  return tuple(p for p in PHOTOS
-               if split in ("all", "heldout" if p.heldout else "train")
-               and (p.public_domain or not public_domain_only))
+  return tuple(
+    p
+    for p in PHOTOS
+    if split in ("all", "heldout" if p.heldout else "train")
+    and (p.public_domain or not public_domain_only)
+  )
 
 
 class BundledSource:
@@ -98,8 +109,8 @@ class BundledSource:
     self.photos = select(split, public_domain_only)
     self._paths = [photo.path for photo in self.photos]
     self._fingerprint = scan.fingerprint_of(
-      (photo.name, _size(photo, path))
-      for photo, path in zip(self.photos, self._paths, strict=True))
+      (photo.name, _size(photo, path)) for photo, path in zip(self.photos, self._paths, strict=True)
+    )
     self._levels: dict[int, list[Image.Image]] = {}
     self._lock = threading.Lock()
 
@@ -117,8 +128,9 @@ class BundledSource:
     if min_short_side is None:
       return levels[0]
     # Twice what is asked: the block average leaves the rest to the caller's better filter.
-    return next((level for level in reversed(levels)
-                 if min(level.size) >= 2 * min_short_side), levels[0])
+    return next(
+      (level for level in reversed(levels) if min(level.size) >= 2 * min_short_side), levels[0]
+    )
 
   def name(self, i: int) -> str:
     return self.photos[i].name
@@ -149,5 +161,7 @@ def _size(photo: BundledPhoto, path: pathlib.Path) -> int:
   try:
     return os.stat(path).st_size
   except OSError as error:
-    raise UserError(f"{photo.package} is installed without {photo.name} ({path}); run pip install "
-                    f"--force-reinstall {photo.package}, or give a folder of pictures") from error
+    raise UserError(
+      f"{photo.package} is installed without {photo.name} ({path}); run pip install "
+      f"--force-reinstall {photo.package}, or give a folder of pictures"
+    ) from error

@@ -43,14 +43,22 @@ class DecodeError(Exception):
   """These bytes are no picture that can be read; the message names the picture and the cause."""
 
 
-def decode(data: bytes | str | os.PathLike, min_short_side: int | None = None,
-           max_pixels: int = MAX_PIXELS, name: str | None = None) -> np.ndarray:
+def decode(
+  data: bytes | str | os.PathLike,
+  min_short_side: int | None = None,
+  max_pixels: int = MAX_PIXELS,
+  name: str | None = None,
+) -> np.ndarray:
   """decode_image as an array: uint8 [H, W, 3] in [0, 255], RGB, C order; may be read-only."""
   return np.asarray(decode_image(data, min_short_side, max_pixels, name))
 
 
-def decode_image(data: bytes | str | os.PathLike, min_short_side: int | None = None,
-                 max_pixels: int = MAX_PIXELS, name: str | None = None) -> Image.Image:
+def decode_image(
+  data: bytes | str | os.PathLike,
+  min_short_side: int | None = None,
+  max_pixels: int = MAX_PIXELS,
+  name: str | None = None,
+) -> Image.Image:
   """Decodes one picture, still as Pillow's image: to cut from it, no array need be made.
 
   Args:
@@ -75,7 +83,8 @@ def decode_image(data: bytes | str | os.PathLike, min_short_side: int | None = N
       if width * height > min(max_pixels, MAX_PIXELS):
         raise DecodeError(
           f"{name}: {width}x{height} pixels are more than the limit of "
-          f"{min(max_pixels, MAX_PIXELS)}; resize the picture before use")
+          f"{min(max_pixels, MAX_PIXELS)}; resize the picture before use"
+        )
       if min_short_side is not None:
         _draft(image, min_short_side)
       image.load()
@@ -127,6 +136,7 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
   if not (low >= 0.0 and high <= top):  # so that NaN is refused as well
     raise DecodeError(
       f"{name}: values from {low:g} to {high:g}, expected 0 to {top:g} for this kind of picture; "
-      "convert it to 8 bits a channel")
+      "convert it to 8 bits a channel"
+    )
   scaled = np.floor(values.astype(np.float64) * (255.0 / top) + 0.5)
   return Image.fromarray(scaled.astype(np.uint8))

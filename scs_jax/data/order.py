@@ -38,9 +38,12 @@ def philox(seed: int, stream: int, number: int) -> np.random.Generator:
   each has 2**128 numbers of its own. seed and number are taken modulo 2**64.
   """
   mask = (1 << 64) - 1
-  return np.random.Generator(np.random.Philox(
-    key=np.array([seed & mask, 0], np.uint64),
-    counter=np.array([0, 0, number & mask, stream], np.uint64)))
+  return np.random.Generator(
+    np.random.Philox(
+      key=np.array([seed & mask, 0], np.uint64),
+      counter=np.array([0, 0, number & mask, stream], np.uint64),
+    )
+  )
 
 
 def record_at(position: int, n: int, seed: int) -> int:
@@ -50,6 +53,7 @@ def record_at(position: int, n: int, seed: int) -> int:
     return int(_permutation(n, seed, epoch)[place])
   # Imported here: only huge data sets need it.
   from grain.experimental import index_shuffle
+
   epoch_seed = int(philox(seed, PERMUTATION, epoch).integers(1 << 32))
   return index_shuffle(place, max_index=n - 1, seed=epoch_seed, rounds=_CIPHER_ROUNDS)
 

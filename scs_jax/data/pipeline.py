@@ -46,6 +46,7 @@ class BatchSpec:
       interpreter lock, dominates.
     prefetch: batches read ahead.
   """
+
   batch_size: int
   crop: int
   max_zoom: float = 1.25
@@ -58,15 +59,24 @@ class BatchSpec:
   prefetch: int = 4
 
   def __post_init__(self):
-    for name, least in (("batch_size", 1), ("crop", 1), ("reference_size", 1), ("max_zoom", 1.0),
-                        ("threads", 0), ("workers", 0), ("prefetch", 1)):
+    for name, least in (
+      ("batch_size", 1),
+      ("crop", 1),
+      ("reference_size", 1),
+      ("max_zoom", 1.0),
+      ("threads", 0),
+      ("workers", 0),
+      ("prefetch", 1),
+    ):
       value = getattr(self, name)
       # Written so that NaN fails as well.
       if value is not None and not least <= value < math.inf:
         raise UserError(f"data: {name} is {value}, expected at least {least}")
     if not 0.0 <= self.reference_probability <= 1.0:
-      raise UserError(f"data: reference_probability is {self.reference_probability}, expected a "
-                      "number from 0 to 1")
+      raise UserError(
+        f"data: reference_probability is {self.reference_probability}, expected a "
+        "number from 0 to 1"
+      )
 
 
 class BatchIterator(Iterator[Batch]):
@@ -93,8 +103,9 @@ class BatchIterator(Iterator[Batch]):
     self.close()
 
 
-def train_batches(source: Source, spec: BatchSpec, *, start_step: int = 0, host: int = 0,
-                  hosts: int = 1) -> BatchIterator:
+def train_batches(
+  source: Source, spec: BatchSpec, *, start_step: int = 0, host: int = 0, hosts: int = 1
+) -> BatchIterator:
   """Endless training batches of one host, from start_step on.
 
   Batch s holds positions [s * batch_size, (s + 1) * batch_size) of the endless sequence of epochs;
@@ -117,21 +128,33 @@ def train_batches(source: Source, spec: BatchSpec, *, start_step: int = 0, host:
   if start_step < 0:
     raise UserError(f"start step {start_step}: expected 0 or more")
   if spec.reference_probability > 0 and n < 2:
-    raise UserError("data: a random photo as reference needs at least 2 pictures, got 1; add "
-                    "pictures or set reference_probability to 0")
+    raise UserError(
+      "data: a random photo as reference needs at least 2 pictures, got 1; add "
+      "pictures or set reference_probability to 0"
+    )
   per_host = order.host_batch_size(spec.batch_size, host, hosts)
-  place = functools.partial(order.host_position, start_step=start_step,
-                            batch_size=spec.batch_size, host=host, hosts=hosts)
-  dataset = (grain.MapDataset.range(per_host * _ENDLESS_STEPS)
-             .map(place)
-             .map(functools.partial(_example, source, spec))
-             .batch(per_host))
+  place = functools.partial(
+    order.host_position, start_step=start_step, batch_size=spec.batch_size, host=host, hosts=hosts
+  )
+  dataset = (
+    grain.MapDataset.range(per_host * _ENDLESS_STEPS)
+    .map(place)
+    .map(functools.partial(_example, source, spec))
+    .batch(per_host)
+  )
   return BatchIterator(_read(dataset, spec.threads, spec.workers, spec.prefetch))
 
 
-def eval_batches(source: Source, crop: int | tuple[int, int] | None, batch_size: int,
-                 limit: int | None = None, *, threads: int = 2, host: int = 0,
-                 hosts: int = 1) -> BatchIterator:
+def eval_batches(
+  source: Source,
+  crop: int | tuple[int, int] | None,
+  batch_size: int,
+  limit: int | None = None,
+  *,
+  threads: int = 2,
+  host: int = 0,
+  hosts: int = 1,
+) -> BatchIterator:
   """The first `limit` records in order, once, each cut in the middle; the last batch is padded.
 
   Args:
@@ -148,16 +171,21 @@ def eval_batches(source: Source, crop: int | tuple[int, int] | None, batch_size:
   n = len(source) if limit is None else min(limit, len(source))
   order.check_records(n)
   if crop is None and batch_size != 1:
-    raise UserError(f"pictures at their own sizes cannot share a batch: batch size {batch_size}; "
-                    "use 1, or give a crop")
+    raise UserError(
+      f"pictures at their own sizes cannot share a batch: batch size {batch_size}; "
+      "use 1, or give a crop"
+    )
   per_host = order.host_batch_size(batch_size, host, hosts)
   batches = -(-n // batch_size)
-  place = functools.partial(order.host_position, start_step=0, batch_size=batch_size, host=host,
-                            hosts=hosts)
-  dataset = (grain.MapDataset.range(batches * per_host)
-             .map(place)
-             .map(functools.partial(_eval_example, source, crop, n))
-             .batch(per_host))
+  place = functools.partial(
+    order.host_position, start_step=0, batch_size=batch_size, host=host, hosts=hosts
+  )
+  dataset = (
+    grain.MapDataset.range(batches * per_host)
+    .map(place)
+    .map(functools.partial(_eval_example, source, crop, n))
+    .batch(per_host)
+  )
   return BatchIterator(_read(dataset, threads, workers=0, prefetch=2))
 
 
@@ -171,8 +199,9 @@ def epochs_to_steps(n: int, batch_size: int, epochs: float) -> int:
   return order.epochs_to_steps(n, batch_size, epochs)
 
 
-def _read(dataset: grain.MapDataset, threads: int, workers: int, prefetch: int
-          ) -> grain.IterDataset:
+def _read(
+  dataset: grain.MapDataset, threads: int, workers: int, prefetch: int
+) -> grain.IterDataset:
   # One element here is a whole batch, and each thread makes one at a time.
   options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(prefetch, threads))
   dataset = dataset.to_iter_dataset(options)
@@ -180,16 +209,20 @@ def _read(dataset: grain.MapDataset, threads: int, workers: int, prefetch: int
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()  # grain's worker processes read flags; their defaults will do
     # Batches go to the processes in turn, so the order stays.
-    dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(
-      num_workers=workers, per_worker_buffer_size=-(-prefetch // workers)))
+    dataset = dataset.mp_prefetch(
+      grain.MultiprocessingOptions(
+        num_workers=workers, per_worker_buffer_size=-(-prefetch // workers)
+      )
+    )
   return dataset
 
 
 def _example(source: Source, spec: BatchSpec, position: int) -> Batch:
   n = len(source)
   asked = order.record_at(position, n, spec.seed)
-  where = transforms.draw_crop(order.philox(spec.seed, order.CROP, position), spec.max_zoom,
-                               spec.flip)
+  where = transforms.draw_crop(
+    order.philox(spec.seed, order.CROP, position), spec.max_zoom, spec.flip
+  )
   image, record, bad = _load_next(source, asked, where.short_side(spec.crop))
   example = {
     "image": transforms.apply_crop(image, spec.crop, where),
@@ -198,14 +231,16 @@ def _example(source: Source, spec: BatchSpec, position: int) -> Batch:
   }
   if spec.reference_probability > 0:
     example["reference"], example["use_reference"], bad_reference = _reference(
-      source, spec, position, record)
+      source, spec, position, record
+    )
     bad = bad_reference if bad < 0 else bad
   example["bad"] = np.int32(bad)
   return example
 
 
-def _reference(source: Source, spec: BatchSpec, position: int, record: int
-               ) -> tuple[np.ndarray, np.bool_, int]:
+def _reference(
+  source: Source, spec: BatchSpec, position: int, record: int
+) -> tuple[np.ndarray, np.bool_, int]:
   """Another photo's crop. Its stream is its own, so switching references on moves no crop."""
   rng = order.philox(spec.seed, order.REFERENCE, position)
   size = spec.reference_size or spec.crop
@@ -218,8 +253,9 @@ def _reference(source: Source, spec: BatchSpec, position: int, record: int
   return transforms.apply_crop(image, size, where), np.bool_(True), bad
 
 
-def _load_next(source: Source, asked: int, short_side: int, avoid: int = -1
-               ) -> tuple[Image.Image, int, int]:
+def _load_next(
+  source: Source, asked: int, short_side: int, avoid: int = -1
+) -> tuple[Image.Image, int, int]:
   """The first record from `asked` on, in a circle, that decodes: (image, record, bad or -1)."""
   n, bad, error = len(source), -1, None
   for record in (((asked + k) % n) for k in range(min(n, MAX_TRIES))):
@@ -229,12 +265,13 @@ def _load_next(source: Source, asked: int, short_side: int, avoid: int = -1
       return source.open(record, short_side), record, bad
     except decode.DecodeError as failure:
       bad, error = (record if bad < 0 else bad), error or failure
-  raise UserError(f"{min(n, MAX_TRIES)} pictures in a row cannot be decoded, from "
-                  f"{source.name(asked)} on; check the disk and the data set ({error})") from error
+  raise UserError(
+    f"{min(n, MAX_TRIES)} pictures in a row cannot be decoded, from "
+    f"{source.name(asked)} on; check the disk and the data set ({error})"
+  ) from error
 
 
-def _eval_example(source: Source, crop: int | tuple[int, int] | None, n: int, record: int
-                  ) -> Batch:
+def _eval_example(source: Source, crop: int | tuple[int, int] | None, n: int, record: int) -> Batch:
   image, bad = None, -1
   if record < n:
     try:

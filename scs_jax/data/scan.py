@@ -29,6 +29,7 @@ _CHUNK = 4096
 
 class File(NamedTuple):
   """One file of a data set: path relative to its root, with slashes; bytes; time in ns."""
+
   name: str
   size: int
   mtime_ns: int
@@ -50,8 +51,14 @@ def mean_chroma(rgb: np.ndarray) -> float:
   """
   x = rgb.astype(np.float32) / 255.0
   linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-  to_xyz = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169],
-                     [0.019334, 0.119193, 0.950227]], np.float32)
+  to_xyz = np.array(
+    [
+      [0.412453, 0.357580, 0.180423],
+      [0.212671, 0.715160, 0.072169],
+      [0.019334, 0.119193, 0.950227],
+    ],
+    np.float32,
+  )
   # Dividing by the row sums puts white at exactly (1, 1, 1), and so every gray at chroma 0.
   xyz = linear @ (to_xyz / to_xyz.sum(axis=1, keepdims=True)).T
   f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
@@ -59,9 +66,13 @@ def mean_chroma(rgb: np.ndarray) -> float:
   return float(np.hypot(a, b).mean())
 
 
-def scan_chroma(root: str | os.PathLike, files: Sequence[File],
-                cache: str | os.PathLike | None = None, threads: int | None = None,
-                progress: bool = True) -> list[float | None]:
+def scan_chroma(
+  root: str | os.PathLike,
+  files: Sequence[File],
+  cache: str | os.PathLike | None = None,
+  threads: int | None = None,
+  progress: bool = True,
+) -> list[float | None]:
   """Mean chroma of every file at reduced scale, None where it does not decode.
 
   Args:
@@ -88,12 +99,18 @@ def scan_chroma(root: str | os.PathLike, files: Sequence[File],
       return None
 
   try:
-    with (concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
-          tqdm.tqdm(total=len(todo), desc="looking for gray pictures", unit="image",
-                    disable=not (progress and todo)) as bar):
+    with (
+      concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
+      tqdm.tqdm(
+        total=len(todo),
+        desc="looking for gray pictures",
+        unit="image",
+        disable=not (progress and todo),
+      ) as bar,
+    ):
       # In chunks, so that an interrupt need not wait for all of a large data set.
       for start in range(0, len(todo), _CHUNK):
-        chunk = todo[start:start + _CHUNK]
+        chunk = todo[start : start + _CHUNK]
         for file, chroma in zip(chunk, pool.map(measure, chunk), strict=True):
           result[file.name] = chroma
           bar.update()
@@ -113,31 +130,38 @@ def _read_cache(path: pathlib.Path) -> dict[File, float | None]:
     content = json.loads(path.read_text(encoding="utf-8"))
     if content["version"] != _CACHE_VERSION:
       return {}
-    return {File(name, size, mtime): chroma
-            for name, (size, mtime, chroma) in content["files"].items()}
+    return {
+      File(name, size, mtime): chroma for name, (size, mtime, chroma) in content["files"].items()
+    }
   except (OSError, ValueError, KeyError, TypeError, AttributeError):
     return {}  # absent or damaged: it is only a cache, the scan writes it anew
 
 
 def _check_writable(path: pathlib.Path) -> None:
   if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-    raise UserError(f"cannot write the scan's cache {path}; give a file in a folder that exists "
-                    "and is writable")
+    raise UserError(
+      f"cannot write the scan's cache {path}; give a file in a folder that exists and is writable"
+    )
 
 
 def _write_cache(path: pathlib.Path, chroma: dict[File, float | None]) -> None:
-  content = {"version": _CACHE_VERSION,
-             "files": {f.name: [f.size, f.mtime_ns, c] for f, c in chroma.items()}}
+  content = {
+    "version": _CACHE_VERSION,
+    "files": {f.name: [f.size, f.mtime_ns, c] for f, c in chroma.items()},
+  }
   temporary = None
   try:
     # json escapes surrogates, so odd file names survive.
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".scan-",
-                                     delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+      "w", encoding="utf-8", dir=path.parent, prefix=".scan-", delete=False
+    ) as file:
       temporary = file.name
       json.dump(content, file)
     os.replace(temporary, path)
   except OSError as error:
     if temporary is not None:
       pathlib.Path(temporary).unlink(missing_ok=True)
-    raise UserError(f"cannot write the scan's cache {path} ({error.strerror or error}); "
-                    "free space or give another file") from error
+    raise UserError(
+      f"cannot write the scan's cache {path} ({error.strerror or error}); "
+      "free space or give another file"
+    ) from error

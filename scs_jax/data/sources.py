@@ -17,9 +17,24 @@ from PIL import Image
 from scs_jax.data import bundled, decode, scan
 from scs_jax.errors import UserError
 
-EXTENSIONS = frozenset((
-  ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
-  ".pgm", ".pnm", ".avif"))
+EXTENSIONS = frozenset(
+  (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".ppm",
+    ".pgm",
+    ".pnm",
+    ".avif",
+  )
+)
 
 
 class Source(Protocol):
@@ -65,8 +80,13 @@ class FolderSource:
     UserError: root missing, not a folder, not readable, or without pictures.
   """
 
-  def __init__(self, root: str | os.PathLike, exclude_gray: bool = False,
-               cache: str | os.PathLike | None = None, progress: bool = True):
+  def __init__(
+    self,
+    root: str | os.PathLike,
+    exclude_gray: bool = False,
+    cache: str | os.PathLike | None = None,
+    progress: bool = True,
+  ):
     self.root = pathlib.Path(root).expanduser()
     _check_folder(self.root)
     files, self.skipped_empty, others = _list_files(self.root)
@@ -74,17 +94,20 @@ class FolderSource:
     if not files:
       raise UserError(
         f"no pictures under {self.root} ({self.skipped_empty} empty files, {others} files with "
-        f"other extensions); expected files ending in {' '.join(sorted(EXTENSIONS))}")
+        f"other extensions); expected files ending in {' '.join(sorted(EXTENSIONS))}"
+      )
     if exclude_gray:
       chroma = scan.scan_chroma(self.root, files, cache, progress=progress)
       self.skipped_corrupt = sum(c is None for c in chroma)
-      kept = [f for f, c in zip(files, chroma, strict=True)
-              if c is not None and c >= scan.GRAY_CHROMA]
+      kept = [
+        f for f, c in zip(files, chroma, strict=True) if c is not None and c >= scan.GRAY_CHROMA
+      ]
       self.skipped_gray = len(files) - len(kept) - self.skipped_corrupt
       if not kept:
         raise UserError(
           f"all {len(files)} pictures under {self.root} are gray ({self.skipped_gray}) or corrupt "
-          f"({self.skipped_corrupt}); give a folder of colour photographs")
+          f"({self.skipped_corrupt}); give a folder of colour photographs"
+        )
       files = kept
     self._names = [f.name for f in files]
     self._fingerprint = scan.fingerprint_of((f.name, f.size) for f in files)
@@ -109,8 +132,12 @@ class FolderSource:
     return self._fingerprint
 
 
-def open_source(spec: str | os.PathLike, exclude_gray: bool = False,
-                cache: str | os.PathLike | None = None, progress: bool = True) -> Source:
+def open_source(
+  spec: str | os.PathLike,
+  exclude_gray: bool = False,
+  cache: str | os.PathLike | None = None,
+  progress: bool = True,
+) -> Source:
   """Opens a data set by its spec.
 
   spec: "bundled" (all photographs that come with dependencies), "bundled:train",
@@ -123,8 +150,10 @@ def open_source(spec: str | os.PathLike, exclude_gray: bool = False,
   if spec.partition(":")[0] == "bundled":
     split = spec.partition(":")[2] or ("all" if ":" not in spec else "")
     if split not in bundled.SPLITS:
-      raise UserError(f"no bundled photographs {spec!r}; expected bundled, bundled:train or "
-                      f"bundled:heldout{_nearest(spec, _bundled_specs())}")
+      raise UserError(
+        f"no bundled photographs {spec!r}; expected bundled, bundled:train or "
+        f"bundled:heldout{_nearest(spec, _bundled_specs())}"
+      )
     return bundled.BundledSource(split)
   if "://" in spec:
     raise UserError(f"remote data {spec!r} cannot be read; copy it to a local folder and give that")
@@ -156,13 +185,17 @@ def _check_folder(root: pathlib.Path) -> None:
   except OSError as error:
     raise _unreadable(root, error) from error
   hint = _nearest(os.fspath(root), _bundled_specs()) or hint
-  raise UserError(f"no folder {root}: expected a folder of pictures, or bundled, bundled:train, "
-                  f"bundled:heldout{hint}")
+  raise UserError(
+    f"no folder {root}: expected a folder of pictures, or bundled, bundled:train, "
+    f"bundled:heldout{hint}"
+  )
 
 
 def _unreadable(path: str | os.PathLike, error: OSError) -> UserError:
-  return UserError(f"cannot read the folder {os.fspath(path)} ({error.strerror or error}); "
-                   "make it readable or give another one")
+  return UserError(
+    f"cannot read the folder {os.fspath(path)} ({error.strerror or error}); "
+    "make it readable or give another one"
+  )
 
 
 def _list_files(root: pathlib.Path) -> tuple[list[scan.File], int, int]:

@@ -28,6 +28,7 @@ class Crop:
     y, x: position of the crop along the free rows and columns, in [0, 1).
     flip: mirror left and right.
   """
+
   zoom: float = 1.0
   y: float = 0.5
   x: float = 0.5
@@ -53,8 +54,9 @@ def apply_crop(image: Picture, crop: int, where: Crop) -> np.ndarray:
   return np.ascontiguousarray(out[:, ::-1]) if where.flip else out
 
 
-def random_crop_flip(image: Picture, crop: int, rng: np.random.Generator,
-                     max_zoom: float = 1.25) -> np.ndarray:
+def random_crop_flip(
+  image: Picture, crop: int, rng: np.random.Generator, max_zoom: float = 1.25
+) -> np.ndarray:
   """Resize so that the short side is crop * U(1, max_zoom), cut at random, mirror at random.
 
   Returns uint8 [crop, crop, 3].
@@ -94,17 +96,22 @@ def _shape(image: Picture) -> tuple[int, int]:
   return image.size[::-1] if isinstance(image, Image.Image) else image.shape[:2]
 
 
-def _resample(image: Picture, shape: tuple[int, int], origin: tuple[int, int],
-              size: tuple[int, int]) -> np.ndarray:
+def _resample(
+  image: Picture, shape: tuple[int, int], origin: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
   """image resized to shape, of which the region of the given origin and size is computed."""
   height, width = _shape(image)
   (rows, cols), (top, left), (out_h, out_w) = shape, origin, size
   if (rows, cols) == (height, width):
     if isinstance(image, Image.Image):
       return np.asarray(image.crop((left, top, left + out_w, top + out_h)))
-    return np.ascontiguousarray(image[top:top + out_h, left:left + out_w])
+    return np.ascontiguousarray(image[top : top + out_h, left : left + out_w])
   # Rounding must not carry the box over the border: Pillow refuses that.
-  box = (left * width / cols, top * height / rows,
-         min(width, (left + out_w) * width / cols), min(height, (top + out_h) * height / rows))
+  box = (
+    left * width / cols,
+    top * height / rows,
+    min(width, (left + out_w) * width / cols),
+    min(height, (top + out_h) * height / rows),
+  )
   pillow = image if isinstance(image, Image.Image) else Image.fromarray(image)
   return np.asarray(pillow.resize((out_w, out_h), _FILTER, box, _REDUCING_GAP))

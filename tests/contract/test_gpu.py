@@ -1,4 +1,4 @@
-"""On an accelerator: JAX_PLATFORMS=cuda,cpu python -m pytest -m gpu (skips itself anywhere else)."""
+"""For an accelerator: JAX_PLATFORMS=cuda,cpu python -m pytest -m gpu (elsewhere it skips)."""
 
 import jax
 import numpy as np
