@@ -14,6 +14,7 @@ import pytest
 
 from scs_jax.engine import config as configs
 from scs_jax.engine.checkpoint import Checkpoints
+from scs_jax.engine.checkpoint_folder import read_config
 from scs_jax.engine.resolve import build
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -118,18 +119,18 @@ def unfinished(folder):
   return [p.name for p in root.iterdir() if "tmp" in p.name] if root.is_dir() else []
 
 
-def read(folder, config_file):
-  """Step and all arrays of the last checkpoint."""
-  like = jax.eval_shape(lambda: build(configs.load(str(config_file))).init(jax.random.key(0), {}))
+def read(folder):
+  """All arrays of the last checkpoint, which needs nothing but its folder."""
+  like = jax.eval_shape(lambda: build(read_config(folder)).init(jax.random.key(0), {}))
   with Checkpoints(folder, create=False) as checkpoints:
     state, position = checkpoints.restore(None, like)
   assert position["step"] == int(state.step)
   return jax.device_get(state)
 
 
-def assert_same_run(folder, whole, config_file):
+def assert_same_run(folder, whole):
   """Every array bit for bit, and every step's line once, with the same losses."""
-  ended, expected = read(folder, config_file), read(whole, config_file)
+  ended, expected = read(folder), read(whole)
   assert int(ended.step) == STEPS
   flat, tree = jax.tree_util.tree_flatten_with_path(expected)
   assert jax.tree.structure(ended) == tree and len(flat) > 50
@@ -141,9 +142,7 @@ def assert_same_run(folder, whole, config_file):
 
 
 @pytest.mark.slow
-def test_killed_at_several_moments_it_ends_in_the_same_parameters(
-  start, whole, config_file, tmp_path
-):
+def test_killed_at_several_moments_it_ends_in_the_same_parameters(start, whole, tmp_path):
   # While the first step is being compiled.
   process = start(tmp_path)
   wait_for(process, (tmp_path / "metrics.jsonl").exists)
@@ -168,11 +167,11 @@ def test_killed_at_several_moments_it_ends_in_the_same_parameters(
   reached = last_line(tmp_path)
   err = finish(start(tmp_path))
   assert "going on from step" in err and reached < STEPS
-  assert_same_run(tmp_path, whole, config_file)
+  assert_same_run(tmp_path, whole)
 
 
 @pytest.mark.slow
-def test_terminated_it_saves_the_step_and_goes_on(start, whole, config_file, tmp_path):
+def test_terminated_it_saves_the_step_and_goes_on(start, whole, tmp_path):
   # While the first step is being compiled: that step ends, or none was begun.
   process = start(tmp_path)
   wait_for(process, (tmp_path / "metrics.jsonl").exists)
@@ -182,7 +181,7 @@ def test_terminated_it_saves_the_step_and_goes_on(start, whole, config_file, tmp
   assert f"stopped at step {first} of {STEPS}; the same command goes on from there" in err
   assert "Traceback" not in err
   if first:
-    assert int(read(tmp_path, config_file).step) == first
+    assert int(read(tmp_path).step) == first
   # Between two checkpoints.
   process = start(tmp_path)
   wait_for(process, lambda: last_line(tmp_path) >= max(first, 4) + 1)
@@ -191,6 +190,6 @@ def test_terminated_it_saves_the_step_and_goes_on(start, whole, config_file, tmp
   second = last_line(tmp_path)
   assert first < second < STEPS, "SIGTERM came too late"
   assert f"stopped at step {second} of {STEPS}" in err and "Traceback" not in err
-  assert int(read(tmp_path, config_file).step) == second
+  assert int(read(tmp_path).step) == second
   assert f"going on from step {second}" in finish(start(tmp_path))
-  assert_same_run(tmp_path, whole, config_file)
+  assert_same_run(tmp_path, whole)
