@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
   """The engine's sections, locked."""
   config = ConfigDict()
 
-  # A built-in name or "module.path:Object"; method configs add their own keys to this section.
+  # A built-in name or "module.path:Object"; a method's own keys stand beside it.
   config.method = ConfigDict({"name": ""})
   # Every random stream is folded from this one number; 0 because some number must be the default.
   config.seed = 0
@@ -92,6 +92,8 @@ def _data() -> ConfigDict:
       "flip": True,
       # How often the reference is another photo, not the picture itself distorted.
       "reference_probability": 0.0,
+      # Side of those photos as they are sent, in pixels.
+      "reference_size": 128,
       # Decoding is the host's whole work and releases the interpreter's lock: threads suffice on a
       # small machine. Worker processes (0: none) pay from about eight cores on.
       "threads": 4,

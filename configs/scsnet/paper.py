@@ -101,6 +101,11 @@ def get_config() -> ConfigDict:
     config.batch_size = 32
     config.epochs = 50.0
     config.data.crop = 512
+    # Not stated: crops of the target are taken at 1 to 1.25 times their size and mirrored half of
+    # the time, as usual. (The paper mentions the flip of references alone.)
+    config.data.max_zoom = 1.25
+    config.data.flip = True
+    config.data.reference_size = 128
     config.data.exclude_gray = True  # ImageNet-C leaves out pictures of little colour
     config.checkpoint.every_steps = 2000
     config.checkpoint.best_metric = "self/psnr_ab"

@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     config.magnification = (2.0, 3.3)
     config.data.crop = 158
     config.data.max_zoom = 1.5
+    config.data.reference_size = 64
     config.reference.size = 64
     # The paper's strength at 64 pixels (ops.warp.default_elastic).
     config.reference.alpha = 64.0
@@ -40,21 +41,21 @@ def get_config() -> ConfigDict:
     config.discriminator.layers = 2
     # No weights needed to start.
     config.loss.perceptual = 0.0
-    config.loss.adversarial = 0.02
+    config.loss.adversarial = 0.005
     # Adam takes ten times as many steps to let the reference's colours through.
     config.optimizer.name = "muon"
-    config.optimizer.learning_rate = 3e-3
+    config.optimizer.learning_rate = 2.5e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.clip_norm = 1.0
     config.optimizer.weight_decay = 0.0
     config.batch_size = 8
-    config.steps = 800
+    config.steps = 640
     config.epochs = 0.0
     config.data.exclude_gray = False
-    config.checkpoint.every_steps = 200
+    config.checkpoint.every_steps = 160
     config.log.every_steps = 20
-    config.log.evaluate_every = 200
-    config.log.panels_every = 400
+    config.log.evaluate_every = 160
+    config.log.panels_every = 320
     config.evaluate.modes = ("automatic", "self")
     config.evaluate.scale = 2.0
     config.evaluate.reference_size = 64

@@ -41,7 +41,7 @@ def open_data(config, workdir) -> tuple[Data, int]:
     crop=section.crop,
     max_zoom=section.max_zoom,
     flip=section.flip,
-    reference_size=config.evaluate.reference_size,
+    reference_size=section.reference_size,
     reference_probability=section.reference_probability,
     seed=config.seed,
     threads=section.threads,

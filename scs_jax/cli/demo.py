@@ -51,6 +51,8 @@ def _run(args) -> int:
   if not 32 <= args.size <= 2048:
     raise UserError(f"--size {args.size}: expected 32 to 2048 pixels")
   config = arguments.load_config(args)
+  if config.method.name != "scsnet":
+    raise UserError(f"--config {args.config} is of {config.method.name!r}; the demo shows scsnet")
   method = resolve.build(config)
   data, steps = datasets.open_data(config, args.workdir)
   with config.unlocked():
@@ -72,7 +74,7 @@ def _run(args) -> int:
     sections.append(section)
   sections.append(_curves(args.workdir))
   path = pathlib.Path(args.workdir) / "report.html"
-  report.write_aside(path, report.page("SCSNet, small, on held-out photographs", sections))
+  report.write_aside(path, report.page(f"{args.config} on held-out photographs", sections))
   print(f"report: {path.resolve()}")
   return 0
 
@@ -80,10 +82,10 @@ def _run(args) -> int:
 def _about(config, step: int) -> str:
   low, high = config.magnification
   return (
-    f"<p>Trained for {step} steps of {config.batch_size} crops on the bundled training photos, at "
+    f"<p>Trained for {step} steps of {config.batch_size} crops of {config.data.source}, at "
     f"magnifications drawn from {low:g} to {high:g}. The photos below were not among them. These "
     "are figures of a small network after minutes on a few photographs; they say nothing about the "
-    "paper's, which come from a network a hundred times larger, trained on 407,041 pictures.</p>"
+    "paper's, which come from a network of 15 million parameters, trained on 407,041 pictures.</p>"
     "<p>PSNR in dB: over RGB, and over the ab planes of Lab alone (data range 220). "
     "<b>bicubic gray</b> enlarges the input without colour; <b>mean chroma</b> gives it the "
     "reference's average colour everywhere. Bold: the best of a column.</p>"

@@ -7,6 +7,7 @@ distorted too.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 
 import jax
@@ -60,7 +61,8 @@ class Protocol:
 
     Args:
       image: the true pictures.
-      other: other pictures, the references in mode "random".
+      other: what the references are made from: the pictures themselves in mode "self", others in
+        mode "random", not looked at in mode "automatic".
       index: uint32 [N], numbers of the pictures: each has its own distortion, whatever the batch.
     """
     size = image.shape[1:3]
@@ -69,7 +71,7 @@ class Protocol:
     reference = None
     if self.mode != "automatic":
       side = self.reference_size
-      reference = degrade(other if self.mode == "random" else image, (side, side))
+      reference = degrade(other, (side, side))
       keys = contract.example_keys(jax.random.key(self.seed), index)
       alpha, sigma = warp.default_elastic(side)
       distort = jax.vmap(lambda k, x: warp.elastic_distortion(k, x, alpha, sigma))
@@ -129,20 +131,9 @@ class Evaluator:
 
   def __init__(self, predict, protocol: Protocol):
     self.protocol = protocol
-
-    @jax.jit
-    def run(state, image, other, index):
-      image, other = image / jnp.float32(255), other / jnp.float32(255)
-      query = protocol.query(image, other, index)
-      plain = isinstance(predict, str)
-      rgb = baseline(predict, query) if plain else predict(state, query).rgb
-      shown = {"rgb": rgb, "gray": query.gray[..., 0]}
-      if query.reference is not None:
-        shown["reference"] = query.reference
-      as_bytes = {name: jnp.round(x * 255.0).astype(jnp.uint8) for name, x in shown.items()}
-      return measure(rgb, image), as_bytes
-
-    self._run = run
+    # "self" and "random" differ in what they are handed, not in the program.
+    mode = "automatic" if protocol.mode == "automatic" else "self"
+    self._run = _program(predict, dataclasses.replace(protocol, mode=mode))
 
   def __call__(self, state: TrainState | None, batches: Iterable[Mapping], keep=False) -> Result:
     """Runs over batches of "image" uint8 [N, H, W, 3], "mask" bool [N], "record" int32 [N].
@@ -166,7 +157,9 @@ class Evaluator:
     done = 0
     for batch in batches:
       mask = batch["mask"]
-      others = images[(done + np.cumsum(mask)) % len(images)]  # the next picture that is there
+      others = batch["image"]
+      if self.protocol.mode == "random":
+        others = images[(done + np.cumsum(mask)) % len(images)]  # the next picture that is there
       done += int(mask.sum())
       index = batch["record"].astype(np.uint32)
       values, pictures = jax.device_get(self._run(state, batch["image"], others, index))
@@ -179,3 +172,22 @@ class Evaluator:
       {name: np.concatenate(values) for name, values in scores.items()},
       **{name: np.concatenate(values) for name, values in shown.items()},
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _program(predict, protocol: Protocol):
+  """The compiled colouring and measuring of one batch; one a method and protocol."""
+
+  @jax.jit
+  def run(state, image, other, index):
+    image, other = image / jnp.float32(255), other / jnp.float32(255)
+    query = protocol.query(image, other, index)
+    plain = isinstance(predict, str)
+    rgb = baseline(predict, query) if plain else predict(state, query).rgb
+    shown = {"rgb": rgb, "gray": query.gray[..., 0]}
+    if query.reference is not None:
+      shown["reference"] = query.reference
+    as_bytes = {name: jnp.round(x * 255.0).astype(jnp.uint8) for name, x in shown.items()}
+    return measure(rgb, image), as_bytes
+
+  return run

@@ -91,6 +91,7 @@ def train(config, method: Method, data: Data, workdir, quiet: bool = False) -> O
     ahead = parallel.ahead(batches)
     bad: set[int] = set()
     compiled: set[str] = set()
+    metric = config.checkpoint.best_metric
     step = kept = start
     while step < config.steps and not stopped:
       host, batch = next(ahead)
@@ -114,13 +115,13 @@ def train(config, method: Method, data: Data, workdir, quiet: bool = False) -> O
       if scores:
         book.write(step, scores)
         book.restart_clock(step)
-      score = scores.get(config.checkpoint.best_metric, -math.inf)
+      score = scores.get(metric, -math.inf)
       if step % config.checkpoint.every_steps == 0 or last or score > best:
         best, kept = max(best, score), step
-        position = resume.position(step, best, data.identity)
+        position = resume.position(step, best, metric, data.identity)
         _save(checkpoints, step, parallel.fetch(state), position, config, scores)
     if step > kept:  # stopped between two checkpoints
-      position = resume.position(step, best, data.identity)
+      position = resume.position(step, best, metric, data.identity)
       _save(checkpoints, step, parallel.fetch(state), position, config)
     checkpoints.wait()
     ended_early = step < config.steps
@@ -158,7 +159,7 @@ def _begin(
       "--config.steps=N goes on to step N"
     ]
   notes += [*changed, *resume.moved(position, data.identity)]
-  return state, start, resume.best_so_far(position), notes
+  return state, start, resume.best_so_far(position, config.checkpoint.best_metric), notes
 
 
 def _save(

@@ -15,7 +15,7 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
       `clip_norm` (0 for none), `schedule` ("constant", or "cosine" down to 0 at the last step).
       Weight decay is coupled: it is added to the gradient before the moments, as torch.optim.Adam
       does and unlike AdamW. "muon" takes orthogonalised momentum steps (Jordan et al. 2024, by
-      optax) for kernels and Adam's for all else, at the same learning rate.
+      optax) for kernels and Adam's with Nesterov momentum for all else, at the same learning rate.
     steps: updates of the whole run, for the schedule.
 
   Returns:

@@ -36,6 +36,8 @@ class Parallel:
   def __init__(self, mode: str = "jit", devices=None):
     if mode not in ("jit", "pmap"):
       raise UserError(f"parallel.mode is {mode!r}; use 'jit' or 'pmap'")
+    if mode == "pmap" and jax.process_count() > 1:
+      raise UserError("parallel.mode=pmap runs on one process's devices; use jit for several")
     self.mode = mode
     self.mesh = make_mesh(devices)
     self.devices = list(self.mesh.devices.flat)

@@ -55,15 +55,16 @@ def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
   return [f"config.{path} was {a!r} in the checkpoint, now {b!r}" for path, a, b in changed]
 
 
-def position(step: int, best: float, identity: Mapping) -> dict:
-  """What is written beside a checkpoint: step, best score so far (None: none yet), identity."""
-  return {"step": step, "best": best if math.isfinite(best) else None, **identity}
+def position(step: int, best: float, metric: str, identity: Mapping) -> dict:
+  """What is written beside a checkpoint; `best` is the best score of `metric` so far, or -inf."""
+  best_score = best if math.isfinite(best) else None
+  return {"step": step, "best": best_score, "best_metric": metric, **identity}
 
 
-def best_so_far(position: Mapping) -> float:
-  """The best score that a position holds; -inf where there is none."""
+def best_so_far(position: Mapping, metric: str) -> float:
+  """The best score of `metric` that a position holds; -inf where there is none of that metric."""
   best = position.get("best")
-  return -math.inf if best is None else best
+  return -math.inf if best is None or position.get("best_metric") != metric else best
 
 
 def moved(position: Mapping, identity: Mapping) -> list[str]:

@@ -184,6 +184,7 @@ ENGINE_RULES: dict[str, Rule] = {
   "data.max_zoom": AtLeast(1.0),
   "data.flip": OneOf(True, False),
   "data.reference_probability": Between(0.0, 1.0),
+  "data.reference_size": AtLeast(4),
   "data.threads": Between(1, 256),
   "data.workers": Between(0, 256),
   "data.prefetch": Between(1, 1024),

@@ -194,7 +194,13 @@ def test_the_folder_of_a_finished_run(config, tmp_path):
   assert read_config(folder).steps == 6
   root, step = find_checkpoint(folder)
   position = json.loads((root / str(step) / "data/data.json").read_text())
-  assert position == {"step": 6, "best": None, "records": 5, "fingerprint": "a"}
+  assert position == {
+    "step": 6,
+    "best": None,
+    "best_metric": "",
+    "records": 5,
+    "fingerprint": "a",
+  }
 
 
 @pytest.mark.parametrize("first", [1, 3, 4])

@@ -122,6 +122,33 @@ def test_decay_is_coupled():
   np.testing.assert_allclose(found["w"], [4.0 - 1e-2, -0.5 + 1e-2], rtol=1e-6)
 
 
+def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_nadam():
+  """A kernel's step has singular values near one another; biases and narrow kernels are NAdam's."""
+  section = _section(name="muon", weight_decay=0.0)
+  rng = np.random.default_rng(1)
+  shapes = {"conv": (3, 3, 2, 6), "dense": (8, 5), "colours": (8, 3), "bias": (6,), "gate": ()}
+  params = {k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()}
+  # Of rank one but for a little: Adam's or plain momentum's step would be so too.
+  gradient = {
+    k: (np.ones(s) * np.arange(1, 1 + int(np.prod(s[-1:]))) + 0.1 * rng.normal(size=s)).astype("f4")
+    for k, s in shapes.items()
+  }
+  (found,) = _ours(section, params, [gradient])
+  for name in ("conv", "dense"):
+    step = (params[name] - found[name]).reshape(-1, shapes[name][-1]) / section.learning_rate
+    sizes = np.linalg.svd(step)[1]
+    # As large in root mean square as 0.2, what Adam's steps commonly have.
+    sizes /= 0.2 * np.sqrt(max(step.shape))
+    assert sizes.min() > 0.5 and sizes.max() < 1.4
+    raw = np.linalg.svd(gradient[name].reshape(step.shape))[1]
+    assert raw.max() / raw.min() > 20
+  # Nesterov's first step: b1 m / (1 - b1^2) + g, m = (1 - b1) g, over |g|.
+  look_ahead = 0.9 * 0.1 / (1 - 0.9**2) + 1
+  for name in ("colours", "bias", "gate"):
+    step = (params[name] - found[name]) / section.learning_rate
+    np.testing.assert_allclose(step, look_ahead * np.sign(gradient[name]), rtol=1e-3)
+
+
 def test_unknown_name_is_refused():
-  with pytest.raises(UserError, match=r"optimizer\.name is 'sgd'; use 'adam'"):
+  with pytest.raises(UserError, match=r"optimizer\.name is 'sgd'; use 'adam' or 'muon'"):
     make_optimizer(_section(name="sgd"), 1)

@@ -1,5 +1,6 @@
 """SqueezeNet 1.0 against independent forward passes, and what its published weights recognise."""
 
+import os
 import pathlib
 
 import jax
@@ -15,10 +16,8 @@ from scs_jax.nn.features.preprocess import CAFFE_SQUEEZENET, IMAGENET
 
 CONV1 = 4
 FIRES = ((2, 3), (2, 3), (3, 2), (2, 4), (3, 3), (2, 2), (3, 2), (2, 3))
-REAL = (
-  pathlib.Path(__file__).resolve().parents[3]
-  / "shared/data/weights/squeezenet_v1.0/squeezenet_v1.0_decoded_oihw.npz"
-)
+# The published weights, decoded (OIHW .npz by Caffe layer name), where somebody has them.
+REAL = pathlib.Path(os.environ.get("SCS_JAX_SQUEEZENET", "squeezenet_v1.0_decoded_oihw.npz"))
 
 
 def _random_arrays(conv1, fires, classes=5):

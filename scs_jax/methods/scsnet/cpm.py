@@ -28,8 +28,9 @@ Array = jax.Array
 
 # The last layer starts small, so that training starts near gray instead of at random colours.
 _QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
-# Floats of hidden activation that one chunk of output rows may hold (32 Mi floats = 128 MiB);
-# about three such arrays are alive at a time.
+# Floats of hidden activation that one chunk of output rows may hold, a picture (16 Mi floats =
+# 64 MiB); about three such arrays are alive at a time. By picture: under jit the batch is that of
+# all devices.
 _CHUNK_FLOATS = 2**24
 
 
@@ -156,7 +157,7 @@ def map_pixels(
     layers: [(kernel, bias), ...], the first kernel [C + 2, width] with (z_y, z_x) last.
     features: [N, H, W, C].
     rows, columns: PixelAxis of P and Q pixels.
-    chunk_floats: bound of one chunk's widest hidden activation.
+    chunk_floats: bound of one chunk's widest hidden activation, a picture.
 
   Returns:
     float32 [N, P, Q, out].
@@ -170,7 +171,7 @@ def map_pixels(
   coordinate = jnp.asarray(columns.cell, low.dtype)[:, None] * column_kernel
 
   widest = max(k.shape[1] for k, _ in layers)
-  chunk = max(1, min(p, chunk_floats // max(1, n * q * widest)))
+  chunk = max(1, min(p, chunk_floats // (q * widest)))
   chunks = -(-p // chunk)
   chunk = -(-p // chunks)  # even out, so that the last chunk is not mostly padding
   window = min(height, _window(rows, chunk))
@@ -231,6 +232,7 @@ def _along(x: Array, low, fraction, axis: int) -> Array:
   position = jnp.arange(size)
   weight = jnp.where(position == low[:, None], 1.0 - fraction[:, None], 0.0)
   weight += jnp.where(position == jnp.minimum(low + 1, size - 1)[:, None], fraction[:, None], 0.0)
-  # Full float32: these weights place pixels, and they are a small part of the arithmetic.
+  # In full float32, whatever x is: these weights place pixels and have to sum to one.
   spec = "pr,nrwc->npwc" if axis == 1 else "qw,npwc->npqc"
-  return jnp.einsum(spec, weight.astype(x.dtype), x, precision=jax.lax.Precision.HIGHEST)
+  y = jnp.einsum(spec, weight, x.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
+  return y.astype(x.dtype)

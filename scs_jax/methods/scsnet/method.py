@@ -98,7 +98,13 @@ class SCSNet:
     self.discriminator = network.PatchDiscriminator(
       config.discriminator.width, config.discriminator.layers, dtype
     )
-    self.transform = make_optimizer(config.optimizer, config.steps)
+    # A schedule ends with the run for every network: the reference branch rests in half the steps.
+    turns = 2 if config.mode == "alternate" else 1
+    updates = {"reference": config.steps // turns}
+    self.transforms = {
+      name: make_optimizer(config.optimizer, updates.get(name, config.steps))
+      for name in ("generator", "reference", "discriminator")
+    }
     self.adversarial = config.loss.adversarial > 0
     self.perceptual = None
     if config.loss.perceptual > 0:
@@ -130,7 +136,7 @@ class SCSNet:
     return TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
-      opt_state={name: self.transform.init(tree) for name, tree in params.items()},
+      opt_state={name: self.transforms[name].init(tree) for name, tree in params.items()},
       model_state=model_state,
     )
 
@@ -167,8 +173,7 @@ class SCSNet:
       lab = self._generate(params, gray, reference, rows, columns)
       fake = real = None
       if self.adversarial:
-        both = self._scores(state, state.params["discriminator"], lab, target)
-        fake, real = jnp.split(both, 2)
+        fake, real = self._scores(state, state.params["discriminator"], lab, target)
       total, logs = objective.generator_terms(
         lab, target, fake, real, self.perceptual, state.frozen.get("perceptual"),
         self.config.loss, collective,
@@ -179,14 +184,15 @@ class SCSNet:
     params, opt_state = dict(state.params), dict(state.opt_state)
     for name in trained:
       params[name], opt_state[name] = apply_gradients(
-        self.transform, grads[name], opt_state[name], params[name]
+        self.transforms[name], grads[name], opt_state[name], params[name]
       )
     model_state = dict(state.model_state)
     if self.adversarial:
 
       def discriminator_loss(discriminator):
-        both, stats = self._scores(state, discriminator, lab, target, update_stats=True)
-        fake, real = jnp.split(both, 2)
+        (fake, real), stats = self._scores(
+          state, discriminator, lab, target, update_stats=True
+        )
         loss, logs = objective.discriminator_loss(real, fake, self.config.loss, collective)
         return loss, (logs, stats)
 
@@ -194,7 +200,10 @@ class SCSNet:
         discriminator_loss, params["discriminator"], collective
       )
       params["discriminator"], opt_state["discriminator"] = apply_gradients(
-        self.transform, grads, opt_state["discriminator"], params["discriminator"]
+        self.transforms["discriminator"],
+        grads,
+        opt_state["discriminator"],
+        params["discriminator"],
       )
       model_state["discriminator"] = stats
       logs = logs | more
@@ -212,15 +221,19 @@ class SCSNet:
     return run(gray, initial, features, rows, columns, method="generate")
 
   def _scores(self, state, params, lab, target, update_stats=False):
-    """Discriminator scores of generated, then true pictures, in one pass: [2 N, h, w, 1]."""
+    """Discriminator scores (generated, true), each [N, h, w, 1], in one pass.
+
+    Interleaved, not one after the other: a batch sharded over devices then stays where it is.
+    """
     variables = {"params": params, "batch_stats": state.model_state["discriminator"]}
-    both = jnp.concatenate([lab, target])
+    both = jnp.stack([lab, target], axis=1).reshape(-1, *lab.shape[1:])
+    part = lambda scores: (scores[::2], scores[1::2])
     if not update_stats:
-      return self.discriminator.apply(variables, both)
+      return part(self.discriminator.apply(variables, both))
     scores, changed = self.discriminator.apply(
       variables, both, update_stats=True, mutable=["batch_stats"]
     )
-    return scores, changed["batch_stats"]
+    return part(scores), changed["batch_stats"]
 
   def _examples(self, batch: contract.Batch, key: Array, phase: str):
     """Decoded uint8 crops -> (gray, reference, target, rows, columns), all on the device.

@@ -188,10 +188,6 @@ class SCSNet(nn.Module):
     lab = self.generate(gray, initial, color, rows, columns)
     return (lab, seen) if want_maps else lab
 
-  def create(self, gray: Array, reference: Array) -> Array:
-    """Touches every module once, small: for `init`."""
-    return self(gray, reference)
-
 
 class PatchDiscriminator(nn.Module):
   """A spectrally normalised PatchGAN on normalised Lab (the paper does not describe its own).

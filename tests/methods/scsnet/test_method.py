@@ -23,9 +23,7 @@ KEY = jax.random.key(3)
 
 def _compile(method):
   """The step as the engine compiles it, on one device: (state, batch, key, phase)."""
-  step = lambda state, batch, key, phase: method.train_step(
-    state, batch, key, Collective(), phase
-  )
+  step = lambda state, batch, key, phase: method.train_step(state, batch, key, Collective(), phase)
   return jax.jit(step, static_argnums=3)
 
 
@@ -267,8 +265,9 @@ def test_bfloat16_touches_activations_only(config, batch, draw_state):
 class TestExamples:
   """Decoded bytes -> (gray, reference, target, rows, columns)."""
 
-  def _run(self, method, batch):
-    gray, reference, target, _, _ = jax.jit(method._examples)(batch, KEY)
+  def _run(self, method, batch, phase="referential"):
+    examples = jax.jit(method._examples, static_argnums=2)
+    gray, reference, target, _, _ = examples(batch, KEY, phase)
     return np.asarray(gray), np.asarray(reference), np.asarray(target)
 
   def test_are_normalised_lab_of_the_degraded_picture(self, method, batch):
@@ -290,6 +289,23 @@ class TestExamples:
     distorted = _distorted(method.config, np.asarray(degrade(chosen, (8, 8))), batch["index"])
     np.testing.assert_allclose(reference, _normal_lab(distorted), atol=2e-4)
     np.testing.assert_allclose(target, _normal_lab(batch["image"] / 255), atol=2e-4)
+
+  def test_hues_turn_together_and_in_referential_steps_only(self, config, batch):
+    config = config.copy_and_resolve_references()
+    config.reference.hue_probability = 1.0
+    turned = SCSNet(config)
+    plain = self._run(turned, batch, "automatic")
+    gray, reference, target = self._run(turned, batch)
+    np.testing.assert_allclose(plain[2], _normal_lab(batch["image"] / 255), atol=2e-4)
+    np.testing.assert_allclose(gray, plain[0], atol=1e-6)
+    angles = []
+    for now, before in ((reference, plain[1]), (target, plain[2])):
+      np.testing.assert_allclose(now[..., 0], before[..., 0], atol=1e-5)
+      now, before = (x[..., 1] + 1j * x[..., 2] for x in (now, before))
+      np.testing.assert_allclose(np.abs(now), np.abs(before), atol=1e-5)
+      angles.append(np.angle((now * before.conj()).sum((1, 2))))
+    np.testing.assert_allclose(angles[0], angles[1], atol=1e-3)  # picture and reference alike
+    assert np.ptp(angles[0]) > 0.1  # examples differently
 
 
 @pytest.fixture(scope="module")
@@ -335,17 +351,34 @@ def test_magnify_compares_the_very_pixels_it_asks_for(range_method, make_batch):
   assert len(spans) > 4 and magnify._cache_size() == 1
 
 
-def test_one_program_a_phase_serves_all_magnifications(range_method, make_batch, draw_state):
+def test_one_program_serves_all_magnifications(range_method, make_batch, draw_state):
   step = _compile(range_method)
-  state, batch = draw_state(range_method), make_batch(range_method.config)
   # As the loop hands them over: on the device, so that all calls look alike.
-  state, batch = jax.device_put((state, batch))
+  state, batch = jax.device_put((draw_state(range_method), make_batch(range_method.config)))
   losses = []
-  for i in range(8):
-    state, logs = step(state, batch, jax.random.fold_in(KEY, i), range_method.phase(i))
+  for i in range(6):
+    state, logs = step(state, batch, jax.random.fold_in(KEY, i), "referential")
     losses.append(float(logs["loss/content"]))
-  assert step._cache_size() == 2
-  assert np.isfinite(losses).all() and len(set(losses)) == 8
+  assert step._cache_size() == 1
+  assert np.isfinite(losses).all() and len(set(losses)) == 6
+
+
+def test_rotate_hue_by_hand():
+  lab = jnp.array([[[[0.3, 1.0, 0.0]]], [[[0.4, 0.5, 0.25]]]])
+  found = jax.jit(module.rotate_hue)(lab, np.float32([np.pi / 2, np.pi]))
+  np.testing.assert_allclose(found[0, 0, 0], [0.3, 0.0, 1.0], atol=1e-6)
+  np.testing.assert_allclose(found[1, 0, 0], [0.4, -0.5, -0.25], atol=1e-6)
+
+
+def test_random_turns_come_as_often_as_asked_and_from_the_whole_circle():
+  keys = jax.random.split(KEY, 400)
+  turns = jax.jit(jax.vmap(module.random_turn, (0, None)))
+  angle = np.asarray(turns(keys, 0.25))
+  assert 70 <= (angle != 0).sum() <= 130
+  assert (np.asarray(turns(keys, 0.0)) == 0).all()
+  angle = np.asarray(turns(keys, 1.0))
+  assert (angle != 0).all() and (np.abs(angle) <= np.pi).all()
+  assert np.abs(np.exp(1j * angle).mean()) < 0.15
 
 
 class TestDistort:

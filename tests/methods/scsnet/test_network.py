@@ -89,7 +89,7 @@ def _by_parts(params, gray, reference, size):
 
 @pytest.mark.parametrize(
   ("source", "reference", "size"),
-  [((7, 10), (6, 9), (15, 13)), ((8, 4), (1, 1), (3, 7)), ((1, 2), (5, 3), (2, 33))],
+  [((7, 10), (6, 9), (15, 5)), ((1, 6), (1, 1), (2, 33))],
 )
 def test_both_modes_equal_the_figure(variables, run, source, reference, size):
   """Odd sizes, sizes that 4 does not divide, enlarging and shrinking, single pixels."""
@@ -117,7 +117,7 @@ def test_automatic_mode_does_not_read_the_reference_branch(variables, run):
     for name, tree in variables["params"].items()
   }
   changed = {"params": changed}
-  size = (15, 13)
+  size = (15, 5)
   np.testing.assert_array_equal(run(changed, gray, None, size), run(variables, gray, None, size))
   difference = run(changed, gray, lab, size) - run(variables, gray, lab, size)
   assert np.abs(difference).max() > 1e-3
@@ -130,16 +130,16 @@ def test_automatic_mode_does_not_read_the_reference_branch(variables, run):
 
 def test_examples_of_a_batch_do_not_mix(variables, run):
   gray, lab = _gray(7, 10), _lab(6, 9)
-  both = run(variables, gray, lab, (15, 13))
-  swapped = run(variables, gray[::-1].copy(), lab[::-1].copy(), (15, 13))
+  both = run(variables, gray, lab, (15, 5))
+  swapped = run(variables, gray[::-1].copy(), lab[::-1].copy(), (15, 5))
   np.testing.assert_allclose(swapped, both[::-1], atol=1e-5)
 
 
 def test_maps_belong_to_the_same_result(variables, run):
   gray, lab = _gray(7, 10), _lab(6, 9)
   module = network.SCSNet(**TINY)
-  found, seen = jax.jit(lambda v: module.apply(v, gray, lab, (15, 13), want_maps=True))(variables)
-  np.testing.assert_allclose(found, run(variables, gray, lab, (15, 13)), atol=1e-6)
+  found, seen = jax.jit(lambda v: module.apply(v, gray, lab, (15, 5), want_maps=True))(variables)
+  np.testing.assert_allclose(found, run(variables, gray, lab, (15, 5)), atol=1e-6)
   # A quarter of 7 x 10 and of 6 x 9, then an eighth.
   assert [level.map.shape[1:] for level in seen] == [(2, 3, 2, 3), (1, 2, 1, 2)]
   for level in seen:
@@ -150,7 +150,7 @@ def test_parts_in_turn_equal_the_whole(variables, run):
   """encode, aggregate, generate, as a training step calls them."""
   module = network.SCSNet(**TINY)
   gray, lab = _gray(7, 10), _lab(6, 9)
-  rows, columns = cpm.pixel_axis(7, 15), cpm.pixel_axis(10, 13)
+  rows, columns = cpm.pixel_axis(7, 15), cpm.pixel_axis(10, 5)
 
   @jax.jit
   def in_turn(v):
@@ -158,17 +158,15 @@ def test_parts_in_turn_equal_the_whole(variables, run):
     color, _ = module.apply(v, features, lab, method="aggregate")
     return module.apply(v, gray, initial, color, rows, columns, method="generate")
 
-  np.testing.assert_allclose(
-    in_turn(variables), run(variables, gray, lab, (15, 13)), atol=1e-6
-  )
+  np.testing.assert_allclose(in_turn(variables), run(variables, gray, lab, (15, 5)), atol=1e-6)
 
 
 def test_residual_lightness_adds_the_enlarged_input(variables, run):
   gray = _gray(7, 10)
   module = network.SCSNet(**TINY, residual_lightness=True)
-  found = _run(module)(variables, gray, None, (15, 13))
-  added = found - run(variables, gray, None, (15, 13))
-  rows, columns = np.linspace(0, 6, 15), np.linspace(0, 9, 13)
+  found = _run(module)(variables, gray, None, (15, 5))
+  added = found - run(variables, gray, None, (15, 5))
+  rows, columns = np.linspace(0, 6, 15), np.linspace(0, 9, 5)
   exact = np.stack(
     [
       np.stack([np.interp(columns, np.arange(10), row) for row in plane])
@@ -183,9 +181,9 @@ def test_residual_lightness_adds_the_enlarged_input(variables, run):
 def test_bfloat16_stays_close(variables, run):
   gray, lab = _gray(7, 10), _lab(6, 9)
   module = network.SCSNet(**TINY, dtype=jnp.bfloat16)
-  found = _run(module)(variables, gray, lab, (15, 13))
+  found = _run(module)(variables, gray, lab, (15, 5))
   assert found.dtype == jnp.float32
-  expected = np.asarray(run(variables, gray, lab, (15, 13)))
+  expected = np.asarray(run(variables, gray, lab, (15, 5)))
   assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
 
 
@@ -214,18 +212,13 @@ def test_parameter_totals_are_the_papers():
   assert jax.tree.structure(whole) == jax.tree.structure(dict(shapes["params"]))
 
 
-@pytest.mark.parametrize("mode", ["automatic", "referential"])
-def test_memory_of_a_large_source(temporaries, mode):
-  """The paper's network on 1024 x 1024, enlarged by 4, in 8 GB."""
-  config = configs.load("scsnet/paper")
-  module = network.SCSNet(**config.network)
-  gray = jax.ShapeDtypeStruct((1, 1024, 1024, 1), jnp.float32)
-  lab = jax.ShapeDtypeStruct((1, 128, 128, 3), jnp.float32)
-  small = [jnp.zeros((1, 8, 8, c)) for c in (1, 3)]
-  variables = jax.eval_shape(module.init, jax.random.key(0), *small)
-  inputs = (gray, lab) if mode == "referential" else (gray,)
-  run = lambda v, gray, lab=None: module.apply(v, gray, lab, (4096, 4096))
-  assert temporaries(run, variables, *inputs) < 8e9
+def test_memory_of_a_large_source(temporaries):
+  """The paper's network on 1024 x 1024 by a reference, enlarged by 4, in 8 GB."""
+  module = network.SCSNet(**configs.load("scsnet/paper").network)
+  shape = lambda side, channels: jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
+  variables = jax.eval_shape(module.init, jax.random.key(0), shape(8, 1), shape(8, 3))
+  run = lambda v, gray, lab: module.apply(v, gray, lab, (4096, 4096))
+  assert temporaries(run, variables, shape(1024, 1), shape(128, 3)) < 8e9
 
 
 PATCH = network.PatchDiscriminator(width=3, layers=1)
@@ -239,9 +232,7 @@ def drawn(random_variables):
 @pytest.fixture(scope="module")
 def converged(drawn):
   """The same parameters after many discriminator updates' power iterations."""
-  update = jax.jit(
-    lambda v, x: PATCH.apply(v, x, update_stats=True, mutable=["batch_stats"])[1]
-  )
+  update = jax.jit(lambda v, x: PATCH.apply(v, x, update_stats=True, mutable=["batch_stats"])[1])
   variables = dict(drawn)
   for _ in range(200):
     variables["batch_stats"] = update(variables, _lab(9, 12))["batch_stats"]

@@ -90,9 +90,7 @@ def test_means_are_those_of_the_whole_batch():
   def both(fake, collective):
     lab = jnp.zeros((fake.shape[0], 1, 1, 3))
     real = REAL[: fake.shape[0]] if fake.shape[0] == 2 else REAL[jax.lax.axis_index("data")][None]
-    generator, _ = objective.generator_terms(
-      lab, lab, fake, real, None, None, _loss(), collective
-    )
+    generator, _ = objective.generator_terms(lab, lab, fake, real, None, None, _loss(), collective)
     discriminator, _ = objective.discriminator_loss(real, fake, _loss(), collective)
     return collective.mean(generator), collective.mean(discriminator)
 
