@@ -97,8 +97,8 @@ def _pixel_by_pixel(features, layers, size, convention):
 
 
 def _chunked(rows_at_a_time, size):
-  """Chunk bound that gives so many output rows at a time for two pictures."""
-  return rows_at_a_time * 2 * size[1] * max(WIDTHS)
+  """Chunk bound that gives so many output rows at a time."""
+  return rows_at_a_time * size[1] * max(WIDTHS)
 
 
 @pytest.mark.parametrize(("name", "convention"), CASES)

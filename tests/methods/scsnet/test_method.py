@@ -220,6 +220,23 @@ def test_modes_take_turns(config):
     assert {SCSNet(fixed).phase(i) for i in range(4)} == {mode}
 
 
+def test_a_schedule_ends_with_the_run_for_every_network(config):
+  """Taking turns, the reference branch is updated in half of the steps: its rate falls as far."""
+  config = config.copy_and_resolve_references()
+  config.optimizer.schedule = "cosine"
+  config.steps = 8
+  weights = {"w": np.ones(3, np.float32)}
+  for mode, updates in (("alternate", 4), ("referential", 8)):
+    config.mode = mode
+    counts = {"generator": 8, "reference": updates, "discriminator": 8}
+    for name, transform in SCSNet(config).transforms.items():
+      state, moved = transform.init(weights), []
+      for _ in range(counts[name] + 1):
+        change, state = transform.update(weights, state, weights)
+        moved.append(float(np.abs(change["w"]).max()))
+      assert min(moved[:-1]) > 0 and moved[-1] == 0, name
+
+
 def test_without_the_adversarial_term_there_is_no_discriminator(config, batch, draw_state):
   config = config.copy_and_resolve_references()
   config.loss.adversarial = 0.0
