@@ -50,13 +50,12 @@ def main() -> int:
     print(f"{name} ...", file=sys.stderr, flush=True)
     results["cases"][name + ("*" if case.get("once") else "")] = result = child(case, args)
     print(f"  {result}", file=sys.stderr, flush=True)
-  text = markdown(results)
-  print(text)
-  if args.out:
-    out = pathlib.Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n")
-    out.with_suffix(".md").write_text(text)
+    if args.out:  # after every case, so that an interrupted run keeps what it has
+      out = pathlib.Path(args.out)
+      out.parent.mkdir(parents=True, exist_ok=True)
+      out.write_text(json.dumps(results, indent=2) + "\n")
+      out.with_suffix(".md").write_text(markdown(results))
+  print(markdown(results))
   return 0
 
 
@@ -273,10 +272,10 @@ def markdown(results: dict) -> str:
     f"{m['device']} ({m['devices']} device, {m['cpu_cores']} cores), Python {m['python']}, jax "
     f"{m['jax']}; a {m['matmul']} product runs at {m['matmul_gflops']} GFLOP/s here.",
     "",
-    "`python benchmarks/scsnet.py`; median of the timed calls after one warm-up (marked *: one call, "
-    "no warm-up), each case in a process of its own. Share: XLA's FLOP count over seconds, of the "
-    "product's rate; XLA counts a loop's body once, so chunked cases show none. Temporary: XLA's "
-    "own figure, which on CPUs leaves out what its libraries take; the peak of the process has all. "
+    "`python benchmarks/scsnet.py`; median of the timed calls after one warm-up (marked *: one "
+    "call, no warm-up), each case in a process of its own. Share: XLA's FLOP count over seconds, of "
+    "the product's rate; XLA counts a loop's body once, so chunked cases show none. Temporary: XLA's "
+    "own figure, which on CPUs leaves out what its libraries take; the process peak has all. "
     "Training steps are generator and discriminator updates without the perceptual term, whose "
     "weights are the user's to bring.",
     "",
