@@ -272,12 +272,12 @@ def markdown(results: dict) -> str:
     f"{m['device']} ({m['devices']} device, {m['cpu_cores']} cores), Python {m['python']}, jax "
     f"{m['jax']}; a {m['matmul']} product runs at {m['matmul_gflops']} GFLOP/s here.",
     "",
-    "`python benchmarks/scsnet.py`; median of the timed calls after one warm-up (marked *: one "
-    "call, no warm-up), each case in a process of its own. Share: XLA's FLOP count over seconds, of "
-    "the product's rate; XLA counts a loop's body once, so chunked cases show none. Temporary: XLA's "
-    "own figure, which on CPUs leaves out what its libraries take; the process peak has all. "
-    "Training steps are generator and discriminator updates without the perceptual term, whose "
-    "weights are the user's to bring.",
+    "`python benchmarks/scsnet.py`; median of the timed calls after one warm-up (marked *: "
+    "one call, no warm-up), each case in a process of its own. Share: XLA's FLOP count over "
+    "seconds, of the product's rate; XLA counts a loop's body once, so chunked cases show "
+    "none. Temporary: XLA's own figure, which on CPUs leaves out what its libraries take; the "
+    "process peak has all. Training steps are generator and discriminator updates without the "
+    "perceptual term, whose weights are the user's to bring.",
     "",
     "| case | s | images/s | GFLOP/s share | temporary MB | peak RSS MB | compile s |",
     "|---|---:|---:|---:|---:|---:|---:|",
