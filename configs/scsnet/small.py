@@ -42,8 +42,8 @@ def get_config() -> ConfigDict:
     # No weights needed to start.
     config.loss.perceptual = 0.0
     config.loss.adversarial = 0.005
-    # After 150 referential steps (no turned hues, no adversary) ab PSNR on training crops was 27.8 dB
-    # with it and 22.2 dB with Adam; the reference's mean chroma gives 24.7 dB there.
+    # After 150 referential steps (no turned hues, no adversary) ab PSNR on training crops was
+    # 27.8 dB with it and 22.2 dB with Adam; the reference's mean chroma gives 24.7 dB there.
     config.optimizer.name = "muon"
     config.optimizer.learning_rate = 2.5e-3
     config.optimizer.schedule = "cosine"
