@@ -84,10 +84,19 @@ class Collective:
 class Method(Protocol):
   """A method: configured once, pure afterwards.
 
-  `RULES` maps dotted config keys to the ranges they must keep (engine.config).
+  Attributes:
+    RULES: dotted config keys and the ranges they must keep (engine.rules).
+    takes_reference: whether a Query may have one; True where a class does not say.
+    scales: (least, most) output size over input size along an axis; no bounds where a class does
+      not say.
+
+  A method may also have `recipe(state, referential) -> engine.stages.Recipe`, the way it colours
+  a picture of any size in pieces. Without one, pictures are coloured whole.
   """
 
   RULES: Mapping[str, Any]
+  takes_reference: bool = True
+  scales: tuple[float, float] = (0.0, float("inf"))
 
   def __init__(self, config): ...
 

@@ -83,28 +83,9 @@ def attend(
   def one_query_block(q):
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def one_key_block(carry, block):
-      top, total, mixed = carry
-      k, v, m = block
-      logits = jnp.einsum("nqc,nkc->nqk", q, k, preferred_element_type=jnp.float32)
-      logits = jnp.where(m[:, None, :], logits * c**-0.5, _NEGATIVE)
-      new_top = jnp.maximum(top, jax.lax.stop_gradient(logits.max(-1)))
-      weights = jnp.where(m[:, None, :], jnp.exp(logits - new_top[..., None]), 0.0)
-      shrink = jnp.exp(top - new_top)
-      part = jnp.einsum(
-        "nqk,nkd->nqd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
-      )
-      return (
-        new_top,
-        total * shrink + weights.sum(-1),
-        mixed * shrink[..., None] + part,
-      ), None
+      return _take_in(q, carry, *block), None
 
-    rows = q.shape[1]
-    start = (
-      jnp.full((n, rows), _NEGATIVE, jnp.float32),
-      jnp.zeros((n, rows), jnp.float32),
-      jnp.zeros((n, rows, d), jnp.float32),
-    )
+    start = _nothing_yet(n, q.shape[1], d)
     if keys.shape[0] == 1:
       (_, total, mixed), _ = one_key_block(start, (keys[0], values[0], masks[0]))
     else:
@@ -116,6 +97,74 @@ def attend(
     return one_query_block(queries[0])
   out = jax.lax.map(one_query_block, queries)
   return jnp.moveaxis(out, 0, 1).reshape(n, -1, d)[:, :lq]
+
+
+def attend_prefix(
+  query: Array,
+  key: Array,
+  value: Array,
+  count: Array,
+  *,
+  query_block: int = 1024,
+  key_block: int = 1024,
+) -> Array:
+  """`attend` over the first `count` keys of a longer buffer: one program for any number of them.
+
+  The number of key blocks is known only when the program runs, so no gradient goes through.
+
+  Args:
+    query: [N, Lq, C].
+    key: [N, Lk, C], value: [N, Lk, D]: what lies beyond `count` is not looked at.
+    count: int32 scalar, 0 to Lk.
+    query_block, key_block: see `attend`.
+
+  Returns:
+    [N, Lq, D] in value's dtype; zeros where `count` is 0.
+  """
+  n, lq, _ = query.shape
+  lk, d = key.shape[1], value.shape[-1]
+  query_block, key_block = min(query_block, lq), min(key_block, lk)
+  position = jnp.arange(key_block)
+
+  def one_query_block(q):
+    def one_key_block(i, carry):
+      # The last block of the buffer is moved to its end; what was seen before is masked.
+      start = jnp.minimum(i * key_block, lk - key_block)
+      k, v = (jax.lax.dynamic_slice_in_dim(x, start, key_block, axis=1) for x in (key, value))
+      seen = start + position
+      mask = (seen >= i * key_block) & (seen < count)
+      return _take_in(q, carry, k, v, jnp.broadcast_to(mask, (n, key_block)))
+
+    blocks = (count + key_block - 1) // key_block
+    start = _nothing_yet(n, q.shape[1], d)
+    _, total, mixed = jax.lax.fori_loop(0, blocks, one_key_block, start)
+    return (mixed / jnp.maximum(total, 1e-30)[..., None]).astype(value.dtype)
+
+  out = jax.lax.map(one_query_block, _blocks(query, query_block))
+  return jnp.moveaxis(out, 0, 1).reshape(n, -1, d)[:, :lq]
+
+
+def _nothing_yet(n: int, rows: int, features: int):
+  """Running maximum, sum of weights and weighted sum of values before the first key block."""
+  return (
+    jnp.full((n, rows), _NEGATIVE, jnp.float32),
+    jnp.zeros((n, rows), jnp.float32),
+    jnp.zeros((n, rows, features), jnp.float32),
+  )
+
+
+def _take_in(q: Array, carry, k: Array, v: Array, mask: Array):
+  """The running softmax after one more block of keys, those with mask False left out."""
+  top, total, mixed = carry
+  logits = jnp.einsum("nqc,nkc->nqk", q, k, preferred_element_type=jnp.float32)
+  logits = jnp.where(mask[:, None, :], logits * q.shape[-1] ** -0.5, _NEGATIVE)
+  new_top = jnp.maximum(top, jax.lax.stop_gradient(logits.max(-1)))
+  weights = jnp.where(mask[:, None, :], jnp.exp(logits - new_top[..., None]), 0.0)
+  shrink = jnp.exp(top - new_top)
+  part = jnp.einsum(
+    "nqk,nkd->nqd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+  )
+  return new_top, total * shrink + weights.sum(-1), mixed * shrink[..., None] + part
 
 
 def _blocks(x: Array, block: int) -> Array:
@@ -137,25 +186,38 @@ class SelfAttention(nn.Module):
   """The self-attention layer of SAGAN (Zhang et al. 2019b): x + gamma * attend(q, k, v).
 
   gamma starts at zero, as published, so that the layer first learns from its neighbourhood.
-  Queries and keys have an eighth of the channels.
+  Queries and keys have an eighth of the channels. `memory` and `mix` are its two halves, for a
+  picture that comes in pieces.
+
+  Attributes:
+    features: channels of x.
   """
 
+  features: int
   dtype: Any = jnp.float32
   query_block: int = 1024
   key_block: int = 1024
 
-  @nn.compact
+  def setup(self):
+    narrow = max(self.features // 8, 1)
+    self.query = nn.Dense(narrow, dtype=self.dtype)
+    self.key = nn.Dense(narrow, dtype=self.dtype)
+    self.value = nn.Dense(self.features, dtype=self.dtype)
+    self.gamma = self.param("gamma", nn.initializers.zeros, ())
+
+  def memory(self, x: Array) -> tuple[Array, Array]:
+    """Keys and values of positions [..., C]: what every position may look at."""
+    return self.key(x), self.value(x)
+
+  def mix(self, x: Array, key: Array, value: Array, count: Array | None = None) -> Array:
+    """The layer's result at positions x [N, L, C], looking at the first `count` keys (or all)."""
+    blocks = {"query_block": self.query_block, "key_block": self.key_block}
+    if count is None:
+      mixed = attend(self.query(x), key, value, **blocks)
+    else:
+      mixed = attend_prefix(self.query(x), key, value, count, **blocks)
+    return x + self.gamma.astype(x.dtype) * mixed
+
   def __call__(self, x: Array) -> Array:
-    channels = x.shape[-1]
-    narrow = max(channels // 8, 1)
-    dense = functools.partial(nn.Dense, dtype=self.dtype)
     flat = flatten_positions(x)
-    mixed = attend(
-      dense(narrow, name="query")(flat),
-      dense(narrow, name="key")(flat),
-      dense(channels, name="value")(flat),
-      query_block=self.query_block,
-      key_block=self.key_block,
-    )
-    gamma = self.param("gamma", nn.initializers.zeros, ())
-    return x + gamma.astype(x.dtype) * mixed.reshape(x.shape)
+    return self.mix(flat, *self.memory(flat)).reshape(x.shape)

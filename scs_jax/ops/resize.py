@@ -15,6 +15,7 @@ from scs_jax.ops import check
 # 128 -> 512. Accelerators prefer the dense product until its zeros cost more than further kernels.
 _BLOCK_CPU = 64
 _BLOCK_ACCELERATOR = 512
+_MOST_KEPT = 2**20  # entries of a weight matrix that is kept
 _MOST_BLOCKS = 8  # each is a slice and a product to compile
 
 
@@ -56,7 +57,9 @@ def resize_weights(in_size: int, out_size: int, antialias: bool = True) -> np.nd
     float64 [out_size, in_size], read-only, each row summing to 1.
   """
   check.require_size("sizes", (in_size, out_size))
-  return _resize_weights(int(in_size), int(out_size), bool(antialias))
+  # Kept for what is asked for again and again; the matrices of large pictures would fill memory.
+  build = _resize_weights if in_size * out_size <= _MOST_KEPT else _resize_weights.__wrapped__
+  return build(int(in_size), int(out_size), bool(antialias))
 
 
 def _product(x: jax.Array, weights: np.ndarray, axis: int) -> jax.Array:

@@ -1,5 +1,7 @@
 """Streamed attention against the full matrix in NumPy, and what it keeps in memory."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,6 +150,24 @@ def test_memory_stays_far_below_the_full_matrix(temporaries):
   assert temporaries(gradient, *shapes) < full / 8
 
 
+@pytest.mark.parametrize("count", [0, 1, 6, 7, 13, 16])
+def test_attend_prefix_sees_the_first_keys_alone(count):
+  rng = np.random.default_rng(4)
+  query, key, value = (rng.normal(size=(2, n, c)).astype(np.float32) for n, c in
+                       ((9, 3), (16, 3), (16, 5)))  # fmt: skip
+  key[:, count:], value[:, count:] = 50.0, 1e9  # would show
+  found = _prefix(query, key, value, np.int32(count))
+  if count == 0:
+    np.testing.assert_array_equal(found, 0)
+  else:
+    expected = attention.attend_plain(query, key[:, :count], value[:, :count])
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+# One program for all counts: blocks that divide neither the queries nor the keys.
+_prefix = jax.jit(functools.partial(attention.attend_prefix, query_block=4, key_block=6))
+
+
 def test_flatten_positions_goes_row_by_row():
   x = np.arange(2 * 2 * 3 * 1).reshape(2, 2, 3, 1)
   np.testing.assert_array_equal(attention.flatten_positions(x)[1, :, 0], [6, 7, 8, 9, 10, 11])
@@ -156,7 +176,7 @@ def test_flatten_positions_goes_row_by_row():
 def test_self_attention_equals_numpy(random_variables):
   rng = np.random.default_rng(2)
   x = rng.normal(size=(2, 3, 4, 16)).astype(np.float32)
-  layer = attention.SelfAttention(query_block=5, key_block=5)
+  layer = attention.SelfAttention(16, query_block=5, key_block=5)
   params = random_variables(layer, x)["params"]
   assert params["gamma"].shape == () and params["query"]["kernel"].shape == (16, 2)
 
@@ -180,5 +200,5 @@ def test_self_attention_equals_numpy(random_variables):
 
 
 def test_self_attention_starts_as_identity():
-  layer, x = attention.SelfAttention(), np.ones((1, 2, 2, 8), np.float32)
+  layer, x = attention.SelfAttention(8), np.ones((1, 2, 2, 8), np.float32)
   assert float(jax.jit(layer.init)(jax.random.key(0), x)["params"]["gamma"]) == 0.0

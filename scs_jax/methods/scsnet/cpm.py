@@ -122,17 +122,24 @@ class ContinuousPixelMapping(nn.Module):
     """
     ins = [features.shape[-1] + 2, *self.widths]
     outs = [*self.widths, self.out_features]
-    layers = []
+    params = {}
     for i, (fan_in, fan_out) in enumerate(zip(ins, outs, strict=True)):
-      last = i == len(outs) - 1
-      init = _QUIET if last else HE
-      kernel = self.param(f"kernel_{i}", init, (fan_in, fan_out))
-      bias = self.param(f"bias_{i}", nn.initializers.zeros, (fan_out,))
-      layers.append((kernel.astype(self.dtype), bias.astype(self.dtype)))
+      init = _QUIET if i == len(outs) - 1 else HE
+      params[f"kernel_{i}"] = self.param(f"kernel_{i}", init, (fan_in, fan_out))
+      params[f"bias_{i}"] = self.param(f"bias_{i}", nn.initializers.zeros, (fan_out,))
+    layers = layers_of(params, self.dtype)
     features = features.astype(self.dtype)
     if self.order == "plain":
       return map_pixels_plain(layers, features, rows, columns)
     return map_pixels(layers, features, rows, columns, self.chunk_floats)
+
+
+def layers_of(params, dtype: Any) -> list[tuple[Array, Array]]:
+  """[(kernel, bias), ...] from CPM's parameters, for `map_pixels`."""
+  count = len(params) // 2
+  return [
+    (params[f"kernel_{i}"].astype(dtype), params[f"bias_{i}"].astype(dtype)) for i in range(count)
+  ]
 
 
 def map_pixels_plain(layers, features: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
@@ -186,11 +193,7 @@ def map_pixels(
     x = _along(rows_under, r_low - start, r_fraction, axis=1)
     x = _along(x, columns.low, columns.fraction, axis=2)
     x = x + coordinate + jnp.asarray(r_cell, x.dtype)[:, None, None] * row_kernel
-    for k, b in layers[1:-1]:
-      x = nn.relu(x) @ k + b
-    k, b = layers[-1]
-    out = jnp.dot(nn.relu(x), k, preferred_element_type=jnp.float32)
-    return out + b.astype(jnp.float32)
+    return remaining_layers(layers, x)
 
   if chunks == 1:
     return one_chunk((starts[0], row_low[0], row_fraction[0], row_cell[0]))
@@ -198,6 +201,15 @@ def map_pixels(
   one_chunk = jax.checkpoint(one_chunk, prevent_cse=False)
   out = jax.lax.map(one_chunk, (starts, row_low, row_fraction, row_cell))
   return jnp.moveaxis(out, 0, 1).reshape(n, chunks * chunk, q, -1)[:, :p]
+
+
+def remaining_layers(layers, x: Array) -> Array:
+  """All layers but the first, whose result before its ReLU x is: float32 [..., out]."""
+  for kernel, bias in layers[1:-1]:
+    x = nn.relu(x) @ kernel + bias
+  kernel, bias = layers[-1]
+  out = jnp.dot(nn.relu(x), kernel, preferred_element_type=jnp.float32)
+  return out + bias.astype(jnp.float32)
 
 
 def _window(rows: PixelAxis, chunk: int) -> int:
@@ -219,6 +231,22 @@ def _in_chunks(values, chunk: int) -> Array:
 def interpolate(x: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
   """The main feature: bilinear values of x [N, H, W, C] at the pixels, [N, P, Q, C]."""
   return _along(_along(x, rows.low, rows.fraction, 1), columns.low, columns.fraction, 2)
+
+
+def gather(x: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
+  """`interpolate` for pixels at places known only when the program runs, by four gathers.
+
+  Without gradients there is no scatter to pay for, and a few pixels in a large tile would waste a
+  product with dense weights.
+  """
+  height, width = x.shape[1:3]
+  positions = x.reshape(x.shape[0], height * width, -1)
+  below = jnp.minimum(rows.low + 1, height - 1), jnp.minimum(columns.low + 1, width - 1)
+  corner = lambda r, c: jnp.take(positions, r[:, None] * width + c, axis=1).astype(jnp.float32)
+  down, right = rows.fraction[:, None, None], columns.fraction[:, None]
+  upper = corner(rows.low, columns.low) * (1 - right) + corner(rows.low, below[1]) * right
+  lower = corner(below[0], columns.low) * (1 - right) + corner(below[0], below[1]) * right
+  return (upper * (1 - down) + lower * down).astype(x.dtype)
 
 
 def _along(x: Array, low, fraction, axis: int) -> Array:

@@ -9,9 +9,10 @@ from scs_jax.engine import contract
 from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
 from scs_jax.engine.optim import make_optimizer
 from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
+from scs_jax.engine.stages import Recipe
 from scs_jax.engine.step import apply_gradients, gradients
 from scs_jax.errors import UserError
-from scs_jax.methods.scsnet import cpm, network, objective
+from scs_jax.methods.scsnet import cpm, network, objective, pieces
 from scs_jax.methods.scsnet.perceptual import NETWORKS, PerceptualTerm
 from scs_jax.ops import color, warp
 from scs_jax.ops.degrade import degrade, degrade_region
@@ -71,6 +72,9 @@ class SCSNet:
     "optimizer.weight_decay": Between(0.0, 1.0),
     "optimizer.clip_norm": AtLeast(0.0),
   }
+
+  takes_reference = True
+  scales = (0.5, 16.0)
 
   def __init__(self, config):
     self.config = config
@@ -288,6 +292,11 @@ class SCSNet:
     return target, degrade_region(image, span, size), reference, rows, columns
 
   # -- use -----------------------------------------------------------------------------------------
+
+  def recipe(self, state: TrainState, referential: bool) -> Recipe:
+    """How a picture of any size is coloured in pieces."""
+    params = {**state.params["generator"], **state.params["reference"]}
+    return pieces.recipe(self.network, params, referential)
 
   def predict(self, state: TrainState, query: Query) -> Prediction:
     """Colors and enlarges; by reference where the query has one, automatically otherwise.

@@ -13,9 +13,14 @@ from scs_jax.methods.scsnet.cpm import (
   interpolate,
   pixel_axis,
 )
-from scs_jax.methods.scsnet.pvcattn import Attention, PyramidValveCrossAttention
+from scs_jax.methods.scsnet.pvcattn import (
+  Attention,
+  PyramidValveCrossAttention,
+  ValveCrossAttention,
+)
 from scs_jax.nn.attention import SelfAttention
 from scs_jax.nn.blocks import Conv, ResidualStack, double_size
+from scs_jax.nn.border import Place
 
 Array = jax.Array
 
@@ -47,15 +52,26 @@ class Decoder(nn.Module):
   attention_blocks: tuple[int, int] = (1024, 1024)
   dtype: Any = jnp.float32
 
-  @nn.compact
+  def setup(self):
+    w, dtype = self.widths, self.dtype
+    self.self_attention = SelfAttention(w[2], dtype, *self.attention_blocks)
+    self.quarter = ResidualStack(w[2], self.blocks[2], dtype)
+    self.up_0 = Conv(w[1], dtype=dtype)
+    self.half = ResidualStack(w[1], self.blocks[1], dtype)
+    self.up_1 = Conv(w[0], dtype=dtype)
+    self.full = ResidualStack(w[0], self.blocks[0], dtype)
+
   def __call__(self, x: Array, size: tuple[int, int]) -> Array:
+    return self.enlarge(self.self_attention(x), size)
+
+  def enlarge(self, x: Array, size: tuple[int, int]) -> Array:
+    """All that follows the self-attention."""
     half = (-(-size[0] // 2), -(-size[1] // 2))
-    x = SelfAttention(self.dtype, *self.attention_blocks, name="self_attention")(x)
-    x = ResidualStack(self.widths[2], self.blocks[2], self.dtype, name="quarter")(x)
-    x = nn.relu(Conv(self.widths[1], dtype=self.dtype, name="up_0")(double_size(x, half)))
-    x = ResidualStack(self.widths[1], self.blocks[1], self.dtype, name="half")(x)
-    x = nn.relu(Conv(self.widths[0], dtype=self.dtype, name="up_1")(double_size(x, size)))
-    return ResidualStack(self.widths[0], self.blocks[0], self.dtype, name="full")(x)
+    x = self.quarter(x)
+    x = nn.relu(self.up_0(double_size(x, half)))
+    x = self.half(x)
+    x = nn.relu(self.up_1(double_size(x, size)))
+    return self.full(x)
 
 
 class SCSNet(nn.Module):
@@ -144,11 +160,54 @@ class SCSNet(nn.Module):
     first = nn.relu(self.reference_initial(reference.astype(self.dtype)))
     return self.pvcattn(source, self.reference_encoder(first), want_maps)
 
-  def fuse(self, initial: Array, color: Array) -> Array:
-    """phi_D, psi_E and the 3 x 3 fusion: F_cs [N, H, W, 256] from F_s^init and F_int."""
-    color = self.decoder(color, initial.shape[1:3])
+  def fuse(self, initial: Array, color: Array, mixed: bool = False) -> Array:
+    """phi_D, psi_E and the 3 x 3 fusion: F_cs [N, H, W, 256] from F_s^init and F_int.
+
+    `mixed`: the decoder's self-attention has been applied to F_int before.
+    """
+    size = initial.shape[1:3]
+    color = self.decoder.enlarge(color, size) if mixed else self.decoder(color, size)
     texture = self.texture_encoder(initial)
     return self.fusion(jnp.concatenate([color, texture], axis=-1))
+
+  # -- the parts, for a picture that comes in pieces (pieces.py) -----------------------------------
+
+  def source_levels(self, source: Array, place: Place) -> list[Array]:
+    """F_s of a tile -> what each pyramid level asks the reference with."""
+    return self.pvcattn.source_levels(source, place)
+
+  def reference_memories(self, reference: Array, place: Place) -> list[tuple[Array, Array]]:
+    """A tile of the reference, normalised Lab -> (keys, values) of each level."""
+    first = nn.relu(self.reference_initial(reference.astype(self.dtype)))
+    return self.pvcattn.memories(self.reference_encoder(first), place)
+
+  def join_levels(self, targets: list[Array], place: Place) -> Array:
+    """The levels' results of a tile -> F_int."""
+    return self.pvcattn.join(targets, place)
+
+  def self_memory(self, color: Array) -> tuple[Array, Array]:
+    """F_int -> keys and values of the decoder's self-attention."""
+    return self.decoder.self_attention.memory(color)
+
+  def self_mix(self, color: Array, key: Array, value: Array, count: Array) -> Array:
+    """F_int at some positions [N, L, C] -> the self-attention's result there."""
+    return self.decoder.self_attention.mix(color, key, value, count)
+
+  def fuse_mixed(self, gray: Array, color: Array) -> Array:
+    """`fuse` of a tile, from L and the self-attention's result."""
+    initial = nn.relu(self.initial(gray.astype(self.dtype)))
+    return self.fuse(initial, color, mixed=True)
+
+  def pvcattn_level(self) -> ValveCrossAttention:
+    """One level's VCAttn, unbound: the same module for all levels, for their own parameters."""
+    return ValveCrossAttention(
+      self.level_features,
+      self.key_features,
+      self.valves,
+      self.attention_blocks,
+      self.dtype,
+      parent=None,
+    )
 
   def generate(
     self, gray: Array, initial: Array, color: Array, rows: PixelAxis, columns: PixelAxis

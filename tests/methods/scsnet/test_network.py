@@ -75,7 +75,7 @@ def _by_parts(params, gray, reference, size):
   p = params["decoder"]
   full = gray.shape[1:3]
   half = tuple(-(-s // 2) for s in full)
-  x = on(SelfAttention(), p["self_attention"], color)
+  x = on(SelfAttention(8), p["self_attention"], color)
   x = on(ResidualStack(8, t.decoder_blocks[2]), p.get("quarter", {}), x)
   x = nn.relu(on(Conv(6), p["up_0"], double_size(x, half)))
   x = nn.relu(on(Conv(4), p["up_1"], double_size(x, full)))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage, signal
 
-from scs_jax.methods.scsnet import pvcattn
 from scs_jax.methods.scsnet.pvcattn import PyramidValveCrossAttention, ValveCrossAttention
+from scs_jax.nn import border
 
 SOURCE, REFERENCE = (2, 5, 4, 6), (2, 3, 7, 6)
 
@@ -92,7 +92,7 @@ def _pvcattn(params, source, reference, levels, valves):
 
 @pytest.mark.parametrize("valves", [True, False])
 def test_vcattn_equals_numpy(random_variables, source, reference, valves):
-  module = ValveCrossAttention(4, valves, blocks=(6, 5))
+  module = ValveCrossAttention(6, 4, valves, blocks=(6, 5))
   variables = random_variables(module, source, reference)
   assert ("valve_0" in variables["params"]) == valves
   run = jax.jit(lambda v, s, r: (module.apply(v, s, r), module.apply(v, s, r, True)))
@@ -148,7 +148,7 @@ def test_one_pixel_reference_is_handed_to_every_position(random_variables, sourc
 
 def test_order_of_reference_positions_does_not_matter(random_variables, source, reference):
   """Attention sees a set: a VCAttn with permuted reference positions gives the same."""
-  module = ValveCrossAttention(4, blocks=(6, 5))
+  module = ValveCrossAttention(6, 4, blocks=(6, 5))
   variables = random_variables(module, source, reference)
   run = jax.jit(lambda r: module.apply(variables, source, r)[0])
   turned = reference[:, ::-1, np.random.default_rng(3).permutation(7)]
@@ -169,5 +169,5 @@ def test_examples_of_a_batch_do_not_mix(random_variables, source, reference):
 
 def test_halving_by_hand():
   x = jnp.arange(6, dtype=jnp.float32).reshape(1, 2, 3, 1)  # 0 1 2 / 3 4 5
-  np.testing.assert_allclose(pvcattn._halve(x)[0, :, :, 0], [[2.0, 3.5]])
-  np.testing.assert_allclose(pvcattn._halve(x[:, :1, :1]), x[:, :1, :1])
+  np.testing.assert_allclose(border.mean_of_four(x)[0, :, :, 0], [[2.0, 3.5]])
+  np.testing.assert_allclose(border.mean_of_four(x[:, :1, :1]), x[:, :1, :1])

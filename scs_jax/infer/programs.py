@@ -1,0 +1,59 @@
+"""Compiled programs by function and shapes: counted, and their memory known before they run."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Tree = Any
+
+
+class Program(NamedTuple):
+  """A compiled function.
+
+  Attributes:
+    run: call it with arrays of the shapes it was compiled for.
+    result: the shapes and dtypes of what it returns.
+    bytes: memory while it runs: arguments, results, temporaries. On CPUs XLA does not count the
+      scratch of the library that it hands small graphs to.
+  """
+
+  run: Callable
+  result: Tree
+  bytes: int
+
+
+class Programs:
+  """Compiles a function once for each combination of argument shapes; `len` of it counts them."""
+
+  def __init__(self):
+    self._compiled: dict[Any, Program] = {}
+
+  def __len__(self) -> int:
+    return len(self._compiled)
+
+  def get(self, function: Callable, *arguments: Tree) -> Program:
+    """The program for these arguments (arrays or ShapeDtypeStructs).
+
+    Static fields of the arguments' trees are part of what it is compiled for.
+    """
+    leaves, tree = jax.tree.flatten(arguments)
+    key = function, tree, tuple((x.shape, x.dtype) for x in leaves)
+    if key not in self._compiled:
+      like = tree.unflatten([jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves])
+      lowered = jax.jit(function).lower(*like)
+      compiled = lowered.compile()
+      self._compiled[key] = Program(compiled, lowered.out_info, _bytes(compiled))
+    return self._compiled[key]
+
+
+def _bytes(compiled) -> int:
+  analysis = compiled.memory_analysis()
+  if analysis is None:
+    return 0
+  return (
+    analysis.argument_size_in_bytes
+    + analysis.output_size_in_bytes
+    + analysis.temp_size_in_bytes
+    - analysis.alias_size_in_bytes
+  )
