@@ -11,6 +11,8 @@ from scs_jax.engine import resolve
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import Query
 from scs_jax.engine.parallel import Parallel
+from scs_jax.infer import plan
+from scs_jax.infer.painter import Painter
 
 # Built-in name -> fixture of conftest.py that makes its config at the smallest sizes.
 TINY = {"scsnet": "make_tiny_config"}
@@ -201,3 +203,22 @@ def test_predict_gives_rgb_at_any_size_each_picture_by_itself(subject, reference
   flip = lambda x: None if x is None else x[::-1].copy()
   swapped = np.asarray(subject.predict(bare, Query(flip(gray), size, flip(other))).rgb)
   np.testing.assert_allclose(swapped[::-1], rgb, atol=1e-5)
+
+
+@pytest.mark.parametrize("referential", [False, True], ids=["automatic", "reference"])
+def test_a_recipe_paints_what_predict_says(subject, draw_state, referential):
+  """Where a method says how a picture of any size is cut, the pieces are the whole."""
+  if not hasattr(subject.method, "recipe"):
+    pytest.skip("coloured whole")
+  if referential and not getattr(subject.method, "takes_reference", True):
+    pytest.skip("takes no reference")
+  rng, state = np.random.default_rng(5), draw_state(subject.method)
+  gray, size = rng.random((70, 111), np.float32), (70, 111)
+  other = rng.random((9, 14, 3), np.float32) if referential else None
+  query = Query(gray[None, ..., None], size, None if other is None else other[None])
+  whole = np.asarray(subject.predict(state.replace(opt_state={}), query).rgb)[0]
+  recipe = subject.method.recipe(state, referential)
+  painter = Painter(ladder=(plan.least_tile(recipe),))
+  memories = painter.remember(recipe, other) if referential else None
+  found = painter.paint(recipe, gray, size, memories)
+  assert np.abs(found - whole).max() < 0.1 / 255

@@ -1,0 +1,146 @@
+"""Enlarges colour along the edges of the lightness of a picture: a guided filter, in strips.
+
+NumPy and SciPy, since pictures come in every size and each new shape would compile anew under jax.
+"""
+
+import concurrent.futures
+import os
+
+import numpy as np
+from scipy import ndimage, sparse
+
+# Chosen on four photographs of scikit-image (astronaut, coffee, chelsea, rocket), chroma reduced by
+# 2, 4 and 8. SIGMA 0.6 to 1.0 and EPSILON 4 to 16 differ by 3 % in the error there. A bicubic base
+# in place of the bilinear one is 2 to 5 % better on true chroma, but 9 to 19 % worse with noise of
+# 5 units on it, and predictions are not free of it; so is matching the low-resolution means.
+SIGMA = 0.7
+"""Of the Gaussian window of 3x3 low-resolution pixels, in pixels."""
+
+EPSILON = 8.0
+"""Added to the variance of L, in squared Lab units: fluctuations well below its root are noise."""
+
+_STRIP = 1 << 18  # pixels at a time and thread
+_HALO = 1  # low-resolution rows that the windows reach
+
+
+def enlarge_chroma(
+  ab: np.ndarray, low_lightness: np.ndarray | None, lightness: np.ndarray
+) -> np.ndarray:
+  """He and Sun, Fast Guided Filter (2015), on what lightness has beyond its own enlargement.
+
+  ab = up(low_ab) + up(slope) (L - up(low_L)), slope = cov(low_L, low_ab) / (var(low_L) + EPSILON)
+
+  up is bilinear; cov and var are taken in a Gaussian window of 3x3 low-resolution pixels. Pixels
+  are areas: both grids cover the same rectangle, centres lie at (i + 1/2) / n of it. Where L is
+  flat this is bilinear interpolation. There are no new colours: a and b stay within the range that
+  they have in the 3x3 low-resolution pixels around (a range that is itself enlarged bilinearly), so
+  constant chroma stays as it is. An axis in which the result is smaller is averaged by area.
+
+  Args:
+    ab: float32 [h, w, 2], Lab units.
+    low_lightness: float32 [h, w], L in [0, 100] on the grid of `ab`; None: `lightness` averaged by
+      area, which fits it best by construction.
+    lightness: float32 [P, Q], L in [0, 100], of any size.
+  Returns:
+    float32 [P, Q, 2]. `ab` itself where (h, w) is (P, Q).
+  Raises:
+    ValueError: the shapes do not go together.
+  """
+  ab, lightness = np.asarray(ab, np.float32), np.asarray(lightness, np.float32)
+  _check(ab, low_lightness, lightness)
+  if ab.shape[:2] == lightness.shape:
+    return ab
+  size = tuple(min(pair) for pair in zip(ab.shape, lightness.shape, strict=False))
+  chroma = [average(ab[..., i], size) for i in range(2)]
+  if size == lightness.shape:
+    return np.stack(chroma, axis=-1)
+  low = average(lightness if low_lightness is None else low_lightness, size)
+  result = np.empty((*lightness.shape, 2), np.float32)
+  rows = max(1, _STRIP // lightness.shape[1])
+  columns = _taps(size[1], lightness.shape[1])
+  all_rows = _taps(size[0], lightness.shape[0])
+
+  def fill(start: int) -> None:
+    part = slice(start, start + rows)
+    _enlarge_strip(low, chroma, lightness[part], [t[part] for t in all_rows], columns, result[part])
+
+  with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    list(pool.map(fill, range(0, len(lightness), rows)))
+  return result
+
+
+def _check(ab: np.ndarray, low_lightness: np.ndarray | None, lightness: np.ndarray) -> None:
+  if ab.ndim != 3 or ab.shape[2] != 2 or not ab.size:
+    raise ValueError(f"ab: expected [h, w, 2], got shape {ab.shape}")
+  if lightness.ndim != 2 or not lightness.size:
+    raise ValueError(f"lightness: expected [P, Q], got shape {lightness.shape}")
+  if low_lightness is not None and np.shape(low_lightness) != ab.shape[:2]:
+    raise ValueError(
+      f"low_lightness: expected {ab.shape[:2]}, the size of ab, got {np.shape(low_lightness)}; "
+      "give None to have it made from lightness"
+    )
+
+
+def average(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """Reduces float32 [P, Q] to `size` by area: a pixel is the mean of what it covers, parts too."""
+  image = np.asarray(image, np.float32)
+  if image.shape == size:
+    return image
+  small = _area(image.shape[0], size[0]) @ np.ascontiguousarray(image)
+  small = (_area(image.shape[1], size[1]) @ np.ascontiguousarray(small.T)).T
+  # Rounded weights add up to 1 but for the last bit: a mean may leave the range by as much.
+  return np.clip(np.ascontiguousarray(small), image.min(), image.max())
+
+
+def _area(size: int, smaller: int) -> sparse.csr_array:
+  """Means by area as a matrix [smaller, size]: entry (i, k) is the part of pixel k in mean i."""
+  # In units of 1 / (size * smaller) of the axis all borders are integers.
+  borders = np.union1d(np.arange(smaller + 1) * size, np.arange(size + 1) * smaller)
+  starts, lengths = borders[:-1], np.diff(borders)
+  return sparse.csr_array(
+    ((lengths / size).astype(np.float32), (starts // size, starts // smaller)),
+    shape=(smaller, size),
+  )
+
+
+def _taps(size: int, larger: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Both neighbours in 0 .. size - 1 of each of `larger` pixels, and the weight of the second."""
+  position = (np.arange(larger) + 0.5) * (size / larger) - 0.5
+  first = np.floor(position).astype(np.int64)
+  weight = (position - first).astype(np.float32)
+  return np.clip(first, 0, size - 1), np.clip(first + 1, 0, size - 1), weight
+
+
+def _between(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+  """x + (y - x) weight, in the memory of y, which is the caller's own: exactly x where y is x."""
+  y -= x
+  y *= weight
+  y += x
+  return y
+
+
+def _enlarge_strip(low, chroma, lightness, rows, columns, result) -> None:
+  """Fills `result`, some rows of the whole; `rows` are their taps in low, [h, w] as is chroma."""
+  top = max(int(rows[0][0]) - _HALO, 0)
+  part = slice(top, int(rows[1][-1]) + _HALO + 1)
+  first, second, weight = rows[0] - top, rows[1] - top, rows[2][:, None]
+
+  def enlarge(image: np.ndarray) -> np.ndarray:
+    wide = _between(image[:, columns[0]], image[:, columns[1]], columns[2])
+    return _between(wide[first], wide[second], weight)
+
+  def blur(image: np.ndarray) -> np.ndarray:
+    return ndimage.gaussian_filter(image, SIGMA, mode="nearest", radius=1)
+
+  centred = low[part] - np.float32(50.0)  # float32 has more digits left for the variance
+  mean = blur(centred)
+  spread = np.maximum(blur(centred * centred) - mean * mean, 0.0) + np.float32(EPSILON)
+  detail = lightness - enlarge(low[part])
+  for channel, image in enumerate(chroma):
+    image = image[part]
+    value = enlarge((blur(centred * image) - mean * blur(image)) / spread)
+    value *= detail
+    value += enlarge(image)
+    lowest = enlarge(ndimage.minimum_filter(image, 3, mode="nearest"))
+    highest = enlarge(ndimage.maximum_filter(image, 3, mode="nearest"))
+    result[..., channel] = np.clip(value, lowest, highest, out=value)
