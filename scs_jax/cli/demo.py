@@ -43,7 +43,7 @@ def _run(args) -> int:
 
   from scs_jax.cli import arguments, datasets
   from scs_jax.data import pipeline, sources
-  from scs_jax.engine import loop, report, resolve
+  from scs_jax.engine import evaluate, loop, report, resolve
   from scs_jax.errors import UserError
 
   if not args.workdir:
@@ -64,7 +64,7 @@ def _run(args) -> int:
     return 0
   heldout = sources.open_source(config.data.heldout)
   with pipeline.eval_batches(heldout, args.size, config.evaluate.batch_size) as opened:
-    batches = list(opened)
+    batches = evaluate.pair_next(opened)
   names = [n for b in batches for n in pipeline.record_names(heldout, b) if n]
   print(f"colouring {len(names)} held-out photos", flush=True)
   sections = [_about(config, outcome.step)]
@@ -88,7 +88,9 @@ def _about(config, step: int) -> str:
     "paper's, which come from a network of 15 million parameters, trained on 407,041 pictures.</p>"
     "<p>PSNR in dB: over RGB, and over the ab planes of Lab alone (data range 220). "
     "<b>bicubic gray</b> enlarges the input without colour; <b>mean chroma</b> gives it the "
-    "reference's average colour everywhere. Bold: the best of a column.</p>"
+    "reference's average colour everywhere; <b>welsh</b> gives each pixel that of the reference's "
+    "pixel most like it in lightness and texture (Welsh et al. 2002). Bold: the best of a "
+    "column.</p>"
   )
 
 
@@ -97,13 +99,14 @@ def _section(config, method, state, batches, names, scale: float):
   import numpy as np
 
   from scs_jax.engine import report
-  from scs_jax.engine.evaluate import BASELINES, MODES, Evaluator, Protocol
+  from scs_jax.engine.baselines import baselines_of
+  from scs_jax.engine.evaluate import MODES, Evaluator, Protocol
 
   parts, by_mode = [f"<h2>Magnification {scale:g}</h2>"], {}
   for mode in MODES:
     protocol = Protocol(mode, scale, config.evaluate.reference_size)
     results = {"SCSNet": Evaluator(method.predict, protocol)(state, batches, keep=True)}
-    for name in BASELINES[: 1 if mode == "automatic" else 2]:
+    for name in baselines_of(mode):
       results[name.replace("_", " ")] = Evaluator(name, protocol)(None, batches, keep=True)
     by_mode[mode] = results
     rows = []

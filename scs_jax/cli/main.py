@@ -37,6 +37,16 @@ VERBS = {
     "train a method; goes on by itself where an earlier run stopped",
     "scs-jax train --config scsnet/small --workdir runs/small",
   ),
+  "colorize": Verb(
+    "scs_jax.cli.colorize",
+    "colour pictures, folders of them and videos with a trained network",
+    "scs-jax colorize photos --out colored --checkpoint runs/demo",
+  ),
+  "evaluate": Verb(
+    "scs_jax.cli.evaluate",
+    "measure a trained model on pictures, beside baselines, with intervals and a report",
+    "scs-jax evaluate --checkpoint runs/small",
+  ),
   "params": Verb(
     "scs_jax.cli.params",
     "print the parameter counts of a config beside the paper's",

@@ -7,14 +7,17 @@ Choices, for they are visible in the result:
   - 16-bit gray is scaled (65535 -> 255, rounded), never clipped; 16-bit colour keeps its high byte,
     which Pillow does while decoding and which differs by at most one level. Float pictures must lie
     in [0, 1]. Other ranges have no agreed meaning and are refused.
+  - An EXIF block that cannot be read counts as absent: the pixels are whole all the same.
   - CMYK is converted without its ICC profile; embedded profiles are not applied (sRGB is assumed).
   - A JPEG that is larger than needed is decoded at 1/2, 1/4 or 1/8 in the DCT domain ("draft").
 """
 
+import contextlib
 import io
 import os
 import pathlib
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -24,6 +27,8 @@ MAX_PIXELS = 178_956_970
 
 # Pillow warns at half of that limit, once per picture; the limit is checked below instead.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Nor is a user to read that a tag of the metadata is damaged: the pixels are whole, or it raises.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -35,7 +40,10 @@ _UPRIGHT = {
   7: Image.Transpose.TRANSVERSE,
   8: Image.Transpose.ROTATE_90,
 }
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+"""Pillow's modes of one channel that hold more than 8 bits; deep_gray reads them."""
+
+_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
 _WITH_ALPHA = ("RGBA", "RGBa", "LA", "PA")
 
 
@@ -77,18 +85,25 @@ def decode_image(
   """
   if name is None:
     name = f"{len(data)} bytes" if isinstance(data, bytes) else os.fspath(data)
+  with (
+    explain_failures(name),
+    Image.open(io.BytesIO(data) if isinstance(data, bytes) else pathlib.Path(data)) as image,
+  ):
+    check_size(image, name, max_pixels)
+    if min_short_side is not None:
+      _draft(image, min_short_side)
+    image.load()
+    # Read after load(): a TIFF has been turned by then and carries the tag no longer.
+    turn = upright_turn(image)
+    rgb = _to_rgb(image, name)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+@contextlib.contextmanager
+def explain_failures(name: str) -> Iterator[None]:
+  """Whatever Pillow raises inside becomes a DecodeError that names the picture and the cause."""
   try:
-    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else pathlib.Path(data)) as image:
-      width, height = image.size
-      if width * height > min(max_pixels, MAX_PIXELS):
-        raise DecodeError(
-          f"{name}: {width}x{height} pixels are more than the limit of "
-          f"{min(max_pixels, MAX_PIXELS)}; resize the picture before use"
-        )
-      if min_short_side is not None:
-        _draft(image, min_short_side)
-      image.load()
-      return _upright_rgb(image, name)
+    yield
   except (DecodeError, MemoryError):
     raise
   except Image.DecompressionBombError as error:
@@ -98,7 +113,47 @@ def decode_image(
   except Image.UnidentifiedImageError as error:
     raise DecodeError(f"{name}: not a picture in a format that can be read") from error
   except Exception as error:  # Pillow's plugins raise nearly any type on corrupt data.
-    raise DecodeError(f"{name}: cannot be decoded ({error})") from error
+    if isinstance(error, OSError) and error.errno:
+      raise DecodeError(f"{name}: cannot be opened ({error.strerror})") from error
+    raise DecodeError(f"{name}: cannot be decoded ({' '.join(str(error).split())})") from error
+
+
+def check_size(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> None:
+  """Raises DecodeError where an image, not yet decoded, has more pixels than both limits allow."""
+  width, height = image.size
+  if width * height > min(max_pixels, MAX_PIXELS):
+    raise DecodeError(
+      f"{name}: {width}x{height} pixels are more than the limit of "
+      f"{min(max_pixels, MAX_PIXELS)}; resize the picture before use"
+    )
+
+
+def upright_turn(image: Image.Image) -> Image.Transpose | None:
+  """What brings an image upright by its EXIF orientation, None where it stands or says nothing."""
+  try:
+    return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG))
+  except Exception:  # a damaged EXIF block raises nearly anything
+    return None
+
+
+def deep_gray(image: Image.Image, name: str) -> tuple[np.ndarray, float]:
+  """The values [H, W] of an image of a mode in DEEP_GRAY, and the value that is white (black: 0).
+
+  Raises:
+    DecodeError: values outside the range that this kind of picture has.
+  """
+  values = np.asarray(image)
+  tags = getattr(image, "tag_v2", {})  # a TIFF's
+  white = 4095.0 if tags.get(_TIFF_BITS) == (12,) else 1.0 if image.mode == "F" else 65535.0
+  low, high = float(values.min()), float(values.max())
+  if not (low >= 0.0 and high <= white):  # so that NaN is refused as well
+    raise DecodeError(
+      f"{name}: values from {low:g} to {high:g}, expected 0 to {white:g} for this kind of picture; "
+      "convert it to 8 bits a channel"
+    )
+  if tags.get(_TIFF_PHOTOMETRIC) == 0:  # white is zero; Pillow turns it over for 8 bits only
+    values = np.subtract(white, values, dtype=np.float32)
+  return values, white
 
 
 def _draft(image: Image.Image, min_short_side: int) -> None:
@@ -112,31 +167,13 @@ def _draft(image: Image.Image, min_short_side: int) -> None:
   image.draft(None, asked)
 
 
-def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
-  # Read after load(): a TIFF has been turned by then and carries the tag no longer.
-  turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG))
-  rgb = _to_rgb(image, name)
-  return rgb if turn is None else rgb.transpose(turn)
-
-
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-  if image.mode in _SIXTEEN_BIT or image.mode == "F":
-    image = _eight_bit(image, name)
+  if image.mode in DEEP_GRAY:
+    values, white = deep_gray(image, name)
+    scaled = np.floor(values.astype(np.float64) * (255.0 / white) + 0.5)
+    image = Image.fromarray(scaled.astype(np.uint8))
   if image.mode in _WITH_ALPHA or "transparency" in image.info:
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, rgba).convert("RGB")
   return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _eight_bit(image: Image.Image, name: str) -> Image.Image:
-  values = np.asarray(image)
-  low, high = float(values.min()), float(values.max())
-  top = 1.0 if image.mode == "F" else 65535.0
-  if not (low >= 0.0 and high <= top):  # so that NaN is refused as well
-    raise DecodeError(
-      f"{name}: values from {low:g} to {high:g}, expected 0 to {top:g} for this kind of picture; "
-      "convert it to 8 bits a channel"
-    )
-  scaled = np.floor(values.astype(np.float64) * (255.0 / top) + 0.5)
-  return Image.fromarray(scaled.astype(np.uint8))

@@ -89,6 +89,10 @@ class Method(Protocol):
     takes_reference: whether a Query may have one; True where a class does not say.
     scales: (least, most) output size over input size along an axis; no bounds where a class does
       not say.
+    keeps_luminance: whether the result's L is the input's, so that whoever has the original at
+      more detail takes L from there; False where a class does not say.
+    usual_side: longest side in pixels that such a method is to see unless the user says otherwise;
+      None: the whole picture.
 
   A method may also have `recipe(state, referential) -> engine.stages.Recipe`, the way it colours
   a picture of any size in pieces. Without one, pictures are coloured whole.
@@ -97,6 +101,8 @@ class Method(Protocol):
   RULES: Mapping[str, Any]
   takes_reference: bool = True
   scales: tuple[float, float] = (0.0, float("inf"))
+  keeps_luminance: bool = False
+  usual_side: int | None = None
 
   def __init__(self, config): ...
 

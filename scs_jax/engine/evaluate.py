@@ -8,32 +8,37 @@ distorted too.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.engine import contract
+from scs_jax.engine.baselines import BASELINES, welsh_keys
 from scs_jax.engine.contract import Query, TrainState
 from scs_jax.errors import UserError
+from scs_jax.metrics import color as color_metrics
 from scs_jax.metrics import image as metrics
 from scs_jax.ops import color, warp
 from scs_jax.ops.degrade import degrade, to_eight_bits
-from scs_jax.ops.resize import resize_bicubic
 
 Array = jax.Array
 
 MODES = ("automatic", "self", "random")
+# Of a result and the true picture.
 METRICS: Mapping[str, Callable[[Array, Array], Array]] = {
   "psnr_rgb": metrics.psnr_rgb,
   "psnr_ab": metrics.psnr_ab,
   "psnr_lightness": metrics.psnr_lightness,
   "ssim_rgb": metrics.ssim_rgb,
 }
+# Of a picture alone.
+COLORFULNESS: Mapping[str, Callable[[Array], Array]] = {
+  "colorfulness_hs": color_metrics.colorfulness_hs,
+  "colorfulness_hs_abs": color_metrics.colorfulness_hs_abs,
+}
 SMALLEST = 11  # pixels: the side of SSIM's window
-# What stands beside every model: each is a function of the same query.
-BASELINES = ("bicubic_gray", "mean_chroma")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,25 +84,39 @@ class Protocol:
     return Query(gray, size, reference)
 
 
-def baseline(name: str, query: Query) -> Array:
-  """RGB [N, H, W, 3] of a method that needs no training.
-
-  "bicubic_gray": the input enlarged, no colour. "mean_chroma": that, with the reference's mean ab
-  everywhere, which is what a global colour transfer can do for a gray input.
-  """
-  gray = jnp.clip(resize_bicubic(query.gray, query.size), 0.0, 1.0)
-  lightness = color.gray_to_lightness(gray)
-  ab = jnp.zeros((*lightness.shape[:3], 2))
-  if name == "mean_chroma" and query.reference is not None:
-    mean = color.rgb_to_lab(query.reference)[..., 1:].mean(axis=(1, 2), keepdims=True)
-    ab = ab + mean
-  return color.clip_gamut(color.lab_to_rgb(jnp.concatenate([lightness, ab], axis=-1)))
-
-
 def measure(rgb: Array, truth: Array) -> dict[str, Array]:
   """Every metric, one number a picture: {name: float32 [N]}; both on the 256 levels of a file."""
   rgb = to_eight_bits(rgb)
-  return {name: metric(rgb, truth) for name, metric in METRICS.items()}
+  scores = {name: metric(rgb, truth) for name, metric in METRICS.items()}
+  return scores | {name: metric(rgb) for name, metric in COLORFULNESS.items()}
+
+
+@jax.jit
+def measure_alone(image: Array) -> dict[str, Array]:
+  """What can be said of the true pictures uint8 [N, H, W, 3]: {name: float32 [N]}."""
+  return {name: metric(image / jnp.float32(255)) for name, metric in COLORFULNESS.items()}
+
+
+def pair_next(batches: Iterable[Mapping]) -> list[dict]:
+  """Batches for mode "random": "other" holds, for each picture, the next one that can be read.
+
+  All pictures are held at once; `scs_jax.data.heldout` reads them one by one.
+
+  Raises:
+    UserError: there are fewer than two.
+  """
+  batches = list(batches)
+  images = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
+  if len(images) < 2:
+    raise UserError(
+      "mode random takes another picture as the reference, but there is one picture that can be "
+      "read; give two or more"
+    )
+  paired, done = [], 0
+  for batch in batches:
+    paired.append({**batch, "other": images[(done + np.cumsum(batch["mask"])) % len(images)]})
+    done += int(batch["mask"].sum())
+  return paired
 
 
 @dataclasses.dataclass
@@ -133,61 +152,94 @@ class Evaluator:
     self.protocol = protocol
     # "self" and "random" differ in what they are handed, not in the program.
     mode = "automatic" if protocol.mode == "automatic" else "self"
-    self._run = _program(predict, dataclasses.replace(protocol, mode=mode))
+    self._ask = _query_program(dataclasses.replace(protocol, mode=mode))
+    self._answer = _prediction_program(predict, protocol.seed)
 
-  def __call__(self, state: TrainState | None, batches: Iterable[Mapping], keep=False) -> Result:
-    """Runs over batches of "image" uint8 [N, H, W, 3], "mask" bool [N], "record" int32 [N].
+  def ask(self, batch: Mapping) -> tuple[Query, dict[str, Array]]:
+    """The query of one batch, and its pictures as `start` returns them.
 
-    Padded places of the last batch (mask False) are computed and left out. References of mode
-    "random" are the next picture's of the whole set.
+    Args:
+      batch: "image" uint8 [N, H, W, 3], "record" int32 [N], the pictures' numbers, and in mode
+        "random" "other", uint8 [N, H, W, 3], what the references are made from.
     """
-    scores: dict[str, list] = {name: [] for name in METRICS}
-    shown: dict[str, list] = {}
-    batches = list(batches)
-    if not batches:
-      raise UserError("no pictures to evaluate; check data.heldout")
-    images = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
-    if not len(images):
-      raise UserError("none of the held-out pictures can be read; check data.heldout")
-    if self.protocol.mode == "random" and len(images) < 2:
-      raise UserError(
-        "mode random takes another picture as the reference, but there is one picture that can be "
-        "read; give two or more"
-      )
-    done = 0
+    other = batch["other"] if self.protocol.mode == "random" else batch["image"]
+    return self._ask(batch["image"], other, _numbers(batch))
+
+  def start(self, state: TrainState | None, batch: Mapping, asked=None) -> tuple[dict, dict]:
+    """(scores, pictures) of every place of one batch, still on the device; waits for nothing.
+
+    Args:
+      state: a method's; None for a baseline.
+      batch: as for `ask`.
+      asked: what `ask` returned for it, where several predictors share a protocol.
+
+    Returns:
+      {metric: float32 [N]}, and uint8 "rgb" [N, H, W, 3], "gray" [N, h, w] and, where there is one,
+      "reference" [N, r, r, 3].
+    """
+    query, pictures = self.ask(batch) if asked is None else asked
+    scores, rgb = _score(self._answer(state, query, _numbers(batch)), batch["image"])
+    return scores, {**pictures, "rgb": rgb}
+
+  def __call__(self, state: TrainState | None, batches: Sequence[Mapping], keep=False) -> Result:
+    """Runs over batches as `start` takes them, with "mask" bool [N], one at a time.
+
+    Padded places of the last batch (mask False) are computed and left out. `keep` keeps the
+    pictures, all of them.
+    """
+    parts, shown = [], []
     for batch in batches:
+      found = self.start(state, batch)
+      values, pictures = jax.device_get(found if keep else (found[0], {}))
       mask = batch["mask"]
-      others = batch["image"]
-      if self.protocol.mode == "random":
-        others = images[(done + np.cumsum(mask)) % len(images)]  # the next picture that is there
-      done += int(mask.sum())
-      index = batch["record"].astype(np.uint32)
-      values, pictures = jax.device_get(self._run(state, batch["image"], others, index))
-      for name, value in values.items():
-        scores[name].append(np.asarray(value, np.float64)[mask])
-      if keep:
-        for name, value in pictures.items():
-          shown.setdefault(name, []).append(value[mask])
-    return Result(
-      {name: np.concatenate(values) for name, values in scores.items()},
-      **{name: np.concatenate(values) for name, values in shown.items()},
-    )
+      parts.append({name: np.asarray(v, np.float64)[mask] for name, v in values.items()})
+      shown.append({name: v[mask] for name, v in pictures.items()})
+    if not parts:
+      raise UserError("no pictures to evaluate; check data.heldout")
+    scores = _joined(parts)
+    if not len(scores["psnr_rgb"]):
+      raise UserError("none of the held-out pictures can be read; check data.heldout")
+    return Result(scores, **_joined(shown))
 
 
-@functools.lru_cache(maxsize=16)
-def _program(predict, protocol: Protocol):
-  """The compiled colouring and measuring of one batch; one a method and protocol."""
+def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+
+def _numbers(batch: Mapping) -> np.ndarray:
+  return np.asarray(batch["record"]).astype(np.uint32)
+
+
+def _to_bytes(x: Array) -> Array:
+  return jnp.round(x * 255.0).astype(jnp.uint8)
+
+
+# Asking, answering and measuring are programs of their own: predictors share the first and last,
+# which are most of what there is to compile.
+@functools.lru_cache(maxsize=32)
+def _query_program(protocol: Protocol):
   @jax.jit
-  def run(state, image, other, index):
-    image, other = image / jnp.float32(255), other / jnp.float32(255)
-    query = protocol.query(image, other, index)
-    plain = isinstance(predict, str)
-    rgb = baseline(predict, query) if plain else predict(state, query).rgb
-    shown = {"rgb": rgb, "gray": query.gray[..., 0]}
+  def ask(image, other, index):
+    query = protocol.query(image / jnp.float32(255), other / jnp.float32(255), index)
+    pictures = {"gray": _to_bytes(query.gray[..., 0])}
     if query.reference is not None:
-      shown["reference"] = query.reference
-    as_bytes = {name: jnp.round(x * 255.0).astype(jnp.uint8) for name, x in shown.items()}
-    return measure(rgb, image), as_bytes
+      pictures["reference"] = _to_bytes(query.reference)
+    return query, pictures
 
-  return run
+  return ask
+
+
+@functools.lru_cache(maxsize=32)
+def _prediction_program(predict, seed: int):
+  @jax.jit
+  def answer(state, query, index):
+    if isinstance(predict, str):
+      return BASELINES[predict](query, welsh_keys(seed, index))
+    return predict(state, query).rgb
+
+  return answer
+
+
+@jax.jit
+def _score(rgb: Array, image: Array) -> tuple[dict[str, Array], Array]:
+  return measure(rgb, image / jnp.float32(255)), _to_bytes(rgb)

@@ -6,7 +6,8 @@ import io
 import math
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -23,6 +24,11 @@ th:first-child,td:first-child{text-align:left}
 td.best{font-weight:700}
 img{max-width:100%;height:auto}figure{margin:1rem 0}figcaption{color:#555}
 code{background:#f3f3f3;padding:.1rem .3rem}
+.strip{display:flex;flex-wrap:wrap;gap:.5rem;margin:.3rem 0 1.2rem}
+.strip figure{margin:0;flex:1 1 8rem;max-width:16rem}
+.strip img{width:100%}.strip img.raw{image-rendering:pixelated}
+.strip figcaption{font-size:.8rem;overflow-wrap:anywhere}
+dt{font-weight:600;margin-top:.6rem}dd{margin:0 0 0 1rem}
 """
 
 
@@ -34,7 +40,8 @@ def write_aside(path: str | os.PathLike, content: bytes) -> None:
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  aside = path.with_name(f".{path.name}.partial")
+  stem = os.fsdecode(os.fsencode(path.name)[:200])  # a name holds 255 bytes at most
+  aside = path.with_name(f".{stem}.partial")
   try:
     aside.write_bytes(content)
     os.replace(aside, path)
@@ -84,6 +91,13 @@ def png(image: np.ndarray) -> bytes:
   return buffer.getvalue()
 
 
+def jpeg(image: np.ndarray) -> bytes:
+  """uint8 [H, W] or [H, W, 3] -> a JPEG file's bytes, a tenth of a PNG's, chroma at full size."""
+  buffer = io.BytesIO()
+  Image.fromarray(image).save(buffer, "JPEG", quality=92, subsampling=0)
+  return buffer.getvalue()
+
+
 def figure(image: np.ndarray, caption: str) -> str:
   """HTML of one picture, embedded, so that the report needs no other file."""
   data = base64.b64encode(png(image)).decode()
@@ -94,30 +108,106 @@ def figure(image: np.ndarray, caption: str) -> str:
   )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence], best: Sequence[int] = ()) -> str:
+class Cell(NamedTuple):
+  """A number in a table that is shown in words of its own, such as with an interval."""
+
+  value: float
+  text: str
+
+
+def table(
+  header: Sequence[str],
+  rows: Sequence[Sequence],
+  best: Sequence[int] = (),
+  least: Sequence[int] = (),
+) -> str:
   """HTML table; numbers get two decimals.
 
   Args:
     header: column names.
-    rows: cells; strings or numbers.
+    rows: cells; strings, numbers or Cells.
     best: columns in which the largest number of the table is set in bold.
+    least: columns in which the smallest is.
   """
 
   def text(cell) -> str:
-    return f"{cell:.2f}" if isinstance(cell, float) else html.escape(str(cell))
+    shown = cell.text if isinstance(cell, Cell) else cell
+    return f"{shown:.2f}" if isinstance(shown, float) else html.escape(str(shown))
+
+  def number(cell) -> float | None:
+    cell = cell.value if isinstance(cell, Cell) else cell
+    return cell if isinstance(cell, float) and not math.isnan(cell) else None
 
   top = {}
-  for column in best:
-    numbers = [row[column] for row in rows if isinstance(row[column], float)]
-    top[column] = max(numbers) if numbers else None
+  for column in (*best, *least):
+    numbers = [n for row in rows if (n := number(row[column])) is not None]
+    choose = max if column in best else min
+    top[column] = choose(numbers) if numbers else None
   lines = ["<table><tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in header) + "</tr>"]
   for row in rows:
     cells = []
     for i, cell in enumerate(row):
-      mark = ' class="best"' if i in top and cell == top[i] else ""
+      wins = top.get(i) is not None and number(cell) == top[i]
+      mark = ' class="best"' if wins else ""
       cells.append(f"<td{mark}>{text(cell)}</td>")
     lines.append("<tr>" + "".join(cells) + "</tr>")
   return "\n".join(lines) + "</table>"
+
+
+def strip(pictures: Sequence[tuple[str, np.ndarray]]) -> str:
+  """HTML of captioned pictures side by side, under each other on a narrow screen.
+
+  Embedded as JPEG; those smaller than the last are enlarged by showing their pixels.
+  """
+  parts = ['<div class="strip">']
+  for caption, image in pictures:
+    data = base64.b64encode(jpeg(image)).decode()
+    text = html.escape(caption)
+    raw = ' class="raw"' if image.shape[0] < pictures[-1][1].shape[0] else ""
+    parts.append(
+      f'<figure><img{raw} alt="{text}" src="data:image/jpeg;base64,{data}">'
+      f"<figcaption>{text}</figcaption></figure>"
+    )
+  return "".join(parts) + "</div>"
+
+
+def histograms(values: Mapping[str, np.ndarray], label: str, bins: int = 40) -> str:
+  """Histograms above each other on one axis, as inline SVG; what is not finite is left out.
+
+  A tick below each row marks its mean. Empty where no value is finite.
+  """
+  finite = {name: np.asarray(v, float)[np.isfinite(v)] for name, v in values.items()}
+  every = np.concatenate(list(finite.values()))
+  if not len(every):
+    return ""
+  low, high = float(every.min()), float(every.max())
+  high = max(high, low + 1e-9)
+  counts = {n: np.histogram(v, bins, (low, high))[0] for n, v in finite.items()}
+  most = max(1, *(int(c.max()) for c in counts.values()))
+  row, left, width = 46, 110, 480
+  parts = []
+  for k, (name, count) in enumerate(counts.items()):
+    base = 40 + k * row
+    step = width / bins
+    bars = "".join(
+      f"M{left + i * step:.1f} {base}v{-34 * c / most:.1f}h{step - 1:.1f}V{base}z"
+      for i, c in enumerate(count)
+      if c
+    )
+    parts.append(f'<text x="2" y="{base}">{html.escape(name)}</text>')
+    parts.append(f'<path fill="#27c" d="{bars}"/>')
+    if len(finite[name]):
+      x = left + width * (finite[name].mean() - low) / (high - low)
+      parts.append(f'<path stroke="#c42" stroke-width="2" d="M{x:.1f} {base + 1}v7"/>')
+  bottom = 40 + len(counts) * row - 18
+  text = html.escape(label)
+  return (
+    f'<figure><svg viewBox="0 0 600 {bottom + 8}" width="600" style="max-width:100%" role="img" '
+    f'aria-label="{text}"><g font-size="11" fill="#333">{"".join(parts)}'
+    f'<text x="{left}" y="{bottom}">{low:.1f}</text>'
+    f'<text x="{left + width - 24}" y="{bottom}">{high:.1f}</text></g></svg>'
+    f"<figcaption>{text}</figcaption></figure>"
+  )
 
 
 def curve(values: Sequence[tuple[int, float]], label: str) -> str:
@@ -148,4 +238,4 @@ def page(title: str, sections: Sequence[str]) -> bytes:
     f'<meta name="viewport" content="width=device-width, initial-scale=1">'
     f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
     f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>"
-  ).encode()
+  ).encode("utf-8", "backslashreplace")  # file names may hold any bytes

@@ -7,7 +7,14 @@ import numpy as np
 
 from scs_jax.engine import report
 from scs_jax.engine.contract import Method
-from scs_jax.engine.evaluate import METRICS, SMALLEST, Evaluator, Protocol, Result
+from scs_jax.engine.evaluate import (
+  METRICS,
+  SMALLEST,
+  Evaluator,
+  Protocol,
+  Result,
+  pair_next,
+)
 from scs_jax.engine.parallel import Parallel
 from scs_jax.errors import UserError
 
@@ -35,6 +42,8 @@ class Watch:
       return
     _check(config, heldout)
     setting = config.evaluate
+    if "random" in setting.modes:
+      self.heldout = pair_next(heldout)
     for mode in setting.modes:
       protocol = Protocol(mode, setting.scale, setting.reference_size)
       self.evaluators[mode] = Evaluator(method.predict, protocol)

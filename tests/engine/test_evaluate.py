@@ -8,8 +8,9 @@ import skimage.color
 import skimage.metrics
 
 from scs_jax.engine import evaluate
+from scs_jax.engine.baselines import BASELINES
 from scs_jax.engine.contract import Prediction, TrainState
-from scs_jax.engine.evaluate import Evaluator, Protocol
+from scs_jax.engine.evaluate import Evaluator, Protocol, pair_next
 from scs_jax.errors import UserError
 
 HEIGHT, WIDTH, COUNT, SCALE, SIDE = 24, 20, 5, 2.0, 16
@@ -103,7 +104,7 @@ def lab_to_rgb(lab):
 
 
 def scores_of(rgb, picture):
-  """The four metrics by scikit-image, on 256 levels."""
+  """PSNR and SSIM by scikit-image, on 256 levels."""
   rgb, truth = eight_bits(rgb), picture / 255
   mine, true = skimage.color.rgb2lab(rgb), skimage.color.rgb2lab(truth)
   psnr = skimage.metrics.peak_signal_noise_ratio
@@ -144,7 +145,8 @@ def test_bicubic_gray_against_numpy_and_scikit_image():
 @pytest.mark.parametrize("mode", ["self", "random"])
 def test_mean_chroma_against_numpy_and_scikit_image(mode):
   """With the mean of the very reference that was used (its 256 levels cost a little)."""
-  result = Evaluator("mean_chroma", Protocol(mode, SCALE, SIDE))(None, batches(2), keep=True)
+  run = Evaluator("mean_chroma", Protocol(mode, SCALE, SIDE))
+  result = run(None, pair_next(batches(2)), keep=True)
   for i, photo in enumerate(kept()):
     ab = skimage.color.rgb2lab(result.reference[i])[..., 1:].mean(axis=(0, 1))
     expected = scores_of(baseline_of(photo, ab), photo)
@@ -153,11 +155,13 @@ def test_mean_chroma_against_numpy_and_scikit_image(mode):
       assert found[name] == pytest.approx(value, abs=2e-3 if name == "ssim_rgb" else 0.1), name
 
 
-def test_without_a_reference_mean_chroma_is_gray():
+def test_without_a_reference_every_baseline_is_gray():
   protocol = Protocol("automatic", SCALE, SIDE)
-  gray, chroma = (Evaluator(name, protocol)(None, batches(5)) for name in evaluate.BASELINES)
-  for name, values in gray.scores.items():
-    np.testing.assert_array_equal(values, chroma.scores[name])
+  gray, *others = (Evaluator(name, protocol)(None, batches(5)) for name in BASELINES)
+  assert len(others) == 2
+  for other in others:
+    for name, values in gray.scores.items():
+      np.testing.assert_allclose(values, other.scores[name], rtol=1e-6)
 
 
 # --- references
@@ -168,7 +172,8 @@ def test_the_reference_is_the_picture_or_the_next_one_that_can_be_read():
   means = np.array([photo.mean(axis=(0, 1)) for photo in kept()])
   for mode, order in (("self", [0, 1, 2, 3]), ("random", [1, 2, 3, 0])):
     for size in (2, 3):
-      result = Evaluator("bicubic_gray", Protocol(mode, SCALE, SIDE))(None, batches(size), True)
+      run = Evaluator("bicubic_gray", Protocol(mode, SCALE, SIDE))
+      result = run(None, pair_next(batches(size)), keep=True)
       found = result.reference.mean(axis=(1, 2))
       distance = np.linalg.norm(found[:, None] - means[None], axis=-1)
       assert distance.argmin(axis=1).tolist() == order, (mode, size)
@@ -193,9 +198,9 @@ def test_references_are_distorted_each_in_its_own_way_and_the_seed_decides():
 def test_an_unknown_mode_and_too_few_pictures():
   with pytest.raises(UserError, match="mode is 'auto'; use one of automatic, self, random"):
     Protocol("auto", SCALE, SIDE)
-  run = Evaluator("bicubic_gray", Protocol("random", SCALE, SIDE))
+  run = Evaluator("bicubic_gray", Protocol("automatic", SCALE, SIDE))
   with pytest.raises(UserError, match=r"random takes another .* one picture"):
-    run(None, batches(1, photos()[:1], corrupt=()))
+    pair_next(batches(1, photos()[:1], corrupt=()))
   with pytest.raises(UserError, match=r"none of the held-out pictures can be read.*data\.heldout"):
     run(None, batches(5, corrupt=range(COUNT)))
   with pytest.raises(UserError, match=r"no pictures to evaluate; check data\.heldout"):
@@ -222,10 +227,10 @@ STATE = TrainState(jnp.zeros((), jnp.int32), {"bias": jnp.array([0.1, 0.0, -0.1]
 def test_scores_do_not_depend_on_the_batches(mode):
   """Five pictures, one corrupt: batches of one and five need no padding, those of three do."""
   run = Evaluator(colourful, Protocol(mode, SCALE, SIDE))
-  first = run(STATE, batches(1), keep=True)
+  first = run(STATE, pair_next(batches(1)), keep=True)
   assert all(len(values) == COUNT - 1 for values in first.scores.values())
   for size in (3, 5):
-    other = run(STATE, batches(size), keep=True)
+    other = run(STATE, pair_next(batches(size)), keep=True)
     for name, values in first.scores.items():
       np.testing.assert_allclose(other.scores[name], values, rtol=0, atol=2e-3, err_msg=name)
     for name in ("rgb", "gray", "reference"):
@@ -237,10 +242,11 @@ def test_scores_do_not_depend_on_the_batches(mode):
 
 def test_padding_and_corrupt_pictures_leave_no_trace():
   run = Evaluator(colourful, Protocol("random", SCALE, SIDE))
-  given = batches(3)
+  given = pair_next(batches(3))
   first = run(STATE, given)
   for batch in given:
     batch["image"][~batch["mask"]] = 0  # other garbage
+    batch["other"][~batch["mask"]] = 0
   again = run(STATE, given)
   for name, values in first.scores.items():
     assert values.dtype == np.float64 and len(values) == COUNT - 1
@@ -263,6 +269,42 @@ def test_a_perfect_answer_is_as_good_as_float32_tells():
   mean = Evaluator(told, Protocol("automatic", SCALE, SIDE))(state, given).mean()
   assert mean["psnr_rgb"] > 140 and mean["psnr_ab"] > 140  # one level in a pixel: below 80
   assert mean["ssim_rgb"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_batches_are_taken_one_at_a_time():
+  """Thousands of pictures are never held at once: the next is asked for after the last is done."""
+  run = Evaluator("bicubic_gray", Protocol("automatic", SCALE, SIDE))
+  measured, alive = [], []
+  inner = run.start
+  run.start = lambda *given: measured.append(1) or inner(*given)
+
+  def stream():
+    for i, batch in enumerate(batches(1, corrupt=())):
+      assert len(measured) == i
+      alive.append(batch)
+      yield batch
+
+  assert len(run(None, stream()).scores["psnr_rgb"]) == len(alive) == COUNT
+
+
+def test_colourfulness_is_that_of_the_result_and_of_the_real_picture():
+  result = Evaluator("mean_chroma", Protocol("self", SCALE, SIDE))(None, batches(5), keep=True)
+  real = evaluate.measure_alone(photos())
+  for i, photo in enumerate(kept()):
+    for name, of_real in real.items():
+      absolute = name.endswith("_abs")
+      expected = hasler_suesstrunk(result.rgb[i], absolute)
+      assert result.scores[name][i] == pytest.approx(expected, rel=1e-4)
+      number = i + (i >= CORRUPT)
+      assert of_real[number] == pytest.approx(hasler_suesstrunk(photo, absolute), rel=1e-4)
+
+
+def hasler_suesstrunk(rgb, absolute):
+  red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
+  rg, yb = red - green, (red + green) / 2 - blue
+  if absolute:
+    rg, yb = abs(rg), abs(yb)
+  return np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
 
 
 def test_any_magnification_gives_the_size_of_the_picture():

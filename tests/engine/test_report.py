@@ -25,6 +25,12 @@ def picture(seed, height, width, channels=3):
 # --- files
 
 
+def test_write_aside_takes_the_longest_names(tmp_path):
+  for name in ("a" * 251 + ".png", "ä" * 125 + ".png"):  # 255 bytes are the most
+    report.write_aside(tmp_path / name, b"x")
+    assert (tmp_path / name).read_bytes() == b"x"
+
+
 def test_a_file_is_written_with_its_folder_and_replaced(tmp_path):
   path = tmp_path / "a/b/c.txt"
   report.write_aside(path, b"one")
@@ -193,3 +199,38 @@ def test_a_curve_runs_from_its_first_to_its_last_point():
   assert report.curve([(1, 2.0)], "loss") == report.curve([], "loss") == ""
   flat = report.curve([(0, 1.0), (1, 1.0)], "flat")
   assert "nan" not in flat and "inf" not in flat
+
+
+def test_cells_have_words_of_their_own_and_the_least_can_be_best():
+  cell = report.Cell
+  rows = [["a", cell(2.0, "2 [1, 3]"), 5.0], ["b", cell(1.0, "<1>"), 4.0],
+          ["c", cell(float("nan"), "-"), float("nan")]]  # fmt: skip
+  text = report.table(["name", "x", "y"], rows, best=(1,), least=(2,))
+  cells = re.findall(r"<td( class=\"best\")?>([^<]*)</td>", text)
+  assert [value for _, value in cells] == [
+    "a", "2 [1, 3]", "5.00", "b", "&lt;1&gt;", "4.00", "c", "-", "nan",
+  ]  # fmt: skip
+  assert [i for i, (best, _) in enumerate(cells) if best] == [1, 5]
+
+
+def test_a_strip_embeds_every_picture_and_enlarges_the_small_ones():
+  smooth = np.linspace(0, 255, 16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
+  text = report.strip([("small", smooth[::4, ::4, 0]), ("<truth>", smooth)])
+  links = Links()
+  links.feed(text)
+  assert links.open == [] and "&lt;truth&gt;" in text
+  assert [bool(raw) for raw in re.findall(r"<img( class=\"raw\")?", text)] == [True, False]
+  with Image.open(io.BytesIO(base64.b64decode(links.fetched[1].partition(",")[2]))) as read:
+    assert np.abs(np.asarray(read).astype(int) - smooth).mean() < 4
+
+
+def test_histograms_count_on_one_axis():
+  values = {"one": np.array([0.0, 0.0, 10.0]), "two": np.array([5.0, np.inf])}
+  text = report.histograms(values, "dB", bins=2)
+  bars = re.findall(r'fill="#27c" d="([^"]*)"', text)
+  tops = [[float(v) for v in re.findall(r"v(-[\d.]+)", bar)] for bar in bars]
+  assert tops == [[-34.0, -17.0], [-17.0]]  # two and one below and above 5; 5 counts as above
+  assert ">0.0<" in text and ">10.0<" in text and "nan" not in text and "inf" not in text
+  means = [float(x) for x in re.findall(r'stroke-width="2" d="M([\d.]+)', text)]
+  assert means == [110 + 480 / 3, 350.0]
+  assert report.histograms({"none": np.array([np.inf])}, "dB") == ""

@@ -1,0 +1,70 @@
+"""`scs-jax evaluate`: measures a trained model on pictures, beside baselines, with intervals."""
+
+HELP = """Measures a checkpoint. Every picture's largest central part is brought to --size, grayed
+and reduced by --scale; the model colours and enlarges it again in the three modes of SCSNet's
+protocol, and the result is compared with the picture: automatic; self, by the picture itself
+elastically distorted; random, by another picture, distorted too. Beside it stand bicubic gray, the
+reference's mean chroma, and Welsh et al. 2002. Prints a table and writes results.json,
+per_image.csv and report.html, which opens offline. Exit code 1: some pictures could not be read;
+they are listed and left out of the averages."""
+
+EXAMPLES = """
+scs-jax evaluate --checkpoint runs/small
+scs-jax evaluate --checkpoint runs/small --data holiday --modes automatic --limit 500
+scs-jax evaluate --checkpoint runs/small --data bundled:heldout --scale 3.3 --size 320x240
+scs-jax evaluate --checkpoint runs/small --data faces --reference-data paintings --out faces-eval
+"""
+
+
+def add_arguments(parser) -> None:
+  add = parser.add_argument
+  add("--checkpoint", required=True, metavar="RUN", help="a run's folder, or one checkpoint's")
+  add("--step", default="best", metavar="STEP", help="best (default), last, or a step's number")
+  add(
+    "--data",
+    metavar="DIR",
+    help="folder of pictures (any tree), bundled or bundled:heldout; default: the run's held-out "
+    "pictures",
+  )
+  add("--modes", metavar="LIST", help="of automatic,self,random; default: all that can be done")
+  add("--scale", type=float, metavar="X", help="magnification; default: the run's evaluate.scale")
+  add(
+    "--size",
+    metavar="PIXELS",
+    help="side of the pictures measured, or WIDTHxHEIGHT; smaller ones are enlarged to it; "
+    "default: the run's data.crop",
+  )
+  add("--limit", type=int, metavar="N", help="only the first N pictures, by name")
+  add("--batch-size", type=int, metavar="N", help="default: the run's evaluate.batch_size")
+  add(
+    "--seed",
+    type=int,
+    default=0,
+    metavar="N",
+    help="of the choice and distortion of references, Welsh's samples and the bootstrap; default 0",
+  )
+  add(
+    "--reference-data",
+    metavar="DIR",
+    help="where the references of mode random come from; default: the pictures themselves",
+  )
+  add(
+    "--out",
+    metavar="DIR",
+    help="where results are written; default: RUN/evaluation/NAME-SCALEx",
+  )
+  add(
+    "--panels",
+    type=int,
+    default=3,
+    metavar="N",
+    help="pictures shown of each kind (best, typical, worst); default 3",
+  )
+  add("--no-baselines", action="store_true", help="the model alone")
+  add("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args) -> int:
+  from scs_jax.cli import evaluation
+
+  return evaluation.run(args)

@@ -1,0 +1,186 @@
+"""The flags of `scs-jax evaluate`, checked, with what they leave to the run's config filled in."""
+
+import dataclasses
+import math
+import pathlib
+from typing import Any
+
+from scs_jax.engine import resolve, spelling
+from scs_jax.engine.checkpoint_folder import FOLDER, find_checkpoint, read_config
+from scs_jax.engine.evaluate import MODES, SMALLEST
+from scs_jax.engine.rules import ENGINE_RULES, Between
+from scs_jax.errors import UserError
+
+_LARGEST = 8192  # pixels a side
+_ANY = (0.0, math.inf)
+
+
+@dataclasses.dataclass
+class Settings:
+  """One evaluation.
+
+  Attributes:
+    checkpoint: as the user wrote it.
+    root, step: the folder of checkpoints and the step that is used; which: how it was chosen.
+    model: what it is called in tables.
+    data, reference_data: as `sources.open_source` takes them; name: of the data, short.
+    modes: in order; modes_asked: whether the user named them.
+    size: (height, width) of the pictures measured.
+    out: where results are written.
+    notes: what the user should see.
+  """
+
+  checkpoint: str
+  root: Any
+  step: int
+  which: str
+  model: str
+  data: str
+  reference_data: str | None
+  name: str
+  modes: tuple[str, ...]
+  modes_asked: bool
+  scale: float
+  size: tuple[int, int]
+  limit: int | None
+  batch_size: int
+  seed: int
+  out: pathlib.Path
+  panels: int
+  baselines: bool
+  notes: list[str] = dataclasses.field(default_factory=list)
+
+  def drop(self, mode: str, why: str) -> None:
+    """Leaves a mode out and says so."""
+    self.modes = tuple(m for m in self.modes if m != mode)
+    self.notes.append(f"mode {mode} is left out: {why}")
+
+
+def read(args) -> tuple[Settings, Any, Any]:
+  """(settings, the checkpoint's config, its method).
+
+  Raises:
+    UserError: no such checkpoint, a value out of range.
+  """
+  which = _step(args.step)
+  root, step = find_checkpoint(args.checkpoint, which)
+  config = read_config(root, step)
+  method = resolve.build(config)
+  data = config.data.heldout if args.data is None else args.data
+  if not data:
+    raise UserError(
+      "which pictures? the run has no held-out ones (its config.data.heldout is empty) and --data "
+      "is not given; expected a folder of pictures, or bundled:heldout"
+    )
+  for flag, value, least in (
+    ("--limit", args.limit, 1),
+    ("--batch-size", args.batch_size, 1),
+    ("--panels", args.panels, 0),
+    ("--seed", args.seed, 0),
+  ):
+    if value is not None and not least <= value < 2**31:
+      raise UserError(f"{flag} {value}: expected a whole number from {least}")
+  scale = _scale(args.scale, config, method)
+  name = data.replace(":", "-") if data.startswith("bundled") else pathlib.Path(data).resolve().name
+  setting = Settings(
+    checkpoint=args.checkpoint,
+    root=root,
+    step=step,
+    which=args.step,
+    model=config.method.name.rpartition(":")[2].lower(),
+    data=data,
+    reference_data=args.reference_data,
+    name=name,
+    modes=MODES,
+    modes_asked=args.modes is not None,
+    scale=scale,
+    size=_size(args.size, config),
+    limit=args.limit,
+    batch_size=args.batch_size or config.evaluate.batch_size,
+    seed=args.seed,
+    out=_out(args.out, root, f"{name}-{scale:g}x"),
+    panels=args.panels,
+    baselines=not args.no_baselines,
+  )
+  _choose_modes(setting, args.modes, method)
+  setting.notes += _seen(config, data)
+  return setting, config, method
+
+
+def _step(text: str) -> str | int:
+  if text in ("best", "last"):
+    return text
+  if text.isdecimal():
+    return int(text)
+  raise UserError(f"--step {text}: expected best, last or the number of a step")
+
+
+def _scale(scale: float | None, config, method) -> float:
+  """Within the engine's range and the method's own; the config's where none is given."""
+  scale = config.evaluate.scale if scale is None else scale
+  for rule in (ENGINE_RULES["evaluate.scale"], Between(*getattr(method, "scales", _ANY))):
+    if not rule.allows(scale):
+      near = rule.nearest(scale)
+      advice = "" if near is None else f"; the nearest allowed is {near:g}"
+      raise UserError(
+        f"--scale {scale:g}: {config.method.name} takes {rule.expected()}{advice}"
+      )
+  return scale
+
+
+def _size(text: str | None, config) -> tuple[int, int]:
+  """(height, width)."""
+  if text is None:
+    return config.data.crop, config.data.crop
+  parts = text.lower().split("x")
+  if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+    raise UserError(f"--size {text}: expected pixels a side, as 256, or WIDTHxHEIGHT, as 320x240")
+  width, height = int(parts[0]), int(parts[-1])
+  if not SMALLEST <= min(width, height) <= max(width, height) <= _LARGEST:
+    raise UserError(
+      f"--size {text}: expected {SMALLEST} (the window of SSIM) to {_LARGEST} pixels a side"
+    )
+  return height, width
+
+
+def _out(out: str | None, root, name: str) -> pathlib.Path:
+  if out is not None:
+    if not out:
+      raise UserError("--out is empty: expected a folder")
+    return pathlib.Path(out)
+  if "://" in str(root):
+    raise UserError("the checkpoint is not on a local disk: give --out, a folder for the results")
+  run = root.parent if root.name == FOLDER else root
+  return pathlib.Path(run) / "evaluation" / name
+
+
+def _choose_modes(setting: Settings, asked: str | None, method) -> None:
+  referential = getattr(method, "takes_reference", True)
+  if asked is not None:
+    names = [name.strip() for name in asked.split(",") if name.strip()]
+    for name in names:
+      if name not in MODES:
+        raise UserError(f"--modes {asked}: no mode {name!r}; {spelling.hint(name, MODES)}")
+      if name != "automatic" and not referential:
+        raise UserError(
+          f"--modes {asked}: {setting.model} takes no reference; use --modes automatic"
+        )
+    if not names:
+      raise UserError(f"--modes is empty: expected some of {','.join(MODES)}")
+    setting.modes = tuple(mode for mode in MODES if mode in names)
+  elif not referential:
+    for mode in ("self", "random"):
+      setting.drop(mode, f"{setting.model} takes no reference")
+  if setting.reference_data and "random" not in setting.modes:
+    raise UserError("--reference-data is for mode random, which is not among the modes; drop one")
+
+
+def _seen(config, data: str) -> list[str]:
+  """A warning where pictures were trained on."""
+  source = config.data.source
+  bundled = source in ("bundled", "bundled:train") and data in ("bundled", "bundled:train")
+  folders = "bundled" not in (source.partition(":")[0], data.partition(":")[0]) and source
+  trained = pathlib.Path(source).resolve()
+  if bundled or (folders and pathlib.Path(data).resolve().is_relative_to(trained)):
+    return ["the model was trained on some or all of these pictures: this measures its memory"]
+  return []

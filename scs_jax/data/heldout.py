@@ -1,0 +1,147 @@
+"""Pictures to be evaluated: what was wrong with each, and which other lends it its colours.
+
+Both classes are Sources (sources.py), so that `pipeline.eval_batches` reads either on its threads
+and nothing is held in memory.
+"""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from scs_jax.data import order
+from scs_jax.data.decode import DecodeError
+from scs_jax.data.sources import Source
+from scs_jax.errors import UserError
+
+# order.py's streams of a seed are 0 to 2.
+_STREAM = 3
+
+
+class Observed:
+  """A source that remembers what it met, by record; too small pictures count as unreadable.
+
+  Attributes:
+    sizes: {record: (height, width)} of those that were read.
+    errors: {record: name and cause} of those that could not be.
+
+  Args:
+    source: the pictures.
+    smallest: pixels; what is lower or narrower raises DecodeError.
+  """
+
+  def __init__(self, source: Source, smallest: int = 1):
+    self._source, self._smallest = source, smallest
+    self.sizes: dict[int, tuple[int, int]] = {}
+    self.errors: dict[int, str] = {}
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, i: int) -> np.ndarray:
+    return self.load(i)
+
+  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
+    return np.asarray(self.open(i, min_short_side))
+
+  def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
+    try:
+      image = self._source.open(i, min_short_side)
+      width, height = image.size
+      if min(width, height) < self._smallest:
+        raise DecodeError(
+          f"{self.name(i)}: {width}x{height} pixels, expected {self._smallest} or more a side"
+        )
+    except DecodeError as error:
+      self.errors[i] = str(error)
+      raise
+    self.sizes[i] = (height, width)
+    return image
+
+  def name(self, i: int) -> str:
+    return self._source.name(i)
+
+  @property
+  def fingerprint(self) -> str:
+    return self._source.fingerprint
+
+
+class References:
+  """Record i is another picture, to color record i of `source` by: never the picture itself.
+
+  Records of one source stand in a circle, shuffled by the seed, and each takes the next one that
+  can be read. Those of another source (`pool`) are shuffled and dealt in turn; pictures of the same
+  file name are passed over, for it may hold copies. It is a pure function of seed and number.
+
+  Args:
+    source: the pictures that are colored.
+    seed: of the shuffle.
+    pool: where references come from; None: the source itself.
+    count: how many of the source's first records take part; None: all.
+
+  Raises:
+    UserError: there is no other picture.
+  """
+
+  def __init__(
+    self, source: Source, seed: int, pool: Source | None = None, count: int | None = None
+  ):
+    n = len(source) if count is None else min(count, len(source))
+    self._source, self._count, self._dealt = source, n, pool is not None
+    self._of = source if pool is None else pool
+    self._found: dict[int, int] = {}
+    members = n if pool is None else len(pool)
+    if pool is None and n < 2:
+      raise UserError(
+        "mode random takes another picture as the reference, but there is one picture; give two "
+        "or more, or --reference-data"
+      )
+    self._circle = order.philox(seed, _STREAM, 0).permutation(members)
+    self._place = np.argsort(self._circle)
+
+  def __len__(self) -> int:
+    return self._count
+
+  def __getitem__(self, i: int) -> np.ndarray:
+    return self.load(i)
+
+  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
+    return np.asarray(self.open(i, min_short_side))
+
+  def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
+    for j in self._candidates(i):
+      try:
+        image = self._of.open(j, min_short_side)
+      except DecodeError:
+        continue
+      self._found[i] = j
+      return image
+    raise DecodeError(f"{self._source.name(i)}: no other picture can be read as its reference")
+
+  def name(self, i: int) -> str:
+    """Name of the reference of record i; empty where there is none."""
+    if i not in self._found:
+      try:
+        self.open(i)
+      except DecodeError:
+        return ""
+    return self._of.name(self._found[i])
+
+  @property
+  def fingerprint(self) -> str:
+    return self._of.fingerprint
+
+  def _candidates(self, i: int) -> Iterator[int]:
+    """Records that may lend record i their colours, in the order in which they are tried."""
+    start = i if self._dealt else int(self._place[i]) + 1
+    own = _file_name(self._source.name(i))
+    for k in range(len(self._circle)):
+      j = int(self._circle[(start + k) % len(self._circle)])
+      itself = _file_name(self._of.name(j)) == own if self._dealt else j == i
+      if not itself:
+        yield j
+
+
+def _file_name(name: str) -> str:
+  return pathlib.PurePosixPath(name).name

@@ -1,0 +1,128 @@
+"""A model and its baselines in every mode, over one stream of pictures that is read once."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from scs_jax.engine.baselines import baselines_of
+from scs_jax.engine.contract import TrainState
+from scs_jax.engine.evaluate import Evaluator, Protocol, measure_alone
+
+ByMetric = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class Scores:
+  """What was measured, a number a picture.
+
+  Attributes:
+    records: {mode: int64 [n]}, numbers of the pictures, in order.
+    of: {mode: {predictor: {metric: float64 [n]}}}.
+    real: {mode: {metric: float64 [n]}}, of the true pictures themselves.
+  """
+
+  records: dict[str, np.ndarray]
+  of: dict[str, dict[str, ByMetric]]
+  real: dict[str, ByMetric]
+
+
+class Trial:
+  """Predictors side by side under one protocol a mode.
+
+  Args:
+    name: what the model is called in tables.
+    predict: its (state, query) -> Prediction.
+    state: its parameters.
+    protocols: one a mode, in the order of the tables.
+    baselines: whether they take part.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    predict: Callable,
+    state: TrainState,
+    protocols: Sequence[Protocol],
+    baselines: bool = True,
+  ):
+    self._state, self._model = state, name
+    self._evaluators: dict[str, dict[str, Evaluator]] = {}
+    for protocol in protocols:
+      rivals = baselines_of(protocol.mode) if baselines else ()
+      self._evaluators[protocol.mode] = {name: Evaluator(predict, protocol)} | {
+        rival: Evaluator(rival, protocol) for rival in rivals
+      }
+
+  @property
+  def modes(self) -> tuple[str, ...]:
+    return tuple(self._evaluators)
+
+  def run(self, batches: Iterable[Mapping], advance: Callable[[int], None] = lambda n: None):
+    """Measures every picture; holds one batch at a time.
+
+    Args:
+      batches: as `Evaluator.start` takes them, with "mask" bool [N] and, in mode random,
+        "other_mask" bool [N]: whether the picture has a reference.
+      advance: told the number of pictures done after each batch.
+
+    Returns:
+      Scores, without a picture where none could be read; a mode may have fewer than another.
+    """
+    parts: dict[str, list] = {mode: [] for mode in self.modes}
+    for batch in batches:
+      batch = _on_device(batch)
+      # Everything is under way before the first number is waited for, and one transfer takes all.
+      started = {mode: self._start(mode, batch) for mode in self.modes}
+      scores = {m: {p: found[0] for p, found in by.items()} for m, by in started.items()}
+      scores, real = jax.device_get((scores, measure_alone(batch["image"])))
+      for mode in self.modes:
+        there = _there(mode, batch)
+        kept = _where(there, {"of": scores[mode], "real": real})
+        parts[mode].append((np.asarray(batch["record"], np.int64)[there], kept))
+      advance(int(batch["mask"].sum()))
+    records, of, real = {}, {}, {}
+    for mode, found in parts.items():
+      numbers, values = zip(*found, strict=True)
+      whole = jax.tree.map(lambda *pieces: np.concatenate(pieces), *values)
+      records[mode], real[mode] = np.concatenate(numbers), whole["real"]
+      of[mode] = {p: whole["of"][p] for p in self._evaluators[mode]}  # a tree forgets the order
+    return Scores(records, of, real)
+
+  def show(self, batch: Mapping) -> dict[str, list[dict[str, np.ndarray]]]:
+    """{mode: a dict a place of the batch}: uint8 "gray", "reference" where there is one, "truth",
+    and a result under each predictor's name; None for a place without a picture."""
+    shown, truth = {}, batch["image"]
+    batch = _on_device(batch)
+    for mode in self.modes:
+      found = {p: jax.device_get(f[1]) for p, f in self._start(mode, batch).items()}
+      given = {k: v for k, v in found[self._model].items() if k != "rgb"}
+      given |= {"truth": truth} | {p: f["rgb"] for p, f in found.items()}
+      there = _there(mode, batch)
+      shown[mode] = [
+        {k: v[i] for k, v in given.items()} if there[i] else None for i in range(len(there))
+      ]
+    return shown
+
+  def _start(self, mode: str, batch: Mapping) -> dict[str, tuple]:
+    by = self._evaluators[mode]
+    asked = by[self._model].ask(batch)
+    state = lambda predictor: self._state if predictor == self._model else None
+    return {p: evaluator.start(state(p), batch, asked) for p, evaluator in by.items()}
+
+
+def _on_device(batch: Mapping) -> dict:
+  """The pictures sent once for all predictors, and committed, as a restored state is: a program is
+  compiled anew for arguments that are not."""
+  sent = {name: jax.device_put(batch[name], jax.devices()[0])
+          for name in ("image", "other") if name in batch}  # fmt: skip
+  return {**batch, **sent}
+
+
+def _there(mode: str, batch: Mapping) -> np.ndarray:
+  return batch["mask"] & batch["other_mask"] if mode == "random" else batch["mask"]
+
+
+def _where(there: np.ndarray, tree):
+  return jax.tree.map(lambda x: np.asarray(x, np.float64)[there], tree)

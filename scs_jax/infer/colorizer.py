@@ -1,0 +1,327 @@
+"""A trained method as a function of pictures: `Colorizer.from_checkpoint(run)(photo)`."""
+
+import hashlib
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from scs_jax.data import decode, scan
+from scs_jax.engine import checkpoint_arrays, checkpoint_folder, resolve
+from scs_jax.engine.contract import Query, TrainState
+from scs_jax.errors import UserError
+from scs_jax.infer import luminance, pictures, plan, resizing
+from scs_jax.infer.painter import LADDER, Painter
+from scs_jax.infer.pictures import Picture
+
+REFERENCE_SIDE = 512
+"""Longest side, pixels, at which a reference is looked at; larger ones are reduced."""
+
+_SHARE = 0.8  # of the free memory, where the user gives no limit
+_KEPT_REFERENCES = 4
+
+Size = tuple[int, int]
+
+
+class Colorizer:
+  """Colours pictures of any size with one method.
+
+  A picture is cut into tiles of a few fixed sizes, so the number of compiled programs
+  (`programs`) does not grow with the number of different sizes, and memory is planned before a
+  picture is begun; where it runs out all the same, the tiles are halved.
+
+  Args:
+    method, state: as of the engine; only params and model_state are read.
+    memory_limit: bytes; of the accelerator's memory, else of the host's. None: 80 % of what is
+      free.
+    tile: side of the largest tile, pixels; None: 512, and 192 for small pictures.
+    note: receives a line about what a user would want to know (keys averaged, tiles halved).
+  """
+
+  def __init__(
+    self,
+    method: Any,
+    state: TrainState,
+    *,
+    memory_limit: int | None = None,
+    tile: int | None = None,
+    note: Callable[[str], None] | None = None,
+  ):
+    if memory_limit is not None and memory_limit < 1:
+      raise UserError(f"memory limit {memory_limit}: expected bytes, 1 or more")
+    if tile is not None and not 32 <= tile <= 8192:
+      raise UserError(f"tile {tile}: expected 32 to 8192 pixels")
+    self.method, self.memory_limit = method, memory_limit
+    self.note = note or (lambda line: None)
+    self.takes_reference = getattr(method, "takes_reference", True)
+    self._state = jax.device_put(state.replace(opt_state={}, frozen={}))
+    ladder = LADDER if tile is None else (tile,)
+    self._painter = Painter(ladder, note=lambda line: self.note(line))
+    self._recipes: dict[bool, Any] = {}
+    self._references: dict[str, dict] = {}
+
+  @classmethod
+  def from_checkpoint(
+    cls, path, *, step: int | str | None = None, **keywords: Any
+  ) -> "Colorizer":
+    """From a run's folder, its checkpoints/, or one numbered folder in it.
+
+    Args:
+      path: the folder.
+      step: "best" (the default), "last", or a number.
+      **keywords: as of the class.
+
+    Raises:
+      UserError: no such checkpoint, half-written, of an unknown method or another network.
+    """
+    root, number = checkpoint_folder.find_checkpoint(path, "best" if step is None else step)
+    method = resolve.build(checkpoint_folder.read_config(root, number))
+    shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), {}))
+    like = shapes.params, shapes.model_state
+    params, model_state = checkpoint_arrays.restore_for_inference(root, like, number)
+    state = TrainState(np.int32(number), params, {}, model_state)
+    return cls(method, state, **keywords)
+
+  @property
+  def programs(self) -> int:
+    """XLA programs compiled so far for the network."""
+    return len(self._painter.programs)
+
+  def __call__(self, image, reference=None, **keywords):
+    """Colours one picture.
+
+    Args:
+      image: a Pillow image, an array ([H, W] or [H, W, 1], 2, 3 or 4; uint8, uint16 or float in
+        [0, 1]; colours are grayed first), a file's path, or a Picture.
+      reference: likewise, a picture that lends its colours; None: automatic.
+      **keywords: as of `color`.
+
+    Returns:
+      uint8 [P, Q, 3] for an array, else a Pillow image; with the input's alpha, if it has one, as
+      the fourth channel.
+    """
+    picture = _read(image)
+    lender = None if reference is None else _read(reference)
+    if lender is not None and lender.chroma < scan.GRAY_CHROMA:
+      warnings.warn("the reference is gray: it has no colours to lend", stacklevel=2)
+    rgb = self.color(picture, lender, **keywords)
+    if picture.alpha is not None:
+      alpha = resizing.resize_bytes(picture.alpha, rgb.shape[:2])
+      rgb = np.concatenate([rgb, alpha[..., None]], axis=-1)
+    return rgb if isinstance(image, np.ndarray) else Image.fromarray(rgb)
+
+  def color(
+    self,
+    picture: Picture,
+    reference: Picture | None = None,
+    *,
+    scale: float | None = None,
+    size: Size | None = None,
+    keep_luminance: bool | None = None,
+    saturation: float = 1.0,
+    input_side: int | None = None,
+  ) -> np.ndarray:
+    """Colours one picture.
+
+    Args:
+      picture: what to colour; its gray alone is looked at.
+      reference: lends its colours.
+      scale: output size over input size, any real number.
+      size: (height, width) of the result, instead of a scale. Without both: that of the picture.
+      keep_luminance: the result has the picture's own lightness, enlarged or reduced where it
+        must be; the network gives the chroma alone, at the size it sees, enlarged along the
+        edges of the lightness. None: for a method that predicts chroma alone.
+      saturation: multiplies the chroma; 0 is gray, 1 what the network says, at most 4.
+      input_side: the network sees the picture reduced to this longest side (pixels). None: the
+        method's usual side if it has one and the lightness is kept, else the whole picture.
+
+    Returns:
+      uint8 sRGB [P, Q, 3].
+
+    Raises:
+      UserError: a size or scale without sense, a picture that does not fit the memory, a network
+        that gives no numbers.
+    """
+    gray = picture.gray
+    out_size = _out_size(gray.shape, scale, size)
+    if keep_luminance is None:
+      keep_luminance = getattr(self.method, "keeps_luminance", False)
+    if input_side is None and keep_luminance:
+      input_side = getattr(self.method, "usual_side", None)
+    seen = gray
+    if input_side is not None:
+      if input_side < 1:
+        raise UserError(f"input side {input_side}: expected pixels, 1 or more")
+      seen = resizing.reduce_to_side(gray[..., None], input_side)[..., 0]
+    painted = seen.shape if keep_luminance else out_size
+    self._check_scale(seen.shape, painted)
+    if reference is not None and not self.takes_reference:
+      raise UserError(f"{type(self.method).__name__} takes no reference; leave it out")
+    luminance.require_saturation(saturation)
+    rgb = self._colors(np.ascontiguousarray(seen, np.float32), painted, reference)
+    if not np.isfinite(rgb).all():
+      raise UserError(
+        "the network's colours are not all numbers: its training has diverged; take another step "
+        "of it (step=...), or train it again with a smaller learning rate"
+      )
+    if not keep_luminance:
+      return luminance.saturate(rgb, saturation)
+    if gray.shape != out_size:
+      gray = np.clip(resizing.resize(gray[..., None], out_size)[..., 0], 0.0, 1.0)
+    return luminance.keep_luminance(gray, rgb, saturation)
+
+  # -- the network ---------------------------------------------------------------------------------
+
+  def _check_scale(self, size: Size, out_size: Size) -> None:
+    least, most = getattr(self.method, "scales", (0.0, math.inf))
+    for a, b in zip(size, out_size, strict=True):
+      # A side of few pixels cannot be met exactly: a pixel more or less is within the bounds.
+      if not least * a - 1 <= b <= most * a + 1:
+        raise UserError(
+          f"from {size[0]}x{size[1]} to {out_size[0]}x{out_size[1]} pixels (height x width) is a "
+          f"magnification of {b / a:.3g}; {type(self.method).__name__} does {least:g} to {most:g}"
+        )
+
+  def _colors(self, gray: np.ndarray, size: Size, reference: Picture | None) -> np.ndarray:
+    lender = None if reference is None else reference_rgb(reference)
+    if getattr(self.method, "recipe", None) is None:
+      return self._whole(gray, size, lender)
+    recipe = self._recipe(lender is not None)
+    usual = self._painter.ladder
+    self._require_tiles(recipe, gray.shape, lender)
+    try:
+      while True:
+        try:
+          self._require_memory(recipe, gray.shape, size, lender)
+          memories = None if lender is None else self._memories(recipe, lender)
+          return self._painter.paint(recipe, gray, size, memories)
+        except Exception as error:
+          if not _is_out_of_memory(error):
+            raise
+          planned = isinstance(error, _PlannedMemoryError)
+          self._halve(error, recipe, gray.shape, lender)
+          if not planned:  # the machine has less than it said: so it will for the next picture
+            usual = self._painter.ladder
+    finally:
+      self._painter.ladder = usual
+
+  def _require_tiles(self, recipe, size: Size, lender) -> None:
+    reference_size = None if lender is None else lender.shape[:2]
+    if not plan.has_tiles(self._painter, recipe, size, reference_size):
+      least = plan.least_tile(recipe)
+      raise UserError(
+        f"tile {self._painter.ladder[-1]} is too small for this network; give {least} or more"
+      )
+
+  def _recipe(self, referential: bool):
+    if referential not in self._recipes:
+      self._recipes[referential] = self.method.recipe(self._state, referential)
+    return self._recipes[referential]
+
+  def _memories(self, recipe, lender: np.ndarray) -> dict:
+    """A reference's memories, made once for a row of pictures."""
+    key = hashlib.sha256(lender.tobytes()).hexdigest() + str(lender.shape)
+    if key not in self._references:
+      while len(self._references) >= _KEPT_REFERENCES:
+        self._references.pop(next(iter(self._references)))
+      self._references[key] = self._painter.remember(recipe, lender)
+    return self._references[key]
+
+  def _require_memory(self, recipe, size: Size, out_size: Size, lender) -> None:
+    reference_size = None if lender is None else lender.shape[:2]
+    need = plan.measure(self._painter, recipe, size, out_size, reference_size)
+    device, host = plan.available_bytes()
+    on_cpu = jax.devices()[0].platform == "cpu"
+    parts = [(need.host + need.program, host)] if on_cpu else [(need.host, host)]
+    if not on_cpu:
+      parts.append((need.program, device))
+    for i, (needed, free) in enumerate(parts):
+      limit = None if free is None else int(_SHARE * free)
+      if self.memory_limit is not None and i == len(parts) - 1:
+        limit = self.memory_limit
+      if limit is not None and needed > limit:
+        raise _PlannedMemoryError(needed, limit)
+
+  def _halve(self, error: Exception, recipe, size: Size, lender) -> None:
+    large = self._painter.ladder[-1] // 2
+    small = tuple(tile for tile in self._painter.ladder if tile < large)
+    self._painter.ladder = (*small, large)
+    reference_size = None if lender is None else lender.shape[:2]
+    if not plan.has_tiles(self._painter, recipe, size, reference_size):
+      raise self._too_large(error, size) from error
+    self.note(f"{size[0]}x{size[1]} pixels: {_describe(error)}; tiles of {large} pixels now")
+
+  def _too_large(self, error: Exception, size: Size) -> UserError:
+    return UserError(
+      f"{size[0]}x{size[1]} pixels do not fit into memory even in the smallest tiles "
+      f"({_describe(error)}); raise the memory limit, or let the network see less "
+      "(--input-side, with --keep-luminance no detail is lost)"
+    )
+
+  def _whole(self, gray: np.ndarray, size: Size, lender) -> np.ndarray:
+    """For a method without a recipe: whole, mirrored out to a square of a few sizes."""
+    height, width = gray.shape
+    side = resizing.bucket(max(height, width))
+    padded = resizing.mirror_to(gray, (side, side))
+    out = tuple(math.ceil(side * b / a) for a, b in zip(gray.shape, size, strict=True))
+    reference = None
+    if lender is not None:
+      reference = resizing.resize(lender, (256, 256))[None]
+    query = Query(padded[None, ..., None], out, reference)
+    program = self._painter.programs.get(self.method.predict, self._state, query)
+    rgb = np.asarray(program.run(self._state, query).rgb)[0]
+    return rgb[: size[0], : size[1]]
+
+
+class _PlannedMemoryError(MemoryError):
+  """The plan says that a picture needs more than there is: (bytes needed, limit)."""
+
+
+def reference_rgb(reference: Picture) -> np.ndarray:
+  """What a method sees of a reference: RGB in [0, 1], float32 [h, w, 3], 512 a side at most."""
+  if reference.rgb is None:
+    rgb = np.repeat(reference.gray[..., None], 3, axis=-1)
+  else:
+    rgb = reference.rgb.astype(np.float32) / np.float32(255)
+  return np.ascontiguousarray(resizing.reduce_to_side(rgb, REFERENCE_SIDE), np.float32)
+
+
+def _read(image) -> Picture:
+  return image if isinstance(image, Picture) else pictures.read(image)
+
+
+def _out_size(size: Size, scale: float | None, asked: Size | None) -> Size:
+  """(height, width) of the result."""
+  if scale is not None and asked is not None:
+    raise UserError("scale and size exclude each other; give one")
+  if scale is not None:
+    if not (math.isfinite(scale) and scale > 0):
+      raise UserError(f"scale {scale}: expected a number above 0")
+    # Half up, as a person rounds; never to nothing.
+    asked = tuple(max(1, math.floor(scale * s + 0.5)) for s in size)
+  elif asked is None:
+    asked = size
+  elif len(asked) != 2 or min(asked) < 1:
+    raise UserError(f"size {asked}: expected (height, width), 1 pixel or more each")
+  height, width = (int(s) for s in asked)
+  if height * width > decode.MAX_PIXELS:
+    raise UserError(
+      f"the result would have {height}x{width} pixels, expected at most {decode.MAX_PIXELS:,}; "
+      "ask for less"
+    )
+  return height, width
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+  return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _describe(error: Exception) -> str:
+  if isinstance(error, _PlannedMemoryError):
+    needed, limit = (f"{n / 1e6:,.0f} MB" for n in error.args)
+    return f"needs {needed}, the limit is {limit}"
+  return f"out of memory ({str(error).splitlines()[0][:80] or type(error).__name__})"

@@ -1,0 +1,281 @@
+"""What to colour, and where each result goes: files, folders and patterns become a list of tasks.
+
+  - A folder is read with all below it, hidden files and folders left out, links to folders followed
+    once; its structure is kept. A pattern is read like a folder, below its part without wildcards.
+  - What is no picture by its extension is counted and left alone; a file named by itself is tried
+    by its content.
+  - Two inputs for one name, `a.jpg` and `a.png` becoming `a.png`: the one that has the name already
+    keeps it, the others keep their extension as well (`a.jpg.png`). Where that does not part them
+    (folders given side by side), it is an error before anything starts.
+"""
+
+import collections
+import dataclasses
+import difflib
+import glob
+import os
+import pathlib
+import re
+from collections.abc import Collection, Sequence
+
+from scs_jax.data.sources import EXTENSIONS
+from scs_jax.errors import UserError
+from scs_jax.infer import picture_files
+
+VIDEOS = frozenset((".mp4", ".mov", ".mkv", ".avi", ".webm"))
+WRITABLE = frozenset(picture_files.FORMATS)
+FORMATS = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
+_VIDEO_OUT = ".mp4"
+_JPEG_NAMES = {".jpe": ".jpg", ".jfif": ".jpg"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """One picture or video to colour.
+
+  Attributes:
+    source: the file, by the path it was given.
+    relative: its name below the folder given, with slashes; a file's own name.
+    output: where the result goes.
+    video: whether it is a video.
+    named: whether it was named by itself, not met in a folder or by a pattern.
+  """
+
+  source: str
+  relative: str
+  output: str = ""
+  video: bool = False
+  named: bool = False
+
+
+@dataclasses.dataclass
+class Found:
+  """What there is to do.
+
+  Attributes:
+    tasks: in their order.
+    others: files that are no pictures.
+    unreadable: (folder, cause) pairs.
+    single: whether `out` names the one result itself.
+  """
+
+  tasks: list[Task] = dataclasses.field(default_factory=list)
+  others: set[str] = dataclasses.field(default_factory=set)
+  unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+  single: bool = False
+
+
+def find(given: Sequence[str], out: str, form: str = "same") -> Found:
+  """The tasks for what a user gave.
+
+  Args:
+    given: files, folders, patterns (`*`, `?`, `[a-z]`, `**`), the last expanded here.
+    out: folder of the results, or for a single file the result's own name.
+    form: a key of FORMATS, or "same": the input's format where it can be written, else PNG.
+
+  Raises:
+    UserError: nothing there or no pictures in it, results that would replace each other or an
+      input, an `out` that is a file or has an extension that cannot be written.
+  """
+  found = Found(single=_is_single(given, out, form))
+  seen: set[str] = set()
+  entries: list[Task] = []
+  for text in given:
+    here = _expand(os.path.expanduser(text), out, found)
+    if not here:
+      raise UserError(f"no pictures in {text}{_left_alone(found)}; expected {_expected()}")
+    for task in here:
+      if (place := os.path.abspath(task.source)) not in seen:
+        seen.add(place)
+        entries.append(task)
+  if found.single:
+    found.tasks = [dataclasses.replace(entries[0], output=out)]
+  else:
+    found.tasks = _place(entries, out, form)
+  _spare_inputs(found.tasks)
+  return found
+
+
+def describe_others(others: Collection[str]) -> str:
+  """`left alone: 3 files that are no pictures (.txt 2, .xmp 1)`."""
+  counts = collections.Counter(os.path.splitext(path)[1].lower() for path in others)
+  kinds = ", ".join(f"{suffix or 'no extension'} {n}" for suffix, n in sorted(counts.items()))
+  what = "file that is no picture" if len(others) == 1 else "files that are no pictures"
+  return f"left alone: {len(others)} {what} ({kinds})"
+
+
+def _left_alone(found: Found) -> str:
+  return f" ({describe_others(found.others)})" if found.others else ""
+
+
+def _expected() -> str:
+  return f"files ending in {' '.join(sorted(EXTENSIONS | VIDEOS))}, or a file named by itself"
+
+
+def _is_single(given: Sequence[str], out: str, form: str) -> bool:
+  """Whether `out` names the result of the one file given."""
+  if not out:
+    raise UserError("--out is empty: expected a folder for the results")
+  suffix = os.path.splitext(out)[1].lower()
+  if os.path.isdir(out) or (suffix not in EXTENSIONS | VIDEOS and not os.path.isfile(out)):
+    return False
+  if len(given) != 1 or not os.path.isfile(given[0]):
+    what = "is a file" if os.path.isfile(out) else "names one file"
+    raise UserError(f"--out {out} {what}, but there may be several results: give a folder")
+  is_video = os.path.splitext(given[0])[1].lower() in VIDEOS
+  allowed = [_VIDEO_OUT] if is_video else sorted(WRITABLE)
+  if suffix not in allowed:
+    raise UserError(f"--out {out}: expected a folder, or a file ending in {' '.join(allowed)}")
+  if not is_video and form != "same" and _kin(suffix) != FORMATS[form]:
+    raise UserError(f"--out {out} is not --format {form}: leave --format out")
+  return True
+
+
+def _kin(suffix: str) -> str:
+  return {".jpeg": ".jpg", ".tif": ".tiff"}.get(suffix, suffix)
+
+
+def _expand(text: str, out: str, found: Found) -> list[Task]:
+  """The tasks of one argument, without their outputs."""
+  if os.path.isdir(text):
+    if os.path.realpath(text) == os.path.realpath(out):
+      raise UserError(
+        f"--out {out} is the folder of the pictures itself, where results would be taken for "
+        "pictures next time; choose another"
+      )
+    return sorted(_walk(text, text, _avoid(text, out), found), key=lambda task: task.relative)
+  if os.path.lexists(text):  # before patterns: a file may be called a[1].png
+    suffix = os.path.splitext(text)[1].lower()
+    return [Task(text, os.path.basename(text), video=suffix in VIDEOS, named=True)]
+  if glob.has_magic(text):
+    base = text[: re.search(r"[*?[]", text).start()]
+    return _match(text, _avoid(os.path.dirname(base), out), found)
+  raise UserError(f"no such file or folder: {text or repr(text)}{_near(text)}")
+
+
+def _avoid(base: str, out: str) -> str | None:
+  """The output folder, to be left out of what is read, unless all that is read lies in it."""
+  return None if _inside(base or ".", out) else os.path.realpath(out)
+
+
+def _near(text: str) -> str:
+  folder, name = os.path.split(text)
+  try:
+    near = difflib.get_close_matches(name, os.listdir(folder or "."), n=1)
+  except OSError:
+    return "; the folder it should be in is not there either"
+  return f"; did you mean {os.path.join(folder, near[0])}?" if near else ""
+
+
+def _match(pattern: str, avoid: str | None, found: Found) -> list[Task]:
+  """The pictures that match, and those in folders that match, named below the fixed part."""
+  parts = pathlib.PurePath(pattern).parts
+  fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+  base = os.path.join("", *parts[:fixed])
+  matches = sorted(glob.glob(pattern, recursive=True))
+  if not matches:
+    raise UserError(f"nothing matches {pattern}; check the pattern and the folder it starts in")
+  tasks: list[Task] = []
+  for path in matches:
+    if avoid and _inside(path, avoid):
+      continue
+    if os.path.isdir(path):
+      tasks += _walk(path, base, avoid, found)
+    else:
+      tasks += _classify(path, base, found)
+  return sorted(tasks, key=lambda task: task.relative)
+
+
+def _inside(path: str, folder: str) -> bool:
+  """Whether path is the folder or lies in it, links resolved."""
+  path, folder = os.path.realpath(path), os.path.realpath(folder)
+  return path == folder or path.startswith(os.path.join(folder, ""))
+
+
+def _walk(root: str, base: str, avoid: str | None, found: Found) -> list[Task]:
+  """Everything below root but hidden files and `avoid`; links to folders come last, and once."""
+  visited, pending, linked = set(), [root], []
+  tasks: list[Task] = []
+  while pending or linked:
+    folder = pending.pop() if pending else linked.pop(0)
+    real = os.path.realpath(folder)
+    if real in visited or real == avoid:
+      continue
+    visited.add(real)
+    try:
+      with os.scandir(folder) as entries:
+        entries = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+      found.unreadable.append((folder, f"folder cannot be read ({error.strerror})"))
+      continue
+    for entry in entries:
+      if entry.name.startswith("."):
+        continue
+      # Unlike entry.is_dir() it does not raise for links in a ring, which are then tried as files.
+      if os.path.isdir(entry.path):
+        (linked if entry.is_symlink() else pending).append(entry.path)
+      else:
+        tasks += _classify(entry.path, base, found)
+  return tasks
+
+
+def _classify(path: str, base: str, found: Found) -> list[Task]:
+  suffix = os.path.splitext(path)[1].lower()
+  if suffix not in EXTENSIONS | VIDEOS:
+    found.others.add(os.path.abspath(path))
+    return []
+  relative = pathlib.PurePath(os.path.relpath(path, base or ".")).as_posix()
+  return [Task(path, relative, video=suffix in VIDEOS)]
+
+
+def _place(entries: list[Task], out: str, form: str) -> list[Task]:
+  """The entries with their outputs, no two the same."""
+  wanted = collections.defaultdict(list)
+  for task in entries:
+    # Without case, as some file systems are: two results must be two files on those as well.
+    wanted[_renamed(task, form).casefold()].append(task)
+  tasks, taken = [], {}
+  for task in entries:
+    name = _renamed(task, form)
+    if len(wanted[name.casefold()]) > 1 and task.relative.casefold() != name.casefold():
+      name = task.relative + _suffix(task, form)
+    other = taken.setdefault(name.casefold(), task)
+    if other is not task and os.path.realpath(other.source) == os.path.realpath(task.source):
+      continue  # one file by two ways
+    if other is not task:
+      raise UserError(
+        f"{other.source} and {task.source} would both become {os.path.join(out, name)}; give the "
+        "folder above both, or colour them into folders of their own"
+      )
+    tasks.append(dataclasses.replace(task, output=os.path.join(out, *name.split("/"))))
+  return tasks
+
+
+def _suffix(task: Task, form: str) -> str:
+  if task.video:
+    return _VIDEO_OUT
+  own = os.path.splitext(task.relative)[1].lower()
+  own = _JPEG_NAMES.get(own, own)
+  return FORMATS.get(form) or (own if own in WRITABLE else ".png")
+
+
+def _renamed(task: Task, form: str) -> str:
+  """The relative name with the result's extension; one that says nothing stays in the name."""
+  stem, own = os.path.splitext(task.relative)
+  known = own.lower() in EXTENSIONS | VIDEOS
+  suffix = _suffix(task, form)
+  if known and own.lower() == suffix:
+    return task.relative  # X.JPG stays X.JPG
+  return (stem if known else task.relative) + suffix
+
+
+def _spare_inputs(tasks: list[Task]) -> None:
+  sources = {os.path.realpath(task.source) for task in tasks}
+  for task in tasks:
+    if os.path.realpath(task.output) in sources:
+      raise UserError(
+        f"{task.output} is an input and would be overwritten by the result of {task.source}; "
+        "choose another --out or --format"
+      )
+    if os.path.isdir(task.output):
+      raise UserError(f"{task.output} is a folder, where a result is to go; choose another --out")

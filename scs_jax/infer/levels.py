@@ -1,0 +1,79 @@
+"""sRGB levels of pictures on the host: the transfer curve, and the gray of the same luminance.
+
+NumPy, since pictures come in every size and each new shape would compile anew under jax; the colour
+space itself is defined in ops/color.py.
+"""
+
+import functools
+
+import numpy as np
+
+LUMINANCE = (0.212671, 0.715160, 0.072169)
+"""Of linear sRGB red, green and blue in relative luminance; they add up to 1."""
+
+_CHUNK = 1 << 18  # pixels at a time, so that temporaries stay in the cache
+
+
+def decode(levels: np.ndarray) -> np.ndarray:
+  """sRGB levels in [0, 1] -> linear light, same shape; floats keep their precision."""
+  return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+def encode(linear: np.ndarray) -> np.ndarray:
+  """Linear light in [0, 1] -> sRGB levels, same shape; floats keep their precision."""
+  return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@functools.cache
+def _weighted() -> np.ndarray:
+  """What each of the 256 levels of red, green and blue adds to luminance: float32 [3, 256]."""
+  linear = decode(np.arange(256) / 255.0)
+  return (np.array(LUMINANCE)[:, None] * linear).astype(np.float32)
+
+
+def gray_of(rgb: np.ndarray, white: float = 255.0) -> np.ndarray:
+  """encode(0.212671 R + 0.715160 G + 0.072169 B), R, G, B linear: neutral gray of the same L*.
+
+  Args:
+    rgb: sRGB [H, W, 3], uint8, uint16 or float in [0, white].
+    white: 255, 65535 or 1.
+  Returns:
+    float32 [H, W] in [0, 1].
+  """
+  gray = np.empty(rgb.shape[:2], np.float32)
+  for rows in _strips(rgb):
+    part = rgb[rows]
+    if part.dtype == np.uint8:
+      red, green, blue = _weighted()
+      luminance = red[part[..., 0]] + green[part[..., 1]] + blue[part[..., 2]]
+    else:
+      luminance = decode(_unit(part, white)) @ np.array(LUMINANCE, np.float32)
+    gray[rows] = encode(luminance)
+  return np.clip(gray, 0.0, 1.0, out=gray)
+
+
+def to_uint8(levels: np.ndarray, white: float) -> np.ndarray:
+  """Levels [H, W, ...] in [0, white] -> uint8 of the same shape, rounded to the nearest."""
+  out = np.empty(levels.shape, np.uint8)
+  for rows in _strips(levels):
+    out[rows] = np.floor(_unit(levels[rows], white) * 255.0 + 0.5)
+  return out
+
+
+def to_unit(levels: np.ndarray, white: float) -> np.ndarray:
+  """Levels [H, W] in [0, white], not NaN -> float32 in [0, 1], never the array itself."""
+  out = np.empty(levels.shape, np.float32)
+  for rows in _strips(levels):
+    out[rows] = _unit(levels[rows], white)
+  return out
+
+
+def _unit(part: np.ndarray, white: float) -> np.ndarray:
+  return part.astype(np.float32) / np.float32(white)
+
+
+def _strips(array: np.ndarray):
+  """Slices of rows, about _CHUNK pixels each."""
+  step = max(1, _CHUNK // array.shape[1])
+  for top in range(0, len(array), step):
+    yield slice(top, top + step)

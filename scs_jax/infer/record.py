@@ -1,0 +1,143 @@
+"""`.scs_jax.json` beside the results: what was made with which settings, so that it is not redone.
+
+A result counts as done where it is there, was made by a job of the same settings (weights and
+reference included), and its input has the size and time that it had then. What a job is about to
+write is entered first, so that a killed one knows its own files again.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterable, Mapping
+
+from etils import epath
+
+from scs_jax.engine.report import write_aside
+from scs_jax.errors import UserError
+from scs_jax.infer.inputs import Task
+
+NAME = ".scs_jax.json"
+_VERSION = 1
+_EVERY_SECONDS = 1.0
+
+
+class Record:
+  """The record of an output folder, and the job at hand in it.
+
+  Args:
+    folder: the output folder; None keeps no record, so that nothing counts as done.
+    job: whatever decides a result, as JSON knows it.
+
+  Raises:
+    UserError: a record that cannot be read.
+  """
+
+  def __init__(self, folder: str | os.PathLike | None, job: Mapping):
+    self._path = pathlib.Path(folder) / NAME if folder is not None else None
+    self._job = dict(job)
+    text = json.dumps(self._job, sort_keys=True)
+    self._hash = hashlib.sha256(text.encode()).hexdigest()[:16]
+    self._entries = self._read()["results"]
+    self._changed: dict[str, dict] = {}
+    self._saved_at = 0.0
+
+  def is_done(self, task: Task) -> bool:
+    """Whether the task's result is there, of this job's settings and of the input as it is."""
+    entry = self._entries.get(self._key(task), {})
+    return (
+      entry.get("job") == self._hash
+      and entry.get("input") == _identity(task)
+      and os.path.isfile(task.output)
+    )
+
+  def strangers(self, tasks: Iterable[Task]) -> list[str]:
+    """Files that stand where results are to go and were not made here."""
+    if self._path is None:
+      return []
+    return [
+      t.output for t in tasks if os.path.lexists(t.output) and self._key(t) not in self._entries
+    ]
+
+  def plan(self, tasks: Iterable[Task]) -> None:
+    """Enters what is about to be written. Raises OSError where the folder cannot be written to."""
+    for task in tasks:
+      self._enter(task, {"job": None})
+    self._save()
+
+  def finish(self, task: Task, reference: str | None) -> None:
+    """Enters a result that is there; on disk now or a second later, at `close` for certain."""
+    entry = {"job": self._hash, "input": _identity(task), "reference": reference}
+    self._enter(task, entry)
+    if time.monotonic() - self._saved_at > _EVERY_SECONDS:
+      self._save()
+
+  def close(self) -> None:
+    if self._changed:
+      self._save()
+
+  def _enter(self, task: Task, entry: dict) -> None:
+    if self._path is not None:
+      self._entries[self._key(task)] = self._changed[self._key(task)] = entry
+
+  def _key(self, task: Task) -> str:
+    folder = self._path.parent if self._path is not None else "."
+    return pathlib.PurePath(os.path.relpath(task.output, folder)).as_posix()
+
+  def _read(self) -> dict:
+    empty: dict = {"version": _VERSION, "jobs": {}, "results": {}}
+    if self._path is None:
+      return empty
+    try:
+      content = json.loads(self._path.read_bytes())
+      if content["version"] == _VERSION and isinstance(content["results"], dict):
+        return {**empty, **content}
+    except FileNotFoundError:
+      return empty
+    except (ValueError, KeyError, TypeError):
+      pass
+    raise UserError(
+      f"{self._path} is damaged or of another version of scs_jax; remove it, and add --overwrite "
+      "so that results which are there may be replaced"
+    )
+
+  def _save(self) -> None:
+    if self._path is None:
+      return
+    content = self._read()  # another job may have written beside this one
+    content["results"].update(self._changed)
+    jobs = {**content["jobs"], self._hash: self._job}
+    used = {entry["job"] for entry in content["results"].values()}
+    content["jobs"] = {name: job for name, job in jobs.items() if name in used}
+    # json escapes what is no UTF-8 in file names, so they survive.
+    write_aside(self._path, json.dumps(content, indent=1).encode())
+    self._changed, self._saved_at = {}, time.monotonic()
+
+
+def _identity(task: Task) -> list | None:
+  """What tells that an input is still the same: its name, bytes and time."""
+  try:
+    stat = os.stat(task.source)
+  except OSError:
+    return None
+  return [task.relative, stat.st_size, stat.st_mtime_ns]
+
+
+def fingerprint(*folders: epath.Path) -> str:
+  """16 hex digits of SHA-256 over the names and contents of all files below the folders."""
+  digest = hashlib.sha256()
+  for folder in folders:
+    for path in _files(folder):
+      name = path.relative_to(folder).as_posix()
+      digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+      digest.update(hashlib.sha256(path.read_bytes()).digest())
+  return digest.hexdigest()[:16]
+
+
+def _files(folder: epath.Path) -> list[epath.Path]:
+  """All files below a folder, in a fixed order; epath's own patterns do not go down."""
+  found = []
+  for child in sorted(folder.iterdir(), key=lambda child: child.name):
+    found += _files(child) if child.is_dir() else [child]
+  return found

@@ -1,0 +1,46 @@
+"""Sizes of pictures on the host: the bicubic of training, on NumPy arrays, so nothing compiles."""
+
+import numpy as np
+from PIL import Image
+
+from scs_jax.ops.resize import resize_weights
+
+Size = tuple[int, int]
+
+_BUCKETS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+def resize(x: np.ndarray, size: Size) -> np.ndarray:
+  """MATLAB's antialiased bicubic (ops/resize.py): float32 [H, W, C] -> [*size, C], not clipped."""
+  for axis, (old, new) in enumerate(zip(x.shape[:2], size, strict=True)):
+    if old != new:
+      weights = resize_weights(old, new).astype(np.float32)
+      x = np.moveaxis(np.tensordot(weights, x, axes=(1, axis)), 0, axis)
+  return np.ascontiguousarray(x, np.float32)
+
+
+def reduce_to_side(x: np.ndarray, side: int) -> np.ndarray:
+  """[H, W, C] in [0, 1], its longest side at most `side` pixels; never enlarged."""
+  longest = max(x.shape[:2])
+  if longest <= side:
+    return x
+  size = tuple(max(1, round(s * side / longest)) for s in x.shape[:2])
+  return np.clip(resize(x, size), 0.0, 1.0)
+
+
+def resize_bytes(x: np.ndarray, size: Size) -> np.ndarray:
+  """uint8 [H, W] -> uint8 [*size], bicubic: for alpha."""
+  if x.shape == tuple(size):
+    return x
+  return np.asarray(Image.fromarray(x).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def bucket(side: int) -> int:
+  """The power of two that holds a side, 32 at least."""
+  return next((b for b in _BUCKETS if b >= side), side)
+
+
+def mirror_to(x: np.ndarray, size: Size) -> np.ndarray:
+  """[H, W] continued below and to the right by mirroring, as often as it takes."""
+  pads = [(0, new - old) for old, new in zip(x.shape, size, strict=True)]
+  return np.pad(x, pads, mode="symmetric")

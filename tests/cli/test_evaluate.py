@@ -1,0 +1,493 @@
+"""`scs-jax evaluate` whole: a checkpoint and pictures in; tables, JSON, CSV and a page out."""
+
+import csv
+import hashlib
+import html.parser
+import json
+import math
+import re
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.color
+import skimage.metrics
+from PIL import Image
+
+from scs_jax.cli import main as cli
+from scs_jax.engine import config as configs
+from scs_jax.engine import resolve
+from scs_jax.engine.checkpoint import Checkpoints
+from scs_jax.engine.contract import TrainState
+from scs_jax.engine.results import DEFINITIONS
+
+SIDE, COUNT = 24, 5
+MODES = ("automatic", "self", "random")
+SCORES = ("psnr_rgb", "psnr_ab", "psnr_lightness", "ssim_rgb", "colorfulness_hs",
+          "colorfulness_hs_abs")  # fmt: skip
+PICTURE = np.random.default_rng(99).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+
+# Answers with the picture that its checkpoint holds, so that every score is known beforehand.
+_METHOD = """
+import jax, jax.numpy as jnp
+from scs_jax.engine.contract import Prediction, TrainState
+class Method:
+  scales = (1.0, 4.0)
+  def __init__(self, config):
+    self.size = config.data.crop
+  def load_frozen(self):
+    return {}
+  def init(self, key, batch):
+    params = {"net": {"picture": jnp.zeros((self.size, self.size, 3))}}
+    return TrainState(jnp.zeros((), jnp.int32), params, {"net": {}}, {})
+  def phase(self, step):
+    return "only"
+  def train_step(self, state, batch, key, collective, phase):
+    return state, {}
+  def predict(self, state, query):
+    rgb = state.params["net"]["picture"][None]
+    if query.reference is not None:
+      rgb = rgb[:, ::-1]
+    return Prediction(jnp.broadcast_to(rgb, (query.gray.shape[0], *query.size, 3)))
+class Blind(Method):
+  takes_reference = False
+"""
+
+
+def photo(i):
+  y, x = np.mgrid[:SIDE, :SIDE] / 7.0
+  waves = [np.sin(y * (1 + i) + c) * np.cos(x * (2 + c) - i) for c in range(3)]
+  return np.uint8(np.round(127.5 + 100 * np.stack(waves, axis=-1)))
+
+
+@pytest.fixture
+def setup(tmp_path, monkeypatch):
+  """A working folder with the method and five photographs of the size that is measured."""
+  (tmp_path / "answering_of_test.py").write_text(_METHOD)
+  (tmp_path / "photos").mkdir()
+  for i in range(COUNT):
+    Image.fromarray(photo(i)).save(tmp_path / f"photos/p{i}.png")
+  monkeypatch.syspath_prepend(str(tmp_path))
+  monkeypatch.chdir(tmp_path)
+  save(tmp_path / "run")
+  yield tmp_path
+  sys.modules.pop("answering_of_test", None)
+
+
+def save(run, step=3, method="Method", picture=PICTURE, score=None):
+  config = configs.load("common").copy_and_resolve_references()
+  config.unlock()
+  config.method.name = f"answering_of_test:{method}"
+  config.data.crop = SIDE
+  config.data.heldout = "photos"
+  config.evaluate.reference_size = 8
+  config.evaluate.batch_size = 2
+  config.evaluate.scale = 2.0
+  params = {"net": {"picture": jnp.asarray(picture / np.float32(255))}}
+  state = TrainState(jnp.int32(step), params, {"net": {}}, {})
+  metric = None if score is None else "score"
+  with Checkpoints(run, keep_last=3, best_metric=metric) as checkpoints:
+    metrics = None if score is None else {"score": score}
+    checkpoints.save(step, state, data={}, config=config, metrics=metrics, wait=True)
+  return config
+
+
+def evaluate(*more, run="run", out="out"):
+  argv = ["evaluate", "--checkpoint", str(run), "--quiet", *more]
+  return cli.main([*argv, "--out", str(out)] if out else argv)
+
+
+def record(out="out"):
+  with open(f"{out}/results.json") as file:
+    return json.load(file)
+
+
+def lines(out="out"):
+  with open(f"{out}/per_image.csv", newline="") as file:
+    return list(csv.DictReader(file))
+
+
+def one_line(capfd, *parts):
+  err = capfd.readouterr().err
+  errors = [line for line in err.splitlines() if line.startswith("scs-jax: error: ")]
+  assert "Traceback" not in err and len(errors) == 1, err
+  for part in parts:
+    assert part in errors[0], errors[0]
+
+
+# --- independent computations
+
+
+def hasler_suesstrunk(rgb, absolute):
+  red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
+  rg, yb = red - green, (red + green) / 2 - blue
+  if absolute:
+    rg, yb = abs(rg), abs(yb)
+  return np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
+
+
+def expected_scores(rgb, truth):
+  mine, true = skimage.color.rgb2lab(rgb), skimage.color.rgb2lab(truth)
+  psnr = skimage.metrics.peak_signal_noise_ratio
+  return {
+    "psnr_rgb": psnr(truth, rgb, data_range=255),
+    "psnr_ab": psnr(true[..., 1:], mine[..., 1:], data_range=220),
+    "psnr_lightness": psnr(true[..., 0], mine[..., 0], data_range=100),
+    "ssim_rgb": skimage.metrics.structural_similarity(
+      truth, rgb, data_range=255, channel_axis=-1,
+      gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+    ),
+    "colorfulness_hs": hasler_suesstrunk(rgb, False),
+    "colorfulness_hs_abs": hasler_suesstrunk(rgb, True),
+  }  # fmt: skip
+
+
+def close(found, expected):
+  for name, value in expected.items():
+    limit = 2e-4 if name == "ssim_rgb" else 2e-3
+    assert float(found[name]) == pytest.approx(value, abs=limit), name
+
+
+# --- figures
+
+
+def test_every_score_is_scikit_images_and_every_mean_exact(setup, capfd):
+  """Five pictures in batches of two: the last is padded. By reference the answer is turned."""
+  assert evaluate() == 0
+  rows, found = lines(), record()["results"]
+  assert {(r["mode"], r["predictor"]) for r in rows} == {
+    *((m, p) for m in MODES for p in ("method", "bicubic_gray", "real")),
+    *((m, p) for m in MODES[1:] for p in ("mean_chroma", "welsh")),
+  }
+  for mode in MODES:
+    answer = PICTURE if mode == "automatic" else PICTURE[::-1]
+    expected = [expected_scores(answer, photo(i)) for i in range(COUNT)]
+    mine = [r for r in rows if (r["mode"], r["predictor"]) == (mode, "method")]
+    assert [r["picture"] for r in mine] == [f"p{i}.png" for i in range(COUNT)]
+    for row, scores in zip(mine, expected, strict=True):
+      close(row, scores)
+    means = {name: sum(e[name] for e in expected) / COUNT for name in SCORES}
+    close({n: e["mean"] for n, e in found[mode]["method"].items()}, means)
+    real = [r for r in rows if (r["mode"], r["predictor"]) == (mode, "real")]
+    for i, row in enumerate(real):
+      true = [hasler_suesstrunk(photo(i), absolute) for absolute in (False, True)]
+      close(row, dict(zip(SCORES[4:], true, strict=True)))
+      assert all(row[name] == "" for name in SCORES[:4])
+    for name in SCORES[4:]:
+      of_real = [float(r[name]) for r in real]
+      difference = np.array([e[name] for e in expected]) - of_real
+      gaps = {f"{name}_set_gap": abs(difference.mean()),
+              f"{name}_image_gap": abs(difference).mean()}  # fmt: skip
+      close({n: found[mode]["method"][n]["mean"] for n in gaps}, gaps)
+    for rows_of in found[mode].values():
+      for name, estimate in rows_of.items():
+        low, high = estimate["interval"]
+        assert estimate["n"] == COUNT and low <= high, name
+        if not name.endswith("_set_gap"):
+          assert low - 1e-6 <= estimate["mean"] <= high + 1e-6, name
+  out = capfd.readouterr().out
+  shown = found["automatic"]["method"]["psnr_rgb"]
+  assert f"{shown['mean']:.2f}" in out
+  assert f"{shown['interval'][0]:.2f}-{shown['interval'][1]:.2f}" in out
+
+
+@pytest.mark.parametrize("size", ["1", "3", "5"])
+def test_batches_and_their_padding_change_nothing(setup, size):
+  assert evaluate() == 0
+  assert evaluate("--batch-size", size, out="other") == 0
+  for one, other in zip(lines(), lines("other"), strict=True):
+    for name, value in one.items():
+      if name in SCORES and value:
+        assert float(other[name]) == pytest.approx(float(value), abs=2e-3), name
+      else:
+        assert other[name] == value
+
+
+def test_the_same_command_gives_the_same_files(setup):
+  assert evaluate("--panels", "1") == evaluate("--panels", "1", out="again") == 0
+  first, again = record(), record("again")
+  assert first.pop("date") <= again.pop("date")
+  assert first == again
+  assert (setup / "out/per_image.csv").read_bytes() == (setup / "again/per_image.csv").read_bytes()
+  assert evaluate("--seed", "1", out="seed") == 0
+  other = record("seed")
+  assert other["seeds"] == {"references": 1, "welsh": 1, "bootstrap": 1}
+  automatic = lambda r: r["results"]["automatic"]["method"]["psnr_rgb"]
+  assert automatic(other)["mean"] == automatic(first)["mean"]
+  assert automatic(other)["interval"] != automatic(first)["interval"]
+  chroma = lambda r: r["results"]["self"]["mean_chroma"]["psnr_rgb"]["mean"]
+  assert chroma(other) != chroma(first)  # another distortion
+
+
+# --- the record
+
+
+def test_what_is_recorded(setup):
+  config = save(setup / "run", step=5)
+  assert evaluate("--step", "last", "--modes", "random,automatic") == 0
+  found = record()
+  assert found["format"] == "scs_jax evaluation 1"
+  assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", found["date"])
+  text = configs.to_json(config)
+  assert found["checkpoint"] == {
+    "path": "run", "step": 5, "chosen": "last", "method": "answering_of_test:Method",
+    "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+  }  # fmt: skip
+  assert found["samples"]["measured"] == COUNT and found["samples"]["data"] == "photos"
+  assert found["settings"]["modes"] == ["automatic", "random"] == list(found["results"])
+  assert found["settings"]["size"] == {"height": SIDE, "width": SIDE}
+  assert found["settings"]["input"]["height"] == SIDE // 2
+  assert set(found["versions"]) >= {"jax", "python", "scs_jax"}
+  assert found["device"]["platform"] == "cpu"
+  assert "sigma=1.5" in found["metrics"]["ssim_rgb"] and "220" in found["metrics"]["psnr_ab"]
+  for by in found["results"].values():
+    for rows in by.values():
+      assert set(rows) <= set(DEFINITIONS) == set(found["metrics"])
+
+
+def test_the_sample_hash_follows_the_list(setup):
+  hashes = []
+  for more in ([], ["--batch-size", "5"], ["--limit", "4"], ["--reference-data", "photos"]):
+    assert evaluate("--modes", "random", *more) == 0
+    hashes.append((record()["samples"]["sha256"], record()["references"]["sha256"]))
+  assert hashes[0] == hashes[1]
+  assert hashes[2][0] != hashes[0][0] and hashes[3][0] == hashes[0][0]
+  assert len({references for _, references in hashes}) == 3
+  Image.fromarray(photo(0)[:, ::-1]).resize((30, 30)).save("photos/p0.png")
+  assert evaluate("--modes", "automatic") == 0
+  assert record()["samples"]["sha256"] != hashes[0][0]
+
+
+def test_no_picture_is_its_own_random_reference(setup):
+  for more in (["--seed=0"], ["--seed=1"], ["--reference-data=photos"]):
+    assert evaluate("--no-baselines", "--panels=0", *more) == 0
+    rows = [r for r in lines() if r["predictor"] == "method"]
+    by = {mode: [r for r in rows if r["mode"] == mode] for mode in MODES}
+    assert all(r["reference"] == "" for r in by["automatic"])
+    assert all(r["reference"] == r["picture"] for r in by["self"])
+    assert all(r["reference"] not in ("", r["picture"]) for r in by["random"])
+
+
+def test_the_step_is_the_best_unless_another_is_asked_for(setup):
+  save(setup / "scored", step=1, score=2.0)
+  save(setup / "scored", step=2, score=1.0, picture=PICTURE[:, ::-1])
+  for flag, step in ((None, 1), ("last", 2), ("1", 1), ("2", 2)):
+    more = ["--modes", "automatic"] + (["--step", flag] if flag else [])
+    assert evaluate(*more, run="scored") == 0
+    assert record()["checkpoint"]["step"] == step
+    picture = PICTURE if step == 1 else PICTURE[:, ::-1]
+    close(lines()[0], expected_scores(picture, photo(0)))
+
+
+# --- pictures that are not as they should be
+
+
+def test_broken_pictures_are_listed_and_left_out(setup, capfd):
+  (setup / "photos/broken.png").write_bytes(b"no picture")
+  Image.new("RGB", (40, 6)).save(setup / "photos/flat.png")
+  (setup / "photos/empty.jpg").write_bytes(b"")
+  assert evaluate() == 1
+  err = capfd.readouterr().err
+  assert "left out, cannot be read: 2 of 7\n" in err and "left out: 1 empty files\n" in err
+  assert "broken.png: not a picture" in err
+  assert "flat.png: 40x6 pixels, expected 11 or more a side" in err
+  found = record()
+  assert found["samples"]["measured"] == COUNT and len(found["samples"]["broken"]) == 2
+  assert found["results"]["random"]["method"]["psnr_rgb"]["n"] == COUNT
+  assert not {"broken.png", "flat.png"} & {r[k] for r in lines() for k in ("picture", "reference")}
+  page = (setup / "out/report.html").read_text()
+  assert "broken.png" in page and "flat.png" in page
+
+
+def test_none_that_can_be_read(setup, capfd):
+  for path in (setup / "photos").iterdir():
+    path.write_bytes(b"no picture")
+  assert evaluate() == 2
+  one_line(capfd, "none of the 5 pictures of photos can be read (", "p0.png: not a picture")
+
+
+def test_gray_and_small_pictures_are_kept_and_counted(setup, capfd):
+  gray = np.repeat(photo(0)[..., :1], 3, axis=-1)
+  Image.fromarray(gray).save(setup / "photos/p0.png")
+  Image.fromarray(photo(1)[:16]).save(setup / "photos/p1.png")
+  assert evaluate() == 0
+  err = capfd.readouterr().err
+  assert "note: 1 of 5 pictures are gray" in err
+  assert f"note: 1 of 5 pictures are smaller than {SIDE}x{SIDE} and enlarged" in err
+  assert {r["picture"] for r in lines() if r["gray"] == "1"} == {"p0.png"}
+  assert record()["results"]["self"]["method"]["psnr_rgb"]["n"] == COUNT
+  assert any("gray" in note for note in record()["notes"])
+
+
+def test_one_picture_has_no_other_and_no_interval(setup, capfd):
+  for i in range(1, COUNT):
+    (setup / f"photos/p{i}.png").unlink()
+  assert evaluate() == 0
+  assert "note: mode random is left out: there is one picture" in capfd.readouterr().err
+  found = record()
+  assert list(found["results"]) == ["automatic", "self"]
+  estimate = found["results"]["self"]["welsh"]["psnr_rgb"]
+  assert estimate["interval"] is None and estimate["n"] == 1
+  assert evaluate("--modes", "random") == 2
+  one_line(capfd, "mode random takes another picture", "one picture")
+  (setup / "photos/p1.png").write_bytes(b"no picture")
+  assert evaluate() == 1  # two files, one picture: found out on the way
+  found = record()
+  note = "mode random: 1 of 1 pictures had no other one that can be read"
+  assert note in found["notes"]
+  nothing = {"mean": None, "interval": None, "n": 0}
+  assert found["results"]["random"]["method"]["psnr_rgb"] == nothing
+  out, page = capfd.readouterr().out, (setup / "out/report.html").read_text()
+  assert "random: 0 pictures" in out and "nan" not in out and ">nan" not in page
+
+
+def test_equal_pictures_are_counted_beside_the_mean(setup, capfd):
+  """Infinite PSNR is no number to average: left out, and said."""
+  save(setup / "known", picture=photo(2))
+  assert evaluate("--modes", "automatic", "--no-baselines", run="known") == 0
+  assert "PSNR is infinite where a result equals its picture" in capfd.readouterr().err
+  estimate = record()["results"]["automatic"]["method"]["psnr_rgb"]
+  others = [expected_scores(photo(2), photo(i))["psnr_rgb"] for i in range(COUNT) if i != 2]
+  assert (estimate["n"], estimate["infinite"]) == (COUNT - 1, 1)
+  assert estimate["mean"] == pytest.approx(np.mean(others), abs=2e-3)
+  assert math.isinf(float(lines()[4]["psnr_rgb"]))
+
+
+def test_odd_file_names(setup, capfd):
+  odd = b"photos/<b>\xff&.png"
+  with open(odd, "wb") as file:
+    file.write((setup / "photos/p0.png").read_bytes())
+  assert evaluate() == 0
+  page = (setup / "out/report.html").read_bytes().decode()
+  assert "<b>" not in page and "&lt;b&gt;" in page
+  assert odd.removeprefix(b"photos/") in (setup / "out/per_image.csv").read_bytes()
+
+
+# --- what a method can do
+
+
+def test_a_method_without_references(setup, capfd):
+  save(setup / "blind", method="Blind")
+  assert evaluate(run="blind") == 0
+  err = capfd.readouterr().err
+  assert "note: mode self is left out: blind takes no reference" in err
+  assert list(record()["results"]) == ["automatic"]
+  assert evaluate("--modes", "self", run="blind") == 2
+  one_line(capfd, "blind takes no reference; use --modes automatic")
+
+
+def test_a_scale_that_the_method_forbids(setup, capfd):
+  assert evaluate("--scale", "5") == 2
+  one_line(capfd, "--scale 5: answering_of_test:Method takes a number in [1.0, 4.0]; the nearest "
+           "allowed is 4")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  ("more", "parts"),
+  [
+    (["--scale", "99"], ["--scale 99", "[0.5, 16.0]", "nearest allowed is 16"]),
+    (["--scale", "nan"], ["--scale nan"]),
+    (["--modes", "atomatic"], ["no mode 'atomatic'", "did you mean automatic?"]),
+    (["--modes", ","], ["--modes is empty"]),
+    (["--size", "10"], ["--size 10: expected 11"]),
+    (["--size", "big"], ["--size big: expected pixels a side", "WIDTHxHEIGHT"]),
+    (["--limit", "0"], ["--limit 0: expected a whole number from 1"]),
+    (["--batch-size", "0"], ["--batch-size 0"]),
+    (["--seed", "-1"], ["--seed -1"]),
+    (["--step", "bst"], ["--step bst: expected best, last"]),
+    (["--step", "9"], ["no checkpoint of step 9; it has 3"]),
+    (["--data", "photo"], ["did you mean ./photos?"]),
+    (["--reference-data", "nowhere"], ["no folder nowhere"]),
+    (["--modes", "self", "--reference-data", "photos"], ["--reference-data is for mode random"]),
+    (["--checkpoint", "nowhere"], ["no checkpoint at", "nowhere"]),
+    (["--checkpoint", "photos"], ["holds no checkpoint of scs_jax"]),
+    (["--out", "photos/p0.png"], ["photos/p0.png"]),
+    (["--out", "photos/p0.png/deep"], ["photos/p0.png"]),
+  ],
+)
+def test_a_slip_is_one_line_and_two(setup, capfd, more, parts):
+  argv = more if "--out" in more else [*more, "--out", "out"]
+  assert evaluate(*argv, out=None) == 2
+  one_line(capfd, *parts)
+  assert not (setup / "out").exists()
+
+
+# --- the page
+
+
+class Page(html.parser.HTMLParser):
+  """What a browser would fetch, and the balance of tags."""
+
+  VOID = {"meta", "img", "br"}
+
+  def __init__(self):
+    super().__init__()
+    self.fetched, self.open, self.text = [], [], []
+
+  def handle_startendtag(self, tag, attrs):
+    self.handle_starttag(tag, attrs, closed=True)
+
+  def handle_starttag(self, tag, attrs, closed=False):
+    self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+    if tag not in self.VOID and not closed:
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.text.append(data)
+
+
+def test_the_page_opens_offline_and_shows_best_and_worst(setup):
+  assert evaluate("--panels", "1") == 0
+  text = (setup / "out/report.html").read_text()
+  assert not re.search(r"https?://|url\(|@import|<script|<link", text)
+  page = Page()
+  page.feed(text)
+  assert page.open == [] and all(f.startswith("data:image/jpeg;base64,") for f in page.fetched)
+  # Three pictures a mode: input, results of model and baselines, truth; references but in one.
+  assert len(page.fetched) == 3 * (1 + 2 + 1) + 2 * 3 * (1 + 1 + 4 + 1)
+  words = "".join(page.text)
+  for name in ("psnr_rgb", "ssim_rgb", "colorfulness_hs_abs", "95 % interval", "Hasler"):
+    assert name in words
+  assert "CN of the SCSNet paper" in words  # only to say that it is not this
+  rows = [r for r in lines() if r["mode"] == "automatic"]
+  ab = {p: [float(r["psnr_ab"]) for r in rows if r["predictor"] == p]
+        for p in ("method", "bicubic_gray")}  # fmt: skip
+  gain = np.subtract(ab["method"], ab["bicubic_gray"])
+  first = words[: words.index("Self-reference:")]
+  best, rest = first.split("Best, by gain in PSNR ab over bicubic gray")[1].split("Typical")
+  assert f"p{gain.argmax()}.png" in best
+  assert f"p{gain.argmin()}.png" in rest.split("Worst, the worst first")[1]
+  mean = record()["results"]["automatic"]["method"]["psnr_ab"]["mean"]
+  assert f"{mean:.2f} [" in words
+
+
+def test_few_pictures_are_all_shown_and_none_with_no_panels(setup):
+  assert evaluate("--panels", "2", "--modes", "automatic") == 0
+  text = (setup / "out/report.html").read_text()
+  assert text.count("<img") == COUNT * 4 and "All pictures, the best first" in text
+  assert evaluate("--panels", "0", "--no-baselines") == 0
+  assert "<img" not in (setup / "out/report.html").read_text()
+
+
+# --- a real method
+
+
+def test_a_tiny_scsnet_beside_its_checkpoint(setup, make_tiny_config, draw_state, capfd):
+  """The default folder, three modes, a magnification that is no whole number, oblong pictures."""
+  config = make_tiny_config()
+  method = resolve.build(config)
+  state = draw_state(method)
+  with Checkpoints(setup / "tiny") as checkpoints:
+    checkpoints.save(4, state, data={}, config=config, wait=True)
+  more = ["--data", "photos", "--scale", "1.5", "--size", "20x16"]
+  assert evaluate(*more, run="tiny", out=None) == 0
+  found = record("tiny/evaluation/photos-1.5x")
+  assert list(found["results"]) == list(MODES)
+  assert found["settings"]["size"] == {"height": 16, "width": 20}
+  scores = [found["results"][mode]["scsnet"]["psnr_ab"]["mean"] for mode in MODES]
+  assert len({round(score, 4) for score in scores}) == 3  # references matter
+  assert "scsnet" in capfd.readouterr().out

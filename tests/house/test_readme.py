@@ -1,0 +1,124 @@
+"""What the README tells a newcomer to type does what it says, on small data and a small network."""
+
+import pathlib
+import re
+import shlex
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from scs_jax.cli import main as cli
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+# A network that compiles and trains in seconds, in place of those that the README names.
+TINY = {
+  "input_size": 8,
+  "magnification": "2,2",
+  "data.crop": 16,
+  "reference.size": 8,
+  "network.widths": "4,4,8",
+  "network.source_blocks": "0,0,1",
+  "network.reference_blocks": "0,0,1",
+  "network.decoder_blocks": "0,0,1",
+  "network.texture_blocks": 1,
+  "network.fused_features": 8,
+  "network.level_features": 8,
+  "network.key_features": 4,
+  "network.cpm_widths": "8,8,8",
+  "discriminator.width": 4,
+  "discriminator.layers": 1,
+  "evaluate.reference_size": 8,
+  "evaluate.scale": 2,
+  "evaluate.batch_size": 2,
+  "evaluate.limit": 2,
+  "batch_size": 8,
+  "steps": 1,
+  "epochs": 0,
+}
+
+
+def blocks(language: str) -> list[str]:
+  return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+  """The `scs-jax` command lines, in order, without their comments."""
+  lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+  words = [shlex.split(line, comments=True) for line in lines]
+  return [line[1:] for line in words if line and line[0].endswith("scs-jax")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+  """A folder with all that the README takes for granted, and nothing else."""
+  folder = tmp_path_factory.mktemp("readme")
+  photos = [data.astronaut(), data.coffee(), data.chelsea()]
+  for where in ("path/to/photos", "imagenet/train", "imagenet/val", "scans"):
+    (folder / where).mkdir(parents=True)
+    for number, photo in enumerate(photos):
+      small = Image.fromarray(photo).resize((64, 48))
+      small.save(folder / where / f"{number}.png")
+  Image.fromarray(data.coffee()).resize((50, 40)).save(folder / "scans" / "old.jpg")
+  Image.fromarray(data.coffee()).resize((50, 40)).save(folder / "photo.jpg")
+  mine = next(block for block in blocks("python") if "mine.py" in block)
+  (folder / "mine.py").write_text(mine)
+  return folder
+
+
+@pytest.fixture(autouse=True)
+def there(place, monkeypatch):
+  monkeypatch.chdir(place)
+
+
+def run(command: list[str]) -> int:
+  tiny: list[str] = []
+  if command[0] == "train":
+    tiny = [f"--config.{key}={value}" for key, value in TINY.items()]
+  if "scsnet/paper" in command and command[0] == "train":
+    # The file of VGG16's weights is the user's; tests/nn/test_vgg16.py reads such files.
+    command = [word for word in command if "perceptual_file" not in word]
+    tiny.append("--config.loss.perceptual=0")
+  return cli.main([*command, *tiny])
+
+
+def test_there_are_commands_for_every_verb():
+  verbs = {command[0] for command in commands()}
+  assert {"train", "evaluate", "colorize", "params", "--help"} <= verbs
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_command(command, capsys):
+  assert run(command) == 0, capsys.readouterr().err
+
+
+def test_results_are_where_the_text_says():
+  for name in ("metrics.jsonl", "config.json", "checkpoints", "panels"):
+    assert pathlib.Path("runs/small", name).exists()
+  found = sorted(path.name for path in pathlib.Path("colored").rglob("[!.]*.*"))
+  assert found == ["0.png", "1.png", "2.png", "old.jpg"]
+  assert Image.open("old_color.png").size == (125, 100)
+  evaluation = next(pathlib.Path("runs/small/evaluation").iterdir())
+  written = {path.name for path in evaluation.iterdir()}
+  assert {"results.json", "per_image.csv", "report.html"} <= written
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python(number):
+  names = {
+    "image": data.coffee()[::8, ::8],
+    "photo": data.astronaut()[::8, ::8],
+    "picture": np.random.default_rng(0).random((1, 24, 32)).astype(np.float32),
+  }
+  code = blocks("python")[number]
+  if "net.apply" in code:
+    names["photo"] = np.random.default_rng(1).random((1, 20, 20, 3)).astype(np.float32)
+    code = code.replace("SCSNet()", "SCSNet((4, 4, 8), texture_blocks=1, cpm_widths=(8, 8, 8))")
+    code = code.replace("481, 333", "81, 33")
+  exec(compile(code, f"README.md, python block {number}", "exec"), names)
+  if "result" in names:
+    assert names["result"].shape == (185, 278, 3)  # of 50 x 75
+  if "rgb" in names:
+    assert names["rgb"].shape == (1, 81, 33, 3) and np.isfinite(names["rgb"]).all()

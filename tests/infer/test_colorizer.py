@@ -1,0 +1,255 @@
+"""The three lines of the README, and what they do when memory or sense runs out."""
+
+import warnings
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import color as scikit
+
+from scs_jax.engine.checkpoint import Checkpoints
+from scs_jax.engine.contract import Prediction, Query, TrainState
+from scs_jax.errors import UserError
+from scs_jax.infer import colorizer as colorizers
+from scs_jax.infer import resizing
+from scs_jax.infer.colorizer import Colorizer
+
+
+@pytest.fixture(scope="module")
+def run_folder(pieces_method, pieces_state, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("run")
+  opt_state = {name: () for name in pieces_state.params}
+  state = pieces_state.replace(opt_state=opt_state, step=np.int32(3))
+  with Checkpoints(folder) as checkpoints:
+    checkpoints.save(3, state, data={}, config=pieces_method.config, wait=True)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def colorizer(run_folder):
+  return Colorizer.from_checkpoint(run_folder, tile=208)
+
+
+def _photo(size, seed=0):
+  """Smooth, in colour: uint8 [H, W, 3]."""
+  rng = np.random.default_rng(seed)
+  small = rng.integers(30, 220, (4, 5, 3)).astype(np.uint8)
+  return np.asarray(Image.fromarray(small).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def test_colors_from_a_checkpoint_equal_the_method(colorizer, pieces_method, pieces_state):
+  gray = np.random.default_rng(1).random((40, 52)).astype(np.float32)
+  found = colorizer(gray, scale=1.5)
+  query = Query(gray[None, ..., None], (60, 78))
+  expected = np.asarray(jax.jit(pieces_method.predict)(pieces_state, query).rgb)[0]
+  assert found.dtype == np.uint8 and found.shape == (60, 78, 3)
+  assert np.abs(found - 255 * expected).max() <= 0.51
+
+
+def test_reference_changes_the_colors_and_is_kept_for_the_next_picture(colorizer, monkeypatch):
+  gray = _photo((40, 52))[..., 0]
+  reference = _photo((30, 30), seed=5)
+  automatic = colorizer(gray)
+  by_reference = colorizer(gray, reference)
+  assert np.abs(automatic.astype(int) - by_reference).max() > 2
+  monkeypatch.setattr(colorizer._painter, "remember", None)  # would be called again
+  np.testing.assert_array_equal(colorizer(gray, reference), by_reference)
+
+
+def test_kinds_in_are_kinds_out(colorizer, tmp_path):
+  photo = _photo((24, 31))
+  array = colorizer(photo)
+  assert isinstance(array, np.ndarray)
+  image = colorizer(Image.fromarray(photo))
+  assert isinstance(image, Image.Image) and image.size == (31, 24) and image.mode == "RGB"
+  np.testing.assert_array_equal(np.asarray(image), array)
+  alpha = np.arange(24 * 31, dtype=np.uint8).reshape(24, 31, 1)
+  with_alpha = colorizer(np.concatenate([photo, alpha], axis=-1))
+  np.testing.assert_array_equal(with_alpha[..., :3], array)
+  np.testing.assert_array_equal(with_alpha[..., 3:], alpha)
+  path = tmp_path / "photo.png"
+  Image.fromarray(photo).save(path)
+  assert isinstance(colorizer(path), Image.Image)
+  np.testing.assert_array_equal(np.asarray(colorizer(str(path))), array)
+  # What is asked about is the gray of it: the same as of the gray picture of equal luminance.
+  gray = scikit.rgb2lab(photo)[..., 0]
+  neutral = scikit.lab2rgb(np.stack([gray, 0 * gray, 0 * gray], axis=-1))[..., 0]
+  by_gray = colorizer(neutral.astype(np.float32))
+  assert np.abs(by_gray.astype(int) - array).max() <= 1
+
+
+def test_keep_luminance_keeps_it_at_any_size(colorizer):
+  gray = _photo((90, 70), seed=2)[..., 0].copy()
+  gray[::9] = 255  # fine detail that the network, seeing 32 pixels, cannot know of
+  found = colorizer(gray, keep_luminance=True, input_side=32)
+  lightness = scikit.rgb2lab(found)[..., 0]
+  expected = scikit.rgb2lab(np.repeat(gray[..., None], 3, axis=-1))[..., 0]
+  assert np.abs(lightness - expected).max() < 0.8  # rounding to bytes
+  assert found[..., 0].std() > 0 and np.abs(np.diff(found.astype(int), axis=-1)).max() > 3
+  larger = colorizer(gray, keep_luminance=True, input_side=32, size=(135, 105))
+  assert larger.shape == (135, 105, 3)
+  np.testing.assert_array_equal(
+    colorizer(gray, keep_luminance=True, saturation=0.0), np.repeat(gray[..., None], 3, axis=-1)
+  )
+
+
+def test_saturation_is_a_dial(colorizer):
+  gray = _photo((40, 40), seed=3)[..., 0]
+  chroma = [
+    np.hypot(*np.moveaxis(scikit.rgb2lab(colorizer(gray, saturation=s))[..., 1:], -1, 0)).mean()
+    for s in (0.0, 0.5, 1.0)
+  ]
+  assert chroma[0] < 0.5 and chroma[0] < chroma[1] < chroma[2]
+
+
+@pytest.mark.parametrize(
+  ("keywords", "message"),
+  [
+    ({"scale": 0.1}, "magnification of 0.1"),
+    ({"scale": 40}, "magnification of 40"),
+    ({"scale": float("nan")}, "scale nan"),
+    ({"scale": -2}, "scale -2"),
+    ({"scale": 1e9}, "at most 178,956,970"),
+    ({"size": (0, 5)}, "size"),
+    ({"size": (30, 1000)}, "magnification of 33"),
+    ({"scale": 2, "size": (5, 5)}, "exclude each other"),
+    ({"saturation": -1}, "saturation"),
+    ({"input_side": 0}, "input side 0"),
+  ],
+)
+def test_nonsense_is_refused_before_anything_compiles(run_folder, keywords, message):
+  colorizer = Colorizer.from_checkpoint(run_folder)
+  with pytest.raises(UserError, match=message):
+    colorizer(_photo((30, 30)), **keywords)
+  assert colorizer.programs == 0
+
+
+def test_a_gray_reference_is_warned_about(colorizer):
+  with pytest.warns(UserWarning, match="no colours to lend"):
+    colorizer(_photo((30, 30)), np.full((20, 20), 90, np.uint8))
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    colorizer(_photo((30, 30)), _photo((20, 20)))
+
+
+def test_memory_that_runs_out_halves_the_tiles_and_goes_on(run_folder, monkeypatch):
+  lines = []
+  colorizer = Colorizer.from_checkpoint(run_folder, tile=416, note=lines.append)
+  gray = _photo((230, 250))[..., 0]
+  expected = Colorizer.from_checkpoint(run_folder, tile=416)(gray)
+  paint = colorizer._painter.paint
+
+  def fail_once(*args):
+    if colorizer._painter.ladder == (416,):
+      raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+    return paint(*args)
+
+  monkeypatch.setattr(colorizer._painter, "paint", fail_once)
+  found = colorizer(gray)
+  assert np.abs(found.astype(int) - expected).max() <= 1
+  assert len(lines) == 1 and "tiles of 208 pixels now" in lines[0]
+  assert colorizer._painter.ladder == (208,)  # this machine will not have more the next time
+
+
+def test_a_limit_too_low_is_an_error_and_no_gray_picture(run_folder):
+  lines = []
+  colorizer = Colorizer.from_checkpoint(run_folder, memory_limit=1000, note=lines.append)
+  with pytest.raises(UserError, match="do not fit into memory even in the smallest tiles"):
+    colorizer(_photo((230, 250)))
+  assert lines and all("the limit is 0 MB" in line for line in lines)
+  assert colorizer._painter.ladder == colorizers.LADDER  # the next picture may be smaller
+
+
+def test_a_limit_makes_tiles_smaller_for_the_picture_that_needs_it(run_folder):
+  """What is planned fits, and the result is the same."""
+  gray = _photo((230, 250))[..., 0]
+  free = Colorizer.from_checkpoint(run_folder, tile=416)
+  expected = free(gray)
+  lines = []
+  needs = []
+  for tile in (416, 208):
+    one = Colorizer.from_checkpoint(run_folder, tile=tile)
+    recipe = one._recipe(False)
+    need = colorizers.plan.measure(one._painter, recipe, gray.shape, gray.shape)
+    needs.append(need.host + need.program)
+  assert needs[1] < needs[0]
+  limit = sum(needs) // 2
+  colorizer = Colorizer.from_checkpoint(
+    run_folder, tile=416, memory_limit=limit, note=lines.append
+  )
+  assert np.abs(colorizer(gray).astype(int) - expected).max() <= 1
+  assert len(lines) == 1 and "tiles of 208" in lines[0]
+  assert colorizer._painter.ladder == (416,)
+
+
+def test_a_network_that_diverged_is_an_error_and_no_gray_picture(pieces_method, pieces_state):
+  broken = jax.tree.map(lambda x: np.full_like(x, np.nan), pieces_state.params)
+  colorizer = Colorizer(pieces_method, pieces_state.replace(params=broken), tile=208)
+  with pytest.raises(UserError, match="not all numbers: its training has diverged"):
+    colorizer(_photo((30, 30)))
+
+
+def test_a_method_without_a_recipe_is_asked_whole():
+  class Plain:
+    takes_reference = False
+
+    def predict(self, state, query):
+      """The input enlarged without interpolation, tinted."""
+      height, width = query.size
+      rows = np.arange(height) * query.gray.shape[1] // height
+      columns = np.arange(width) * query.gray.shape[2] // width
+      gray = query.gray[:, rows][:, :, columns]
+      return Prediction(gray * np.array([1.0, 0.5, 0.25], np.float32))
+
+  colorizer = Colorizer(Plain(), TrainState(np.int32(0), {}, {}, {}))
+  gray = _photo((40, 50))[..., 0]
+  found = colorizer(gray)
+  np.testing.assert_array_equal(found[..., 0], gray)
+  np.testing.assert_array_equal(found[..., 1], np.floor(gray * 0.5 + 0.5))
+  for size in ((33, 60), (64, 64), (50, 35)):  # all in one square of 64
+    colorizer(_photo(size))
+  assert colorizer.programs == 1
+  with pytest.raises(UserError, match="takes no reference"):
+    colorizer(gray, _photo((9, 9)))
+
+
+def test_a_method_of_chroma_alone_keeps_the_luminance_by_itself():
+  class Chroma:
+    keeps_luminance, usual_side, takes_reference = True, 32, False
+    seen: list = []
+
+    def predict(self, state, query):
+      self.seen.append((query.gray.shape, query.size))
+      return Prediction(query.gray * np.array([1.0, 0.5, 0.25], np.float32))
+
+  colorizer = Colorizer(Chroma(), TrainState(np.int32(0), {}, {}, {}))
+  gray = _photo((90, 60), seed=2)[..., 0].copy()
+  gray[::9] = 250
+  found = colorizer(gray)
+  assert Chroma.seen == [((1, 32, 32, 1), (32, 32))]  # traced once, at the usual side
+  lightness = scikit.rgb2lab(found)[..., 0]
+  expected = scikit.rgb2lab(np.repeat(gray[..., None], 3, axis=-1))[..., 0]
+  assert np.abs(lightness - expected).max() < 0.8
+  assert (found[..., 0].astype(int) > found[..., 2]).mean() > 0.9
+
+
+def test_checkpoint_that_is_not_there(tmp_path):
+  with pytest.raises(UserError, match="no such folder"):
+    Colorizer.from_checkpoint(tmp_path / "nothing")
+
+
+def test_a_tile_smaller_than_the_halos_is_an_error(run_folder):
+  with pytest.raises(UserError, match="tile 48 is too small for this network; give 80 or more"):
+    Colorizer.from_checkpoint(run_folder, tile=48)(_photo((230, 250)))
+
+
+def test_resizing_equals_pillow_inside():
+  """Pillow's bicubic has another border, and its own antialiasing: the same kernel, widened."""
+  x = np.random.default_rng(0).random((60, 80)).astype(np.float32)
+  found = resizing.resize(x[..., None], (30, 40))[..., 0]
+  expected = np.asarray(Image.fromarray(x).resize((40, 30), Image.Resampling.BICUBIC))
+  np.testing.assert_allclose(found[3:-3, 3:-3], expected[3:-3, 3:-3], atol=2e-5)
+  assert resizing.reduce_to_side(x[..., None], 20).shape == (15, 20, 1)
+  assert resizing.reduce_to_side(x[..., None], 80) is not None
+  assert [resizing.bucket(n) for n in (1, 32, 33, 4096, 5000)] == [32, 32, 64, 4096, 5000]
