@@ -70,7 +70,8 @@ def add_arguments(parser) -> None:
     "--memory-limit",
     type=_memory,
     metavar="SIZE",
-    help="what to plan for, as 4GB or 512MiB; larger pictures go through in tiles",
+    help="what to plan for, as 4GB or 512MiB, besides the 0.4 GB that JAX itself takes; larger "
+    "pictures go through in smaller tiles. Default: 80 %% of what is free",
   )
   parser.add_argument(
     "--overwrite", action="store_true", help="do everything again, and replace files of others"
@@ -87,7 +88,8 @@ def _add_size(parser) -> None:
     "--size",
     type=_size,
     metavar="WxH",
-    help="width x height of every result, as 1920x1080; 1920x or x1080: the other by aspect",
+    help="width x height of every result, as 1920x1080 (stretched where the aspect differs); 1920x "
+    "or x1080: the other by aspect",
   )
   group.add_argument(
     "--same-size", action="store_true", help="as large as the input; this is the default"
@@ -119,7 +121,8 @@ def _add_look(parser) -> None:
 def run(args) -> int:
   from scs_jax.engine import stop
 
-  with stop.exiting():  # what is finished stays, and nothing is half written
+  # What is finished stays, and nothing is half written.
+  with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command goes on where it was"):
     return _run(args)
 
 

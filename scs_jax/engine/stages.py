@@ -8,7 +8,7 @@ recipe cuts the work where its shapes can stay fixed:
   PointStage   attention and what else acts on single positions: blocks of them, any picture;
   PaintStage   the last convolutions of a tile, and from its features the pixels asked for.
 
-Stages pass feature maps by name; the map "gray" is given. Executed by infer/tiles.py.
+Stages pass feature maps by name; the map "gray" is given. Executed by infer/painter.py.
 """
 
 import dataclasses

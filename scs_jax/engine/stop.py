@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 
 
@@ -40,11 +41,17 @@ def raising_flag() -> Iterator[Flag]:
 
 
 @contextlib.contextmanager
-def exiting() -> Iterator[None]:
-  """SIGTERM ends the program with code 0, files closed: for the time before there is a step."""
+def exiting(code: int = 0, line: str | None = None) -> Iterator[None]:
+  """SIGTERM ends the program, files closed, with `code` and one line on stderr.
+
+  With 0 for the time before there is a step to save; with 143, as shells know it, where what was
+  asked for is not done.
+  """
 
   def leave() -> None:
-    raise SystemExit(0)
+    if line is not None:
+      print(line, file=sys.stderr)
+    raise SystemExit(code)
 
   with _handling(leave):
     yield

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from scs_jax.data.decode import DecodeError
+from scs_jax.data.decode import MAX_PIXELS, DecodeError
 from scs_jax.errors import UserError
 from scs_jax.infer import display, pictures, resizing, video
 from scs_jax.infer.inputs import Task
@@ -137,6 +137,8 @@ def color_all(
 
 def _check_scale(settings: Settings, colorizer: Colors) -> None:
   """Refuses at once what the Colorizer would refuse for every picture."""
+  if settings.size is not None and None not in settings.size:
+    _require_size(settings.size)
   least, most = getattr(getattr(colorizer, "method", None), "scales", (0.0, math.inf))
   direct = not settings.keep_luminance and settings.input_side is None
   if settings.scale is not None and direct and not least <= settings.scale <= most:
@@ -157,6 +159,7 @@ class _Job:
     self._outcome = outcome
     self._quiet = quiet
     self._shown_bug = False
+    self._said_stretched = False
     self._choosing = threading.Lock()
 
   def run(self, todo: Sequence[Task]) -> None:
@@ -223,6 +226,15 @@ class _Job:
 
   def _paint(self, picture, reference) -> np.ndarray:
     keywords = self._settings.keywords(picture.gray.shape)
+    if keywords["size"] is not None and not self._said_stretched:
+      (height, width), (h, w) = keywords["size"], picture.gray.shape
+      stretched = height * w / (width * h)
+      if not 0.98 <= stretched <= 1.02 and min(h, w) > 1:
+        self._said_stretched = True
+        display.say(
+          f"--size {width}x{height} stretches a picture of {w}x{h} by {stretched:.2f}; {width}x or "
+          f"x{height} keeps the aspect"
+        )
     return self._colorizer.color(picture, reference, **keywords)
 
   def _color_video(self, task: Task) -> None:
@@ -302,6 +314,14 @@ def _explain(error: Exception) -> str | None:
 def _stops(error: Exception) -> bool:
   """Whether the place for the results is at fault: reading raises DecodeError, not OSError."""
   return isinstance(error, OSError)
+
+
+def _require_size(size: tuple[int, int]) -> None:
+  if size[0] * size[1] > MAX_PIXELS:
+    raise UserError(
+      f"the result would have {size[1]}x{size[0]} pixels, expected {MAX_PIXELS} at most; choose a "
+      "smaller --scale or --size"
+    )
 
 
 def _by_aspect(asked: tuple[int | None, int | None], shape: tuple[int, int]) -> tuple[int, int]:

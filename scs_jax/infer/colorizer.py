@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import numbers
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +15,13 @@ from scs_jax.data import decode, scan
 from scs_jax.engine import checkpoint_arrays, checkpoint_folder, resolve
 from scs_jax.engine.contract import Query, TrainState
 from scs_jax.errors import UserError
-from scs_jax.infer import luminance, pictures, plan, resizing
+from scs_jax.infer import budget, luminance, pictures, resizing
 from scs_jax.infer.painter import LADDER, Painter
 from scs_jax.infer.pictures import Picture
 
 REFERENCE_SIDE = 512
 """Longest side, pixels, at which a reference is looked at; larger ones are reduced."""
 
-_SHARE = 0.8  # of the free memory, where the user gives no limit
 _KEPT_REFERENCES = 4
 
 Size = tuple[int, int]
@@ -154,15 +154,15 @@ class Colorizer:
       input_side = getattr(self.method, "usual_side", None)
     seen = gray
     if input_side is not None:
-      if input_side < 1:
-        raise UserError(f"input side {input_side}: expected pixels, 1 or more")
+      if not (_is_number(input_side) and input_side >= 1):
+        raise UserError(f"input side {input_side!r}: expected pixels, 1 or more")
       seen = resizing.reduce_to_side(gray[..., None], input_side)[..., 0]
     painted = seen.shape if keep_luminance else out_size
     self._check_scale(seen.shape, painted)
     if reference is not None and not self.takes_reference:
       raise UserError(f"{type(self.method).__name__} takes no reference; leave it out")
     luminance.require_saturation(saturation)
-    rgb = self._colors(np.ascontiguousarray(seen, np.float32), painted, reference)
+    rgb = self._colors(np.ascontiguousarray(seen, np.float32), painted, out_size, reference)
     if not np.isfinite(rgb).all():
       raise UserError(
         "the network's colours are not all numbers: its training has diverged; take another step "
@@ -186,36 +186,34 @@ class Colorizer:
           f"magnification of {b / a:.3g}; {type(self.method).__name__} does {least:g} to {most:g}"
         )
 
-  def _colors(self, gray: np.ndarray, size: Size, reference: Picture | None) -> np.ndarray:
+  def _colors(
+    self, gray: np.ndarray, size: Size, out_size: Size, reference: Picture | None
+  ) -> np.ndarray:
+    """The network's RGB at `size`, for a result of `out_size`."""
     lender = None if reference is None else reference_rgb(reference)
     if getattr(self.method, "recipe", None) is None:
       return self._whole(gray, size, lender)
     recipe = self._recipe(lender is not None)
-    usual = self._painter.ladder
-    self._require_tiles(recipe, gray.shape, lender)
-    try:
-      while True:
-        try:
-          self._require_memory(recipe, gray.shape, size, lender)
-          memories = None if lender is None else self._memories(recipe, lender)
-          return self._painter.paint(recipe, gray, size, memories)
-        except Exception as error:
-          if not _is_out_of_memory(error):
-            raise
-          planned = isinstance(error, _PlannedMemoryError)
-          self._halve(error, recipe, gray.shape, lender)
-          if not planned:  # the machine has less than it said: so it will for the next picture
-            usual = self._painter.ladder
-    finally:
-      self._painter.ladder = usual
-
-  def _require_tiles(self, recipe, size: Size, lender) -> None:
     reference_size = None if lender is None else lender.shape[:2]
-    if not plan.has_tiles(self._painter, recipe, size, reference_size):
-      least = plan.least_tile(recipe)
-      raise UserError(
-        f"tile {self._painter.ladder[-1]} is too small for this network; give {least} or more"
-      )
+    budget.require_tiles(self._painter, recipe, gray.shape, reference_size)
+    usual = self._painter.ladder
+    while True:
+      try:
+        budget.require(
+          self._painter, recipe, gray.shape, size, out_size, reference_size, self.memory_limit
+        )
+        memories = None if lender is None else self._memories(recipe, lender)
+        return self._painter.paint(recipe, gray, size, memories)
+      except Exception as error:
+        if not budget.is_out_of_memory(error):
+          raise
+        ladder = budget.smaller_ladder(self._painter, recipe, gray.shape, reference_size)
+        if ladder is None:
+          self._painter.ladder = usual  # the next picture may be smaller
+          raise budget.too_large(error, gray.shape, out_size) from error
+        # For the pictures to come as well: another ladder for each would be other programs.
+        self._painter.ladder = ladder
+        self.note(f"{budget.describe(error)}; tiles of {ladder[-1]} pixels from here on")
 
   def _recipe(self, referential: bool):
     if referential not in self._recipes:
@@ -231,37 +229,6 @@ class Colorizer:
       self._references[key] = self._painter.remember(recipe, lender)
     return self._references[key]
 
-  def _require_memory(self, recipe, size: Size, out_size: Size, lender) -> None:
-    reference_size = None if lender is None else lender.shape[:2]
-    need = plan.measure(self._painter, recipe, size, out_size, reference_size)
-    device, host = plan.available_bytes()
-    on_cpu = jax.devices()[0].platform == "cpu"
-    parts = [(need.host + need.program, host)] if on_cpu else [(need.host, host)]
-    if not on_cpu:
-      parts.append((need.program, device))
-    for i, (needed, free) in enumerate(parts):
-      limit = None if free is None else int(_SHARE * free)
-      if self.memory_limit is not None and i == len(parts) - 1:
-        limit = self.memory_limit
-      if limit is not None and needed > limit:
-        raise _PlannedMemoryError(needed, limit)
-
-  def _halve(self, error: Exception, recipe, size: Size, lender) -> None:
-    large = self._painter.ladder[-1] // 2
-    small = tuple(tile for tile in self._painter.ladder if tile < large)
-    self._painter.ladder = (*small, large)
-    reference_size = None if lender is None else lender.shape[:2]
-    if not plan.has_tiles(self._painter, recipe, size, reference_size):
-      raise self._too_large(error, size) from error
-    self.note(f"{size[0]}x{size[1]} pixels: {_describe(error)}; tiles of {large} pixels now")
-
-  def _too_large(self, error: Exception, size: Size) -> UserError:
-    return UserError(
-      f"{size[0]}x{size[1]} pixels do not fit into memory even in the smallest tiles "
-      f"({_describe(error)}); raise the memory limit, or let the network see less "
-      "(--input-side, with --keep-luminance no detail is lost)"
-    )
-
   def _whole(self, gray: np.ndarray, size: Size, lender) -> np.ndarray:
     """For a method without a recipe: whole, mirrored out to a square of a few sizes."""
     height, width = gray.shape
@@ -275,10 +242,6 @@ class Colorizer:
     program = self._painter.programs.get(self.method.predict, self._state, query)
     rgb = np.asarray(program.run(self._state, query).rgb)[0]
     return rgb[: size[0], : size[1]]
-
-
-class _PlannedMemoryError(MemoryError):
-  """The plan says that a picture needs more than there is: (bytes needed, limit)."""
 
 
 def reference_rgb(reference: Picture) -> np.ndarray:
@@ -299,14 +262,18 @@ def _out_size(size: Size, scale: float | None, asked: Size | None) -> Size:
   if scale is not None and asked is not None:
     raise UserError("scale and size exclude each other; give one")
   if scale is not None:
-    if not (math.isfinite(scale) and scale > 0):
-      raise UserError(f"scale {scale}: expected a number above 0")
+    if not (_is_number(scale) and math.isfinite(scale) and scale > 0):
+      raise UserError(f"scale {scale!r}: expected a number above 0")
     # Half up, as a person rounds; never to nothing.
     asked = tuple(max(1, math.floor(scale * s + 0.5)) for s in size)
   elif asked is None:
     asked = size
-  elif len(asked) != 2 or min(asked) < 1:
-    raise UserError(f"size {asked}: expected (height, width), 1 pixel or more each")
+  try:
+    good = len(asked) == 2 and all(_is_number(s) and s == int(s) and s >= 1 for s in asked)
+  except (TypeError, ValueError, OverflowError):
+    good = False
+  if not good:
+    raise UserError(f"size {asked!r}: expected (height, width), whole pixels, 1 or more each")
   height, width = (int(s) for s in asked)
   if height * width > decode.MAX_PIXELS:
     raise UserError(
@@ -316,12 +283,5 @@ def _out_size(size: Size, scale: float | None, asked: Size | None) -> Size:
   return height, width
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-  return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-
-
-def _describe(error: Exception) -> str:
-  if isinstance(error, _PlannedMemoryError):
-    needed, limit = (f"{n / 1e6:,.0f} MB" for n in error.args)
-    return f"needs {needed}, the limit is {limit}"
-  return f"out of memory ({str(error).splitlines()[0][:80] or type(error).__name__})"
+def _is_number(value) -> bool:
+  return isinstance(value, numbers.Real) and not isinstance(value, bool)

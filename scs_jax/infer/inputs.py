@@ -279,3 +279,10 @@ def _spare_inputs(tasks: list[Task]) -> None:
       )
     if os.path.isdir(task.output):
       raise UserError(f"{task.output} is a folder, where a result is to go; choose another --out")
+    for folder in pathlib.PurePath(task.output).parents:
+      if os.path.lexists(folder):
+        if not os.path.isdir(folder):
+          raise UserError(
+            f"{folder} is a file, where a folder of results is to go; choose another --out"
+          )
+        break

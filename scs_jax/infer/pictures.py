@@ -162,7 +162,8 @@ def _from_array(array: np.ndarray, name: str) -> Picture:
     # Asked this way round so that NaN is refused as well; resizing leaves 1 by rounding alone.
     if not (low >= -_ROUNDING and high <= 1.0 + _ROUNDING):
       raise UserError(
-        f"{name}: expected floats from 0 to 1, got {low:g} to {high:g}; divide by the white level"
+        f"{name}: expected floats from 0 to 1, got {low:g} to {high:g}; divide by the white level, "
+        "and replace what is no number"
       )
     array = array if low >= 0.0 and high <= 1.0 else np.clip(array, 0.0, 1.0)
   whole = np.issubdtype(array.dtype, np.integer)

@@ -49,7 +49,8 @@ class References:
     self._notes: list[str] = []
     self._is_folder = self._root.is_dir()
     if not self._is_folder and not self._root.is_file():
-      raise UserError(f"--reference {path}: no such file or folder")
+      what = "no regular file or folder" if self._root.exists() else "no such file or folder"
+      raise UserError(f"--reference {path}: {what}; give a picture or a folder of them")
     if self._is_folder:
       self._names = self._list()
       self._by_path = {_stem(name): name for name in reversed(self._names)}

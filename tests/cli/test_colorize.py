@@ -279,7 +279,7 @@ def test_sigterm_and_ctrl_c_keep_what_is_finished(painter, capfd):
 
     return color_and_signal
 
-  for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+  for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
     painter.asked.clear()
     painter.color = signalled(number)
     out = f"out{number}"

@@ -12,7 +12,7 @@ from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import Prediction, Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer as colorizers
-from scs_jax.infer import resizing
+from scs_jax.infer import plan, resizing
 from scs_jax.infer.colorizer import Colorizer
 
 
@@ -116,6 +116,10 @@ def test_saturation_is_a_dial(colorizer):
     ({"scale": 2, "size": (5, 5)}, "exclude each other"),
     ({"saturation": -1}, "saturation"),
     ({"input_side": 0}, "input side 0"),
+    ({"scale": "2"}, "scale '2': expected a number"),
+    ({"size": 7}, "size 7: expected .height, width."),
+    ({"size": ("a", "b")}, "whole pixels"),
+    ({"size": (5.5, 3)}, "whole pixels"),
   ],
 )
 def test_nonsense_is_refused_before_anything_compiles(run_folder, keywords, message):
@@ -148,8 +152,7 @@ def test_memory_that_runs_out_halves_the_tiles_and_goes_on(run_folder, monkeypat
   monkeypatch.setattr(colorizer._painter, "paint", fail_once)
   found = colorizer(gray)
   assert np.abs(found.astype(int) - expected).max() <= 1
-  assert len(lines) == 1 and "tiles of 208 pixels now" in lines[0]
-  assert colorizer._painter.ladder == (208,)  # this machine will not have more the next time
+  assert len(lines) == 1 and "tiles of 208 pixels from here on" in lines[0]
 
 
 def test_a_limit_too_low_is_an_error_and_no_gray_picture(run_folder):
@@ -158,7 +161,36 @@ def test_a_limit_too_low_is_an_error_and_no_gray_picture(run_folder):
   with pytest.raises(UserError, match="do not fit into memory even in the smallest tiles"):
     colorizer(_photo((230, 250)))
   assert lines and all("the limit is 0 MB" in line for line in lines)
+  assert "tiles of 80" in lines[-1]  # the least that this network allows was tried
   assert colorizer._painter.ladder == colorizers.LADDER  # the next picture may be smaller
+
+
+def test_a_large_result_counts_in_the_plan(run_folder):
+  """With the luminance kept the network's part is small, and the result's is not."""
+  gray = _photo((64, 64))[..., 0]
+  colorizer = Colorizer.from_checkpoint(run_folder, memory_limit=150_000_000)
+  keywords = {"keep_luminance": True, "input_side": 32}
+  assert colorizer(gray, size=(900, 900), **keywords).shape == (900, 900, 3)
+  with pytest.raises(UserError, match=r"to 4000x4000, do not fit .* ask for a smaller result"):
+    colorizer(gray, size=(4000, 4000), **keywords)
+
+
+def test_xla_compiles_what_is_counted_and_no_more(run_folder):
+  """Pictures of many sizes, by a reference, luminance kept: at most ten programs in all."""
+  compiled = []
+  heard = lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+  jax.monitoring.register_event_duration_secs_listener(heard)
+  try:
+    colorizer = Colorizer.from_checkpoint(run_folder)
+    before = len(compiled)
+    reference = _photo((40, 30), seed=4)
+    for number, size in enumerate([(30, 41), (64, 64), (193, 20), (201, 230), (90, 7), (1, 1)]):
+      keywords = {"keep_luminance": bool(number % 2), "scale": 1.0 + number / 4}
+      colorizer(_photo(size), reference, **keywords)
+  finally:
+    jax.monitoring.unregister_event_duration_listener(heard)
+  assert len(compiled) - before <= 10
+  assert 0 < colorizer.programs <= len(compiled) - before <= colorizer.programs + 1
 
 
 def test_a_limit_makes_tiles_smaller_for_the_picture_that_needs_it(run_folder):
@@ -171,7 +203,7 @@ def test_a_limit_makes_tiles_smaller_for_the_picture_that_needs_it(run_folder):
   for tile in (416, 208):
     one = Colorizer.from_checkpoint(run_folder, tile=tile)
     recipe = one._recipe(False)
-    need = colorizers.plan.measure(one._painter, recipe, gray.shape, gray.shape)
+    need = plan.measure(one._painter, recipe, gray.shape, gray.shape)
     needs.append(need.host + need.program)
   assert needs[1] < needs[0]
   limit = sum(needs) // 2
@@ -180,7 +212,7 @@ def test_a_limit_makes_tiles_smaller_for_the_picture_that_needs_it(run_folder):
   )
   assert np.abs(colorizer(gray).astype(int) - expected).max() <= 1
   assert len(lines) == 1 and "tiles of 208" in lines[0]
-  assert colorizer._painter.ladder == (416,)
+  assert colorizer._painter.ladder == (208,)  # another one for each picture: other programs
 
 
 def test_a_network_that_diverged_is_an_error_and_no_gray_picture(pieces_method, pieces_state):

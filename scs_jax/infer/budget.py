@@ -1,0 +1,101 @@
+"""What a picture may take of the memory, and smaller tiles where that is not enough."""
+
+import jax
+
+from scs_jax.engine.stages import Recipe
+from scs_jax.errors import UserError
+from scs_jax.infer import plan
+from scs_jax.infer.painter import Painter, Size
+
+_SHARE = 0.8  # of the free memory, where the user gives no limit
+
+# Bytes a pixel of the result that are alive after the network is done: its colours as floats and
+# as bytes and a copy on the way; with the luminance kept, that of the result, its chroma, bytes.
+FINISHING = 28
+
+
+class PlannedMemoryError(MemoryError):
+  """The plan says that a picture needs more than there is: (bytes needed, limit)."""
+
+
+def require(
+  painter: Painter,
+  recipe: Recipe,
+  size: Size,
+  painted: Size,
+  out_size: Size,
+  reference_size: Size | None,
+  limit: int | None,
+) -> None:
+  """Raises PlannedMemoryError where a picture will not fit; compiles what it will run.
+
+  Args:
+    size, painted, out_size: (height, width) of what the network sees, of what it paints, and of
+      the result.
+    limit: bytes, of the accelerator where there is one; None: 80 % of what is free.
+  """
+  need = plan.measure(painter, recipe, size, painted, reference_size)
+  finishing = 12 * painted[0] * painted[1] + FINISHING * out_size[0] * out_size[1]
+  host = max(need.host, finishing)
+  device_free, host_free = plan.available_bytes()
+  if jax.devices()[0].platform == "cpu":
+    parts = [(max(need.host + need.program, finishing), host_free)]
+  else:
+    parts = [(host, host_free), (need.program, device_free)]
+  for i, (needed, free) in enumerate(parts):
+    bound = None if free is None else int(_SHARE * free)
+    if limit is not None and i == len(parts) - 1:
+      bound = limit
+    if bound is not None and needed > bound:
+      raise PlannedMemoryError(needed, bound)
+
+
+def smaller_ladder(
+  painter: Painter, recipe: Recipe, size: Size, reference_size: Size | None
+) -> tuple[int, ...] | None:
+  """The largest tile halved, else left out, else the least that the network allows; None: no more.
+
+  Whatever is chosen serves every stage of this picture.
+  """
+  *small, large = painter.ladder
+  half = large // 2
+  least = plan.least_tile(recipe)
+  for ladder in ((*(t for t in small if t < half), half), tuple(small), (least,)):
+    if ladder and ladder[-1] < large:
+      trial = Painter(ladder, painter.programs)
+      if plan.has_tiles(trial, recipe, size, reference_size):
+        return ladder
+  return None
+
+
+def require_tiles(
+  painter: Painter, recipe: Recipe, size: Size, reference_size: Size | None
+) -> None:
+  """Raises UserError where the tiles asked for are smaller than the network's halos."""
+  if not plan.has_tiles(painter, recipe, size, reference_size):
+    raise UserError(
+      f"tile {painter.ladder[-1]} is too small for this network; give {plan.least_tile(recipe)} "
+      "or more"
+    )
+
+
+def too_large(error: Exception, size: Size, out_size: Size) -> UserError:
+  """For a picture that no tiles make fit."""
+  return UserError(
+    f"{size[0]}x{size[1]} pixels, to {out_size[0]}x{out_size[1]}, do not fit into memory even in "
+    f"the smallest tiles ({describe(error)}); raise the memory limit, ask for a smaller result, or "
+    "let the network see less (--input-side; with --keep-luminance no detail is lost)"
+  )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+  return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def describe(error: Exception) -> str:
+  """What ran out, in a few words."""
+  if isinstance(error, PlannedMemoryError):
+    needed, limit = (f"{n / 1e6:,.0f} MB" for n in error.args)
+    return f"needs {needed}, the limit is {limit}"
+  first = (str(error).splitlines() or [type(error).__name__])[0]
+  return f"out of memory ({first[:80]})"
