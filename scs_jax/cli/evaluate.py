@@ -3,10 +3,11 @@
 HELP = """Measures a checkpoint. Every picture's largest central part is brought to --size, grayed
 and reduced by --scale; the model colours and enlarges it again in the three modes of SCSNet's
 protocol, and the result is compared with the picture: automatic; self, by the picture itself
-elastically distorted; random, by another picture, distorted too. Beside it stand bicubic gray, the
-reference's mean chroma, and Welsh et al. 2002. Prints a table and writes results.json,
-per_image.csv and report.html, which opens offline. Exit code 1: some pictures could not be read;
-they are listed and left out of the averages."""
+elastically distorted; random, by another picture that has colour, distorted too. Beside it stand
+bicubic gray, the reference's mean chroma, and Welsh et al. 2002, each with the model's difference
+to it. Gray pictures are left out of the means of colour metrics. Prints tables and writes
+results.json, per_image.csv and report.html, which opens offline. Exit code 1: some pictures could
+not be read; they are listed and left out of the averages."""
 
 EXAMPLES = """
 scs-jax evaluate --checkpoint runs/small
@@ -51,7 +52,12 @@ def add_arguments(parser) -> None:
   add(
     "--out",
     metavar="DIR",
-    help="where results are written; default: RUN/evaluation/NAME-SCALEx",
+    help="where results are written; default: RUN/evaluation/NAME-SCALEx-SIZEpx-stepSTEP",
+  )
+  add(
+    "--overwrite",
+    action="store_true",
+    help="replace results of other settings, and files of others under their names",
   )
   add(
     "--panels",
@@ -65,6 +71,9 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.cli import evaluation
+  from scs_jax.engine import stop
 
-  return evaluation.run(args)
+  with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
+    from scs_jax.cli import evaluation  # takes seconds
+
+    return evaluation.run(args)

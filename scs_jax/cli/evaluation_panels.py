@@ -8,7 +8,7 @@ import numpy as np
 from scs_jax.cli.evaluation_settings import Settings
 from scs_jax.data import transforms
 from scs_jax.data.heldout import Observed, References
-from scs_jax.engine import results
+from scs_jax.engine import estimates
 from scs_jax.engine.trial import Scores, Trial
 
 
@@ -21,7 +21,6 @@ class Pictures:
   pool: Observed | None
   records: int
   empty: int  # files that the folder holds, and that hold nothing
-  gray: list[int] = dataclasses.field(default_factory=list)
 
 
 def _groups(order: Sequence[int], each: int) -> list[tuple[str, list[int]]]:
@@ -40,11 +39,17 @@ def _groups(order: Sequence[int], each: int) -> list[tuple[str, list[int]]]:
 def draw(setting: Settings, trial: Trial, pictures: Pictures, scores: Scores) -> dict:
   """Colours the pictures to be shown once more; as evaluation_page.Panels."""
   ranked = {
-    mode: results.ranking(scores, mode, setting.model)
+    mode: estimates.ranking(scores, mode, setting.model)
     for mode in trial.modes
     if len(scores.records[mode])
   }
-  groups = {mode: _groups(order, setting.panels) for mode, (order, _) in ranked.items()}
+  groups = {}
+  for mode, (order, label) in ranked.items():
+    kinds = _groups(order, setting.panels)
+    groups[mode] = [(f"{kind}, by {label}", chosen) for kind, chosen in kinds]
+    gray = scores.records[mode][scores.gray[mode]].tolist()
+    if gray and len(order) < len(scores.records[mode]):
+      groups[mode].append(("Gray pictures, without a rank", gray[: setting.panels]))
   wanted = {(m, i) for m, kinds in groups.items() for _, chosen in kinds for i in chosen}
   shown: dict[tuple[str, int], dict] = {}
   numbers = sorted({i for _, i in wanted})
@@ -57,12 +62,10 @@ def draw(setting: Settings, trial: Trial, pictures: Pictures, scores: Scores) ->
           shown[mode, i] = place
   panels = {}
   for mode, kinds in groups.items():
-    label = ranked[mode][1]
     strips = lambda chosen, mode=mode: [
-      (_heading(pictures, mode, i), _strip(setting, scores, mode, i, shown[mode, i]))
-      for i in chosen
+      (_heading(pictures, mode, i), _strip(scores, mode, i, shown[mode, i])) for i in chosen
     ]
-    panels[mode] = [(f"{kind}, by {label}", strips(chosen)) for kind, chosen in kinds]
+    panels[mode] = [(kind, strips(chosen)) for kind, chosen in kinds]
   return panels
 
 
@@ -90,10 +93,10 @@ def _heading(pictures: Pictures, mode: str, i: int) -> str:
   name = shown_name(pictures.heldout.name(i))
   if mode == "random":
     name += f", colours of {shown_name(pictures.references.name(i))}"
-  return name + (" (gray)" if i in pictures.gray else "")
+  return name
 
 
-def _strip(setting: Settings, scores: Scores, mode: str, i: int, found: dict) -> list:
+def _strip(scores: Scores, mode: str, i: int, found: dict) -> list:
   at = int(np.flatnonzero(scores.records[mode] == i)[0])
   strip = [("gray input", found["gray"])]
   if "reference" in found:

@@ -26,7 +26,7 @@ class Settings:
     data, reference_data: as `sources.open_source` takes them; name: of the data, short.
     modes: in order; modes_asked: whether the user named them.
     size: (height, width) of the pictures measured.
-    out: where results are written.
+    out: where results are written; overwrite: whatever is there.
     notes: what the user should see.
   """
 
@@ -46,6 +46,7 @@ class Settings:
   batch_size: int
   seed: int
   out: pathlib.Path
+  overwrite: bool
   panels: int
   baselines: bool
   notes: list[str] = dataclasses.field(default_factory=list)
@@ -82,6 +83,7 @@ def read(args) -> tuple[Settings, Any, Any]:
       raise UserError(f"{flag} {value}: expected a whole number from {least}")
   scale = _scale(args.scale, config, method)
   name = data.replace(":", "-") if data.startswith("bundled") else pathlib.Path(data).resolve().name
+  size = _size(args.size, config)
   setting = Settings(
     checkpoint=args.checkpoint,
     root=root,
@@ -94,11 +96,12 @@ def read(args) -> tuple[Settings, Any, Any]:
     modes=MODES,
     modes_asked=args.modes is not None,
     scale=scale,
-    size=_size(args.size, config),
+    size=size,
     limit=args.limit,
     batch_size=args.batch_size or config.evaluate.batch_size,
     seed=args.seed,
-    out=_out(args.out, root, f"{name}-{scale:g}x"),
+    out=_out(args.out, root, f"{name}-{scale:g}x-{_short(size)}px-step{step}"),
+    overwrite=args.overwrite,
     panels=args.panels,
     baselines=not args.no_baselines,
   )
@@ -141,6 +144,12 @@ def _size(text: str | None, config) -> tuple[int, int]:
       f"--size {text}: expected {SMALLEST} (the window of SSIM) to {_LARGEST} pixels a side"
     )
   return height, width
+
+
+def _short(size: tuple[int, int]) -> str:
+  """As --size takes it: 160, or 320x240."""
+  height, width = size
+  return f"{width}" if height == width else f"{width}x{height}"
 
 
 def _out(out: str | None, root, name: str) -> pathlib.Path:

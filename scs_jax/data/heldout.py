@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import order
+from scs_jax.data import order, scan, transforms
 from scs_jax.data.decode import DecodeError
 from scs_jax.data.sources import Source
 from scs_jax.errors import UserError
@@ -71,26 +71,40 @@ class References:
   """Record i is another picture, to color record i of `source` by: never the picture itself.
 
   Records of one source stand in a circle, shuffled by the seed, and each takes the next one that
-  can be read. Those of another source (`pool`) are shuffled and dealt in turn; pictures of the same
-  file name are passed over, for it may hold copies. It is a pure function of seed and number.
+  can be read and has colour. Those of another source (`pool`) are shuffled and dealt in turn;
+  pictures of the same file name are passed over, for it may hold copies. Gray ones, which have no
+  colours to lend, are taken where there is no other. It is a pure function of seed and number.
+
+  Attributes:
+    gray: the records whose reference is gray, of those asked for so far.
 
   Args:
     source: the pictures that are colored.
     seed: of the shuffle.
     pool: where references come from; None: the source itself.
     count: how many of the source's first records take part; None: all.
+    size: side, or (height, width), of the central part that is used, and judged gray or not; None:
+      whole pictures.
 
   Raises:
     UserError: there is no other picture.
   """
 
   def __init__(
-    self, source: Source, seed: int, pool: Source | None = None, count: int | None = None
+    self,
+    source: Source,
+    seed: int,
+    pool: Source | None = None,
+    count: int | None = None,
+    size: int | tuple[int, int] | None = None,
   ):
     n = len(source) if count is None else min(count, len(source))
     self._source, self._count, self._dealt = source, n, pool is not None
     self._of = source if pool is None else pool
+    self._size = size
     self._found: dict[int, int] = {}
+    self._colored: dict[int, bool | None] = {}  # None: cannot be read
+    self.gray: set[int] = set()
     members = n if pool is None else len(pool)
     if pool is None and n < 2:
       raise UserError(
@@ -110,14 +124,33 @@ class References:
     return np.asarray(self.open(i, min_short_side))
 
   def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
+    gray = None
     for j in self._candidates(i):
-      try:
-        image = self._of.open(j, min_short_side)
-      except DecodeError:
-        continue
-      self._found[i] = j
-      return image
+      # Looked at once: where few have colour, the others would be opened for every picture.
+      if j not in self._colored or self._colored[j]:
+        image = self._look(j, min_short_side)
+        if image is not None and self._colored[j]:
+          self._found[i] = j
+          return image
+      if gray is None and self._colored[j] is not None:
+        gray = j
+    if gray is not None:
+      self._found[i] = gray
+      self.gray.add(i)
+      return self._of.open(gray, min_short_side)
     raise DecodeError(f"{self._source.name(i)}: no other picture can be read as its reference")
+
+  def _look(self, j: int, min_short_side: int | None) -> Image.Image | None:
+    """The picture, None where it cannot be read; remembers whether it has colour."""
+    try:
+      image = self._of.open(j, min_short_side)
+    except DecodeError:
+      self._colored[j] = None
+      return None
+    if j not in self._colored:
+      used = np.asarray(image) if self._size is None else transforms.center_crop(image, self._size)
+      self._colored[j] = scan.mean_chroma(used) >= scan.GRAY_CHROMA
+    return image
 
   def name(self, i: int) -> str:
     """Name of the reference of record i; empty where there is none."""
@@ -133,7 +166,7 @@ class References:
     return self._of.fingerprint
 
   def _candidates(self, i: int) -> Iterator[int]:
-    """Records that may lend record i their colours, in the order in which they are tried."""
+    """Records that may lend record i their colours, in the order in which they are looked at."""
     start = i if self._dealt else int(self._place[i]) + 1
     own = _file_name(self._source.name(i))
     for k in range(len(self._circle)):

@@ -1,8 +1,8 @@
 """What stands beside every model: colourings that need no training, each of the same query.
 
-All keep the input's lightness, enlarged by MATLAB's bicubic, and differ in the chroma they give it;
-colours outside the gamut are clipped. Without a reference there is no chroma to be had, and all of
-them are bicubic gray.
+All keep the input's lightness, enlarged by MATLAB's bicubic, and differ in the chroma they give it:
+none at all, or the reference's, colours outside the gamut clipped. Without a reference there is no
+chroma to be had, and all of them are bicubic gray.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,18 +22,23 @@ GRID = 14
 NEIGHBOURHOOD = 5  # pixels a side, as in the paper
 
 
+def _enlarged(query: Query) -> Array:
+  """Gray levels [N, *query.size, 1] in [0, 1]."""
+  return jnp.clip(resize_bicubic(query.gray, query.size), 0.0, 1.0)
+
+
 def _colored(query: Query, ab: Array) -> Array:
   """RGB [N, *query.size, 3]: the enlarged input with this chroma, which may be broadcast."""
-  gray = jnp.clip(resize_bicubic(query.gray, query.size), 0.0, 1.0)
-  lightness = color.gray_to_lightness(gray)
+  lightness = color.gray_to_lightness(_enlarged(query))
   ab = jnp.broadcast_to(ab, (*lightness.shape[:3], 2))
   return color.clip_gamut(color.lab_to_rgb(jnp.concatenate([lightness, ab], axis=-1)))
 
 
 def bicubic_gray(query: Query, keys: Array) -> Array:
-  """RGB [N, *query.size, 3] in [0, 1]: the input enlarged, no colour. `keys` are not looked at."""
+  """RGB [N, *query.size, 3] in [0, 1]: the input enlarged, R = G = B; `keys` are not looked at."""
   del keys
-  return _colored(query, jnp.zeros((1, 1, 1, 2)))
+  # Not by way of Lab, whose rounded white tints a gray level in two hundred.
+  return jnp.repeat(_enlarged(query), 3, axis=-1)
 
 
 def mean_chroma(query: Query, keys: Array) -> Array:

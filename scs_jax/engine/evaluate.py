@@ -32,6 +32,7 @@ METRICS: Mapping[str, Callable[[Array, Array], Array]] = {
   "psnr_ab": metrics.psnr_ab,
   "psnr_lightness": metrics.psnr_lightness,
   "ssim_rgb": metrics.ssim_rgb,
+  "ssim_lightness": metrics.ssim_lightness,
 }
 # Of a picture alone.
 COLORFULNESS: Mapping[str, Callable[[Array], Array]] = {

@@ -45,9 +45,10 @@ def write_aside(path: str | os.PathLike, content: bytes) -> None:
   try:
     aside.write_bytes(content)
     os.replace(aside, path)
-  except OSError as error:
+  except BaseException as error:  # an interrupt leaves nothing behind either
     aside.unlink(missing_ok=True)
-    error.filename = str(path)  # a failed write names none
+    if isinstance(error, OSError):
+      error.filename = str(path)  # a failed write names none
     raise
 
 

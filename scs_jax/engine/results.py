@@ -1,4 +1,4 @@
-"""From scores to what is written down: means with intervals, JSON, CSV, a table on the screen."""
+"""What is written of an evaluation: JSON, CSV, tables on the screen, and what identifies it."""
 
 import csv
 import hashlib
@@ -7,101 +7,24 @@ import io
 import json
 import math
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import jax
-import numpy as np
 
 import scs_jax
-from scs_jax.engine.evaluate import COLORFULNESS, METRICS
-from scs_jax.engine.intervals import percentile_interval, resampled_means
-from scs_jax.engine.trial import ByMetric, Scores
-
-FORMAT = "scs_jax evaluation 1"
-
-_PSNR = "10 log10(range^2 / mean squared error) in dB over"
-_LEVELS = "of results rounded to 256 levels, float32"
-_HS = (
-  "Hasler & Suesstrunk 2003, M(3) = sigma_rgyb + 0.3 mu_rgyb of rg = R - G, yb = (R + G) / 2 - B "
-  "over 0 .. 255"
+from scs_jax.engine.estimates import (
+  DEFINITIONS,
+  REAL,
+  Estimate,
+  Rows,
+  Summary,
+  best_of,
+  interval_of,
 )
-DEFINITIONS: Mapping[str, str] = {
-  "psnr_rgb": f"{_PSNR} R, G and B together, range 255; {_LEVELS}",
-  "psnr_ab": f"{_PSNR} the a and b planes of CIE Lab (D65), range 220; {_LEVELS}",
-  "psnr_lightness": f"{_PSNR} the L plane of CIE Lab (D65), range 100; {_LEVELS}",
-  "ssim_rgb": "Wang et al. 2004, mean over R, G, B and all positions where the window lies inside; "
-  "Gaussian window of 11 pixels, sigma 1.5, population covariance, K1 0.01, K2 0.03, range 1: "
-  "scikit-image's structural_similarity(channel_axis=-1, gaussian_weights=True, sigma=1.5, "
-  "use_sample_covariance=False, data_range=1)",
-  "colorfulness_hs": _HS,
-  "colorfulness_hs_abs": f"{_HS} with |rg| and |yb| in place of rg and yb, as in DDColor's code",
-  "colorfulness_hs_set_gap": "|mean of colorfulness_hs of the results - its mean of the real "
-  "pictures|",
-  "colorfulness_hs_image_gap": "mean over the pictures of |colorfulness_hs of the result - that of "
-  "the real picture|",
-  "colorfulness_hs_abs_set_gap": "as colorfulness_hs_set_gap, of colorfulness_hs_abs: DDColor's "
-  "delta CF",
-  "colorfulness_hs_abs_image_gap": "as colorfulness_hs_image_gap, of colorfulness_hs_abs",
-}
+from scs_jax.engine.evaluate import COLORFULNESS, METRICS
+from scs_jax.engine.trial import Scores
 
-
-class Estimate(NamedTuple):
-  """A mean over pictures and its 95 % bootstrap interval.
-
-  Attributes:
-    mean: over the pictures whose value is finite; NaN where there is none.
-    low, high: NaN where there are fewer than two pictures.
-    n: how many count.
-    infinite: how many are left out: PSNR of a result that equals its picture.
-  """
-
-  mean: float
-  low: float
-  high: float
-  n: int
-  infinite: int
-
-
-Summary = dict[str, dict[str, dict[str, Estimate]]]
-REAL = "real"
-
-
-def summarize(scores: Scores, seed: int) -> Summary:
-  """{mode: {predictor: {metric: Estimate}}}; the row "real" has the real pictures' colourfulness.
-
-  All predictors of a mode are resampled together. Of "..._set_gap" every resample's absolute
-  difference of means is taken, so its interval never crosses zero.
-  """
-  return {mode: _of_mode(by, scores.real[mode], seed) for mode, by in scores.of.items()}
-
-
-def _of_mode(by: Mapping[str, ByMetric], real: ByMetric, seed: int) -> dict:
-  columns: dict[tuple[str, str], np.ndarray] = {(REAL, name): real[name] for name in COLORFULNESS}
-  for predictor, values in by.items():
-    for name in (*METRICS, *COLORFULNESS):
-      columns[predictor, name] = values[name]
-    for name in COLORFULNESS:
-      difference = values[name] - real[name]
-      columns[predictor, f"{name}_set_gap"] = difference
-      columns[predictor, f"{name}_image_gap"] = np.abs(difference)
-  table = np.stack(list(columns.values()), axis=1)
-  n = len(table)
-  signed = np.array([name.endswith("_set_gap") for _, name in columns])
-  bounds = np.full((2, len(columns)), np.nan)
-  if n >= 2:
-    means = resampled_means(table, seed)
-    bounds = percentile_interval(np.where(signed, np.abs(means), means))
-  found: dict[str, dict[str, Estimate]] = {predictor: {} for predictor in (*by, REAL)}
-  for i, (predictor, name) in enumerate(columns):
-    finite = table[np.isfinite(table[:, i]), i]
-    mean = math.fsum(finite) / len(finite) if len(finite) else math.nan
-    low, high = bounds[:, i] if len(finite) >= 2 else (math.nan, math.nan)
-    mean = abs(mean) if signed[i] else mean
-    found[predictor][name] = Estimate(
-      mean, float(low), float(high), len(finite), n - len(finite)
-    )
-  return found
+FORMAT = "scs_jax evaluation 2"
 
 
 def to_json(about: Mapping, summary: Summary) -> bytes:
@@ -114,30 +37,39 @@ def to_json(about: Mapping, summary: Summary) -> bytes:
     entry["n"] = estimate.n
     return entry | ({"infinite": estimate.infinite} if estimate.infinite else {})
 
-  results = {
-    mode: {p: {name: written(e) for name, e in rows.items()} for p, rows in by.items()}
-    for mode, by in summary.items()
+  whole = {
+    "format": FORMAT,
+    **about,
+    "metrics": DEFINITIONS,
+    **{
+      name: {
+        mode: {p: {metric: written(e) for metric, e in rows.items()} for p, rows in by.items()}
+        for mode, by in part.items()
+      }
+      for name, part in (("results", summary.of), ("differences", summary.differences))
+    },
   }
-  whole = {"format": FORMAT, **about, "metrics": DEFINITIONS, "results": results}
   return (json.dumps(whole, indent=2, allow_nan=False) + "\n").encode()
 
 
-def to_csv(scores: Scores, name, reference, gray: Iterable[int]) -> bytes:
+CSV_START = ("picture", "mode", "predictor", "reference", "gray")
+
+
+def to_csv(scores: Scores, name, reference) -> bytes:
   """A line a picture, mode and predictor: names, whether it is gray, and every score in full.
 
   Args:
     name: number of a picture -> its name.
     reference: (mode, number) -> the name of its reference, or "".
-    gray: numbers of the pictures without colour.
   """
-  gray, columns = set(gray), (*METRICS, *COLORFULNESS)
+  columns = (*METRICS, *COLORFULNESS)
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
-  writer.writerow(["picture", "mode", "predictor", "reference", "gray", *columns])
+  writer.writerow([*CSV_START, *columns])
   for mode, by in scores.of.items():
     for i, record in enumerate(scores.records[mode].tolist()):
       start = [name(record), mode]
-      middle = [reference(mode, record), int(record in gray)]
+      middle = [reference(mode, record), int(scores.gray[mode][i])]
       for predictor, values in by.items():
         writer.writerow([*start, predictor, *middle, *(repr(float(values[c][i])) for c in columns)])
       real = [repr(float(scores.real[mode][c][i])) if c in COLORFULNESS else "" for c in columns]
@@ -154,24 +86,21 @@ COLUMNS = (
   ("colourf.", "colorfulness_hs", 1, 0),
   ("gap to real", "colorfulness_hs_set_gap", 1, -1),
 )
+_DECISIVE = COLUMNS[:2]
 
 
-def best_of(by: Mapping[str, Mapping[str, Estimate]], metric: str, better: int, decimals: int):
-  """Predictors that are best by a metric, as far as the decimals shown tell."""
-  values = {
-    p: round(rows[metric].mean, decimals)
-    for p, rows in by.items()
-    if metric in rows and math.isfinite(rows[metric].mean)
-  }
-  if not better or len(values) < 2:
-    return set()
-  top = max(better * value for value in values.values())
-  return {p for p, value in values.items() if better * value == top}
+def counted(by: Rows, metric: str) -> int:
+  """How many pictures a metric's means are over."""
+  return next(rows[metric].n for rows in by.values() if metric in rows)
 
 
-def screen_table(by: Mapping[str, Mapping[str, Estimate]]) -> str:
-  """Aligned columns: a line of means, the best of each marked *, and a line of intervals."""
-  width, first = 13, max(map(len, by))
+def screen_table(by: Rows, n: int) -> str:
+  """Aligned columns: a line of means, the best of each marked *, and a line of intervals.
+
+  Below a gap stands the interval of the signed difference. A last line has the number of pictures
+  where a column's is not `n`, the mode's.
+  """
+  width, first = 14, max(map(len, (*by, "pictures")))
   lines = [" " * first + "".join(f"{heading:>{width - 1}} " for heading, *_ in COLUMNS)]
   best = {metric: best_of(by, metric, better, d) for _, metric, d, better in COLUMNS}
   for predictor, rows in by.items():
@@ -179,19 +108,56 @@ def screen_table(by: Mapping[str, Mapping[str, Estimate]]) -> str:
     for _, metric, decimals, _ in COLUMNS:
       estimate = rows.get(metric)
       mark = "*" if predictor in best[metric] else " "
-      known = estimate is not None and estimate.n
-      shown = f"{estimate.mean:.{decimals}f}" if known else ""
+      shown = f"{estimate.mean:.{decimals}f}" if estimate is not None and estimate.n else ""
       means += f"{shown:>{width - 1}}{mark}"
-      inside = estimate is not None and math.isfinite(estimate.low)
-      shown = f"{estimate.low:.{decimals}f}-{estimate.high:.{decimals}f}" if inside else ""
+      shown = "" if estimate is None else _interval(rows[interval_of(metric)], decimals)
       intervals += f"{shown:>{width - 1}} "
-    lines += [means.rstrip(), intervals.rstrip()]
-  return "\n".join(line for line in lines if line)
+    lines += [means, intervals]
+  counts = [counted(by, metric) for _, metric, *_ in COLUMNS]
+  shown = "".join(f"{count if count != n else '':>{width - 1}} " for count in counts)
+  lines.append(f"{'pictures':<{first}}{shown}" if shown.strip() else "")
+  return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _interval(estimate: Estimate, decimals: int, sign: str = "") -> str:
+  if not math.isfinite(estimate.low):
+    return ""
+  return f"{estimate.low:{sign}.{decimals}f}..{estimate.high:{sign}.{decimals}f}"
+
+
+def screen_differences(by: Rows, model: str) -> str:
+  """What the model has over each baseline, in PSNR RGB and ab; empty where there is none."""
+  if not by:
+    return ""
+  width, title = 24, f"{model} minus"
+  first = max(map(len, (*by, title)))
+  headings = "".join(f"{heading:>{width}}" for heading, *_ in _DECISIVE)
+  lines = [f"{title:<{first}}{headings}"]
+  for rival, rows in by.items():
+    line = f"{rival:<{first}}"
+    for _, metric, decimals, _ in _DECISIVE:
+      estimate = rows[metric]
+      shown = f"{estimate.mean:+.{decimals}f}  " if estimate.n else ""
+      shown += _interval(estimate, decimals, "+")
+      line += f"{shown.rstrip():>{width}}"
+    lines.append(line.rstrip())
+  return "\n".join(lines)
+
+
+def screen_legend(compared: bool) -> str:
+  """What stands below the tables. `compared`: whether there are baselines."""
+  lines = [
+    "second lines: 95 % bootstrap intervals of the mean; below a gap, of the signed difference"
+  ]
+  if compared:
+    lines.insert(0, "*: best of its column")
+    lines.append("minus: differences picture by picture; an interval around 0 decides nothing")
+  return "\n".join(lines)
 
 
 def environment() -> dict:
   """Versions and hardware, for the record."""
-  packages = ("jax", "jaxlib", "flax", "numpy", "pillow")
+  packages = ("jax", "jaxlib", "flax", "numpy", "scipy", "scikit-image", "pillow")
   device = jax.devices()[0]
   return {
     "versions": {
@@ -208,18 +174,3 @@ def list_hash(fingerprint: str, entries: Sequence[str]) -> str:
   """SHA-256 of a source's fingerprint (names and sizes of its files) and of what was used of it."""
   lines = "\n".join([fingerprint, *entries])
   return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def ranking(scores: Scores, mode: str, model: str, against: str = "bicubic_gray"):
-  """(numbers of the pictures from best to worst, what they are ordered by).
-
-  By what colouring gains over bicubic gray in PSNR of ab, as without it gray pictures would always
-  come first; by that PSNR itself where there is no baseline.
-  """
-  by = scores.of[mode]
-  value, label = by[model]["psnr_ab"], "PSNR ab"
-  if against in by:
-    value, label = value - by[against]["psnr_ab"], "gain in PSNR ab over bicubic gray"
-  value = np.nan_to_num(value, nan=0.0)  # both equal to the picture: nothing gained
-  order = np.argsort(-value, kind="stable")
-  return scores.records[mode][order], label

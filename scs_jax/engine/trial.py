@@ -21,11 +21,13 @@ class Scores:
     records: {mode: int64 [n]}, numbers of the pictures, in order.
     of: {mode: {predictor: {metric: float64 [n]}}}.
     real: {mode: {metric: float64 [n]}}, of the true pictures themselves.
+    gray: {mode: bool [n]}: whether the true picture has no colour.
   """
 
   records: dict[str, np.ndarray]
   of: dict[str, dict[str, ByMetric]]
   real: dict[str, ByMetric]
+  gray: dict[str, np.ndarray]
 
 
 class Trial:
@@ -63,8 +65,8 @@ class Trial:
     """Measures every picture; holds one batch at a time.
 
     Args:
-      batches: as `Evaluator.start` takes them, with "mask" bool [N] and, in mode random,
-        "other_mask" bool [N]: whether the picture has a reference.
+      batches: as `Evaluator.start` takes them, with bool [N] "mask", "gray" (whether the picture
+        has no colour) and, in mode random, "other_mask" (whether it has a reference).
       advance: told the number of pictures done after each batch.
 
     Returns:
@@ -79,16 +81,17 @@ class Trial:
       scores, real = jax.device_get((scores, measure_alone(batch["image"])))
       for mode in self.modes:
         there = _there(mode, batch)
-        kept = _where(there, {"of": scores[mode], "real": real})
+        kept = _where(there, {"of": scores[mode], "real": real, "gray": batch["gray"]})
         parts[mode].append((np.asarray(batch["record"], np.int64)[there], kept))
       advance(int(batch["mask"].sum()))
-    records, of, real = {}, {}, {}
+    records, of, real, gray = {}, {}, {}, {}
     for mode, found in parts.items():
       numbers, values = zip(*found, strict=True)
       whole = jax.tree.map(lambda *pieces: np.concatenate(pieces), *values)
       records[mode], real[mode] = np.concatenate(numbers), whole["real"]
+      gray[mode] = whole["gray"].astype(bool)
       of[mode] = {p: whole["of"][p] for p in self._evaluators[mode]}  # a tree forgets the order
-    return Scores(records, of, real)
+    return Scores(records, of, real, gray)
 
   def show(self, batch: Mapping) -> dict[str, list[dict[str, np.ndarray]]]:
     """{mode: a dict a place of the batch}: uint8 "gray", "reference" where there is one, "truth",

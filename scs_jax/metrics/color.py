@@ -16,8 +16,9 @@ def _opponents(rgb: jax.Array) -> tuple[jax.Array, jax.Array]:
   rgb = check.to_float(rgb)
   if rgb.ndim < 3:
     raise ValueError(f"rgb: expected [N, H, W, 3] or [H, W, 3], got shape {rgb.shape}")
-  red, green, blue = (255.0 * rgb[..., i] for i in range(3))
-  return red - green, 0.5 * (red + green) - blue
+  red, green, blue = (rgb[..., i] for i in range(3))
+  # Scaled last: a product fused into the difference would leave a rounding error of gray pixels.
+  return 255.0 * (red - green), 255.0 * (0.5 * (red + green) - blue)
 
 
 def _colorfulness(rg: jax.Array, yb: jax.Array) -> jax.Array:
@@ -38,8 +39,8 @@ def colorfulness_hs(rgb: jax.Array) -> jax.Array:
     rgb: sRGB [..., H, W, 3] in [0, 1].
 
   Returns:
-    float32 [...], one number a picture: 0 for a gray one. Made for measuring; its gradient is not
-    finite there.
+    float32 [...], one number a picture: exactly 0 where R = G = B everywhere. Made for measuring;
+    its gradient is not finite there.
   """
   return _colorfulness(*_opponents(rgb))
 

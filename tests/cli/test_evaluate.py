@@ -5,14 +5,18 @@ import hashlib
 import html.parser
 import json
 import math
+import os
 import re
+import signal
 import sys
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 import skimage.color
 import skimage.metrics
+from etils import epath
 from PIL import Image
 
 from scs_jax.cli import main as cli
@@ -20,12 +24,14 @@ from scs_jax.engine import config as configs
 from scs_jax.engine import resolve
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import TrainState
-from scs_jax.engine.results import DEFINITIONS
+from scs_jax.engine.estimates import DEFINITIONS
+from scs_jax.infer.record import fingerprint
 
 SIDE, COUNT = 24, 5
 MODES = ("automatic", "self", "random")
-SCORES = ("psnr_rgb", "psnr_ab", "psnr_lightness", "ssim_rgb", "colorfulness_hs",
-          "colorfulness_hs_abs")  # fmt: skip
+PAIRED = ("psnr_rgb", "psnr_ab", "psnr_lightness", "ssim_rgb", "ssim_lightness")
+ALONE = ("colorfulness_hs", "colorfulness_hs_abs")
+SCORES = (*PAIRED, *ALONE)
 PICTURE = np.random.default_rng(99).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
 
 # Answers with the picture that its checkpoint holds, so that every score is known beforehand.
@@ -129,23 +135,22 @@ def hasler_suesstrunk(rgb, absolute):
 
 def expected_scores(rgb, truth):
   mine, true = skimage.color.rgb2lab(rgb), skimage.color.rgb2lab(truth)
-  psnr = skimage.metrics.peak_signal_noise_ratio
+  psnr, ssim = skimage.metrics.peak_signal_noise_ratio, skimage.metrics.structural_similarity
+  style = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
   return {
     "psnr_rgb": psnr(truth, rgb, data_range=255),
     "psnr_ab": psnr(true[..., 1:], mine[..., 1:], data_range=220),
     "psnr_lightness": psnr(true[..., 0], mine[..., 0], data_range=100),
-    "ssim_rgb": skimage.metrics.structural_similarity(
-      truth, rgb, data_range=255, channel_axis=-1,
-      gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-    ),
+    "ssim_rgb": ssim(truth, rgb, data_range=255, channel_axis=-1, **style),
+    "ssim_lightness": ssim(true[..., 0], mine[..., 0], data_range=100, **style),
     "colorfulness_hs": hasler_suesstrunk(rgb, False),
     "colorfulness_hs_abs": hasler_suesstrunk(rgb, True),
-  }  # fmt: skip
+  }
 
 
 def close(found, expected):
   for name, value in expected.items():
-    limit = 2e-4 if name == "ssim_rgb" else 2e-3
+    limit = 2e-4 if name.startswith("ssim") else 2e-3
     assert float(found[name]) == pytest.approx(value, abs=limit), name
 
 
@@ -172,24 +177,59 @@ def test_every_score_is_scikit_images_and_every_mean_exact(setup, capfd):
     real = [r for r in rows if (r["mode"], r["predictor"]) == (mode, "real")]
     for i, row in enumerate(real):
       true = [hasler_suesstrunk(photo(i), absolute) for absolute in (False, True)]
-      close(row, dict(zip(SCORES[4:], true, strict=True)))
-      assert all(row[name] == "" for name in SCORES[:4])
-    for name in SCORES[4:]:
+      close(row, dict(zip(ALONE, true, strict=True)))
+      assert all(row[name] == "" for name in PAIRED)
+    for name in ALONE:
       of_real = [float(r[name]) for r in real]
       difference = np.array([e[name] for e in expected]) - of_real
-      gaps = {f"{name}_set_gap": abs(difference.mean()),
+      gaps = {f"{name}_set_difference": difference.mean(),
+              f"{name}_set_gap": abs(difference.mean()),
               f"{name}_image_gap": abs(difference).mean()}  # fmt: skip
       close({n: found[mode]["method"][n]["mean"] for n in gaps}, gaps)
     for rows_of in found[mode].values():
       for name, estimate in rows_of.items():
-        low, high = estimate["interval"]
-        assert estimate["n"] == COUNT and low <= high, name
-        if not name.endswith("_set_gap"):
+        assert estimate["n"] == COUNT
+        if name.endswith("_set_gap"):  # the signed difference has one
+          assert estimate["interval"] is None
+        else:
+          low, high = estimate["interval"]
           assert low - 1e-6 <= estimate["mean"] <= high + 1e-6, name
   out = capfd.readouterr().out
   shown = found["automatic"]["method"]["psnr_rgb"]
   assert f"{shown['mean']:.2f}" in out
-  assert f"{shown['interval'][0]:.2f}-{shown['interval'][1]:.2f}" in out
+  assert f"{shown['interval'][0]:.2f}..{shown['interval'][1]:.2f}" in out
+
+
+def test_the_model_is_compared_with_every_baseline_picture_by_picture(setup, capfd):
+  """Means by hand from the table of pictures, intervals by SciPy's paired bootstrap."""
+  assert evaluate() == 0
+  found, rows = record(), lines()
+  assert {m: list(by) for m, by in found["differences"].items()} == {
+    m: ["bicubic_gray"] + (m != "automatic") * ["mean_chroma", "welsh"] for m in MODES
+  }
+  column = lambda mode, predictor, name: np.array(
+    [float(r[name]) for r in rows if (r["mode"], r["predictor"]) == (mode, predictor)]
+  )
+  for mode, by in found["differences"].items():
+    for rival, estimates in by.items():
+      assert set(SCORES) <= set(estimates)
+      for name in SCORES:
+        difference = column(mode, "method", name) - column(mode, rival, name)
+        assert estimates[name]["mean"] == pytest.approx(difference.mean(), abs=1e-6)
+        low, high = estimates[name]["interval"]
+        assert difference.min() - 1e-6 <= low <= high <= difference.max() + 1e-6
+  found_there = found["differences"]["self"]["welsh"]["psnr_ab"]
+  difference = column("self", "method", "psnr_ab") - column("self", "welsh", "psnr_ab")
+  theirs = scipy.stats.bootstrap(
+    (difference,), np.mean, n_resamples=5000, method="percentile", rng=np.random.default_rng(1)
+  ).confidence_interval
+  np.testing.assert_allclose(
+    found_there["interval"], theirs, atol=0.1 * (theirs.high - theirs.low)
+  )
+  shown = f"{found_there['mean']:+.2f}  {found_there['interval'][0]:+.2f}.."
+  assert shown in capfd.readouterr().out.split("self: ")[1].split("random: ")[0]
+  words = (setup / "out/report.html").read_text()
+  assert "method minus, 95 % interval" in words and f"{found_there['mean']:+.2f} [" in words
 
 
 @pytest.mark.parametrize("size", ["1", "3", "5"])
@@ -227,21 +267,23 @@ def test_what_is_recorded(setup):
   config = save(setup / "run", step=5)
   assert evaluate("--step", "last", "--modes", "random,automatic") == 0
   found = record()
-  assert found["format"] == "scs_jax evaluation 1"
+  assert found["format"] == "scs_jax evaluation 2"
   assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", found["date"])
   text = configs.to_json(config)
   assert found["checkpoint"] == {
     "path": "run", "step": 5, "chosen": "last", "method": "answering_of_test:Method",
+    "model": "method", "fingerprint": fingerprint(epath.Path("run/checkpoints/5/weights"),
+                                                  epath.Path("run/checkpoints/5/config")),
     "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
   }  # fmt: skip
   assert found["samples"]["measured"] == COUNT and found["samples"]["data"] == "photos"
   assert found["settings"]["modes"] == ["automatic", "random"] == list(found["results"])
   assert found["settings"]["size"] == {"height": SIDE, "width": SIDE}
   assert found["settings"]["input"]["height"] == SIDE // 2
-  assert set(found["versions"]) >= {"jax", "python", "scs_jax"}
+  assert set(found["versions"]) >= {"jax", "python", "scs_jax", "scikit-image", "scipy"}
   assert found["device"]["platform"] == "cpu"
   assert "sigma=1.5" in found["metrics"]["ssim_rgb"] and "220" in found["metrics"]["psnr_ab"]
-  for by in found["results"].values():
+  for by in (*found["results"].values(), *found["differences"].values()):
     for rows in by.values():
       assert set(rows) <= set(DEFINITIONS) == set(found["metrics"])
 
@@ -249,19 +291,19 @@ def test_what_is_recorded(setup):
 def test_the_sample_hash_follows_the_list(setup):
   hashes = []
   for more in ([], ["--batch-size", "5"], ["--limit", "4"], ["--reference-data", "photos"]):
-    assert evaluate("--modes", "random", *more) == 0
+    assert evaluate("--modes", "random", "--overwrite", *more) == 0
     hashes.append((record()["samples"]["sha256"], record()["references"]["sha256"]))
   assert hashes[0] == hashes[1]
   assert hashes[2][0] != hashes[0][0] and hashes[3][0] == hashes[0][0]
   assert len({references for _, references in hashes}) == 3
   Image.fromarray(photo(0)[:, ::-1]).resize((30, 30)).save("photos/p0.png")
-  assert evaluate("--modes", "automatic") == 0
+  assert evaluate("--modes", "automatic", "--overwrite") == 0
   assert record()["samples"]["sha256"] != hashes[0][0]
 
 
 def test_no_picture_is_its_own_random_reference(setup):
   for more in (["--seed=0"], ["--seed=1"], ["--reference-data=photos"]):
-    assert evaluate("--no-baselines", "--panels=0", *more) == 0
+    assert evaluate("--no-baselines", "--panels=0", "--overwrite", *more) == 0
     rows = [r for r in lines() if r["predictor"] == "method"]
     by = {mode: [r for r in rows if r["mode"] == mode] for mode in MODES}
     assert all(r["reference"] == "" for r in by["automatic"])
@@ -273,7 +315,7 @@ def test_the_step_is_the_best_unless_another_is_asked_for(setup):
   save(setup / "scored", step=1, score=2.0)
   save(setup / "scored", step=2, score=1.0, picture=PICTURE[:, ::-1])
   for flag, step in ((None, 1), ("last", 2), ("1", 1), ("2", 2)):
-    more = ["--modes", "automatic"] + (["--step", flag] if flag else [])
+    more = ["--modes", "automatic", "--overwrite"] + (["--step", flag] if flag else [])
     assert evaluate(*more, run="scored") == 0
     assert record()["checkpoint"]["step"] == step
     picture = PICTURE if step == 1 else PICTURE[:, ::-1]
@@ -307,17 +349,78 @@ def test_none_that_can_be_read(setup, capfd):
   one_line(capfd, "none of the 5 pictures of photos can be read (", "p0.png: not a picture")
 
 
-def test_gray_and_small_pictures_are_kept_and_counted(setup, capfd):
-  gray = np.repeat(photo(0)[..., :1], 3, axis=-1)
-  Image.fromarray(gray).save(setup / "photos/p0.png")
+def gray_photo(i):
+  return np.repeat(photo(i)[..., :1], 3, axis=-1)
+
+
+def test_gray_pictures_change_no_mean_of_colour(setup, capfd):
+  """Where the truth has no colour, no colour is the best answer: that must not decide the table."""
+  assert evaluate() == 0
+  before = record()
+  Image.fromarray(gray_photo(1)).save(setup / "photos/z.png")
+  assert evaluate(out="more") == 0
+  captured, after = capfd.readouterr(), record("more")
+  note = "1 of 6 pictures are gray (mean chroma below 2): PSNR ab and colourfulness are taken over"
+  assert f"note: {note} the others" in captured.err
+  assert {r["picture"] for r in lines("more") if r["gray"] == "1"} == {"z.png"}
+  assert after["samples"]["gray"] == 1 and after["samples"]["measured"] == 6
+  for part in ("results", "differences"):
+    for predictor, rows in after[part]["automatic"].items():
+      for name, estimate in rows.items():
+        colour = name not in PAIRED or name == "psnr_ab"
+        assert estimate["n"] == (5 if colour else 6), name
+        assert (estimate == before[part]["automatic"][predictor][name]) == colour, name
+  # In the other modes another distortion is drawn only for the new picture.
+  for mode in ("self", "random"):
+    assert after["results"][mode]["method"]["psnr_ab"]["n"] == 5
+  shown = captured.out.split("of photos at 2x")[4]  # the second run's first table
+  assert re.search(r"^pictures +5 +5 +5$", shown, re.MULTILINE)
+  page = (setup / "more/report.html").read_text()
+  assert "<td>pictures</td><td>6</td><td>5</td><td>6</td>" in page
+
+
+def test_gray_pictures_lend_no_colours_and_have_no_rank(setup):
+  for i in range(4):
+    Image.fromarray(gray_photo(i)).save(setup / f"photos/z{i}.png")
+  assert evaluate("--no-baselines", "--panels", "1") == 0
+  lent = {r["reference"] for r in lines() if r["mode"] == "random" and r["reference"]}
+  assert lent and all(name.startswith("p") for name in lent)
+  assert not any("references" in note for note in record()["notes"])
+  words = (setup / "out/report.html").read_text()
+  best = words[words.index("Best, by") :]
+  assert "z0.png" not in best[: best.index("Gray pictures, without a rank")]
+  assert "z0.png" in words
+
+
+def test_gray_pictures_alone(setup, capfd):
+  for i in range(COUNT):
+    Image.fromarray(gray_photo(i)).save(setup / f"photos/p{i}.png")
+  assert evaluate("--panels", "1") == 0
+  err, found = capfd.readouterr().err, record()
+  assert "note: 5 of 5 pictures are gray" in err and "have no value" in err
+  assert "the references of 5 of 5 pictures are gray, as no other has colour" in err
+  for by in found["results"].values():
+    for rows in by.values():
+      for name, estimate in rows.items():
+        assert (estimate["mean"] is None) == (name not in PAIRED or name == "psnr_ab"), name
+  page = (setup / "out/report.html").read_text()
+  assert "by PSNR RGB" in page and ">nan" not in page
+
+
+def test_bicubic_gray_has_no_colour_at_all(setup):
+  """By way of Lab it had: one gray level in two hundred came out tinted."""
+  assert evaluate("--modes", "automatic") == 0
+  rows = [r for r in lines() if r["predictor"] == "bicubic_gray"]
+  assert len(rows) == COUNT
+  assert {float(r[name]) for r in rows for name in ALONE} == {0.0}
+
+
+def test_small_pictures_are_kept_and_counted(setup, capfd):
   Image.fromarray(photo(1)[:16]).save(setup / "photos/p1.png")
   assert evaluate() == 0
-  err = capfd.readouterr().err
-  assert "note: 1 of 5 pictures are gray" in err
-  assert f"note: 1 of 5 pictures are smaller than {SIDE}x{SIDE} and enlarged" in err
-  assert {r["picture"] for r in lines() if r["gray"] == "1"} == {"p0.png"}
+  note = f"note: 1 of 5 pictures are smaller than {SIDE}x{SIDE} and enlarged"
+  assert note in capfd.readouterr().err
   assert record()["results"]["self"]["method"]["psnr_rgb"]["n"] == COUNT
-  assert any("gray" in note for note in record()["notes"])
 
 
 def test_one_picture_has_no_other_and_no_interval(setup, capfd):
@@ -332,7 +435,7 @@ def test_one_picture_has_no_other_and_no_interval(setup, capfd):
   assert evaluate("--modes", "random") == 2
   one_line(capfd, "mode random takes another picture", "one picture")
   (setup / "photos/p1.png").write_bytes(b"no picture")
-  assert evaluate() == 1  # two files, one picture: found out on the way
+  assert evaluate("--overwrite") == 1  # two files, one picture: found out on the way
   found = record()
   note = "mode random: 1 of 1 pictures had no other one that can be read"
   assert note in found["notes"]
@@ -342,16 +445,25 @@ def test_one_picture_has_no_other_and_no_interval(setup, capfd):
   assert "random: 0 pictures" in out and "nan" not in out and ">nan" not in page
 
 
-def test_equal_pictures_are_counted_beside_the_mean(setup, capfd):
-  """Infinite PSNR is no number to average: left out, and said."""
+def test_equal_pictures_are_left_out_for_all_and_counted(setup, capfd):
+  """Infinite PSNR is no number to average; nor would means over other pictures compare."""
   save(setup / "known", picture=photo(2))
-  assert evaluate("--modes", "automatic", "--no-baselines", run="known") == 0
+  assert evaluate("--modes", "automatic", run="known") == 0
   assert "PSNR is infinite where a result equals its picture" in capfd.readouterr().err
-  estimate = record()["results"]["automatic"]["method"]["psnr_rgb"]
+  of, rows = record()["results"]["automatic"], lines()
   others = [expected_scores(photo(2), photo(i))["psnr_rgb"] for i in range(COUNT) if i != 2]
+  estimate = of["method"]["psnr_rgb"]
   assert (estimate["n"], estimate["infinite"]) == (COUNT - 1, 1)
   assert estimate["mean"] == pytest.approx(np.mean(others), abs=2e-3)
-  assert math.isinf(float(lines()[4]["psnr_rgb"]))
+  gray = [float(r["psnr_rgb"]) for r in rows
+          if r["predictor"] == "bicubic_gray" and r["picture"] != "p2.png"]  # fmt: skip
+  estimate = of["bicubic_gray"]["psnr_rgb"]
+  assert estimate["n"] == COUNT - 1 and "infinite" not in estimate
+  assert estimate["mean"] == pytest.approx(np.mean(gray), abs=1e-6)
+  paired = record()["differences"]["automatic"]["bicubic_gray"]["psnr_rgb"]["mean"]
+  assert paired == pytest.approx(np.mean(others) - np.mean(gray), abs=2e-3)
+  (mine,) = (r for r in rows if (r["predictor"], r["picture"]) == ("method", "p2.png"))
+  assert math.isinf(float(mine["psnr_rgb"]))
 
 
 def test_odd_file_names(setup, capfd):
@@ -362,6 +474,91 @@ def test_odd_file_names(setup, capfd):
   page = (setup / "out/report.html").read_bytes().decode()
   assert "<b>" not in page and "&lt;b&gt;" in page
   assert odd.removeprefix(b"photos/") in (setup / "out/per_image.csv").read_bytes()
+
+
+# --- the folder
+
+
+def test_what_others_wrote_is_not_replaced(setup, capfd):
+  (setup / "out").mkdir()
+  for name, content in (("results.json", b'{"accuracy": 1}'), ("report.html", b"mine")):
+    path = setup / "out" / name
+    path.write_bytes(content)
+    assert evaluate("--modes", "automatic") == 2
+    one_line(capfd, f"out holds {name} that scs-jax evaluate did not write", "--overwrite")
+    assert path.read_bytes() == content and len(list(path.parent.iterdir())) == 1
+    path.unlink()
+  (setup / "out/results.json").write_bytes(b"[1]")
+  assert evaluate("--modes", "automatic", "--overwrite") == 0
+  assert record()["samples"]["measured"] == COUNT
+
+
+def test_own_results_are_replaced_by_those_of_the_same_settings_alone(setup, capfd):
+  fast = ("--modes", "automatic", "--panels", "0")
+  assert evaluate(*fast) == 0
+  first = record()
+  assert evaluate(*fast, "--batch-size", "5") == 0  # which changes no figure
+  assert record()["identity"] == first["identity"]
+  capfd.readouterr()
+  for more, part in (
+    (["--seed", "7"], "seed 0, now 7"),
+    (["--limit", "3"], "count 5, now 3"),
+    (["--size", "20x16"], "size 24x24, now 20x16"),
+    (["--modes", "self"], "modes automatic, now self"),
+    (["--no-baselines"], "baselines True, now False"),
+  ):
+    assert evaluate(*fast, *more) == 2
+    one_line(capfd, f"out holds results of other settings ({part})", "--overwrite")
+  save(setup / "run", picture=PICTURE[::-1], step=5)
+  assert evaluate(*fast) == 2
+  one_line(capfd, "other settings (checkpoint ", "step 3, now 5")
+  assert evaluate(*fast, "--overwrite") == 0
+  assert record()["identity"]["checkpoint"] != first["identity"]["checkpoint"]
+
+
+def test_weights_decide_the_fingerprint(setup):
+  """Of two runs that differ in nothing else."""
+  save(setup / "other", picture=PICTURE[::-1])
+  found = []
+  for run in ("run", "other"):
+    assert evaluate("--modes", "automatic", "--panels", "0", run=run, out=f"{run}-out") == 0
+    found.append(record(f"{run}-out")["checkpoint"])
+  assert found[0]["config_sha256"] == found[1]["config_sha256"]
+  assert found[0]["fingerprint"] != found[1]["fingerprint"]
+
+
+def test_sigterm_ends_it_with_143_one_line_and_no_file(setup, monkeypatch, capfd):
+  """While it measures; and while it writes, when the files are finished first."""
+  from scs_jax.cli import evaluation
+  from scs_jax.engine import report
+
+  fast = ("--modes", "automatic", "--panels", "0")
+  measure = evaluation._measure
+
+  def measure_and_be_told(*given):
+    measure(*given)
+    signal.raise_signal(signal.SIGTERM)
+    raise AssertionError("went on")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(evaluation, "_measure", measure_and_be_told)
+    assert evaluate(*fast) == 143
+  err = capfd.readouterr().err
+  assert err.count("\n") == 1 and "stopped by SIGTERM" in err
+  assert list((setup / "out").iterdir()) == []
+
+  replace = os.replace
+
+  def replace_and_be_told(*given):
+    replace(*given)
+    signal.raise_signal(signal.SIGTERM)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(report.os, "replace", replace_and_be_told)
+    assert evaluate(*fast) == 143
+  names = sorted(path.name for path in (setup / "out").iterdir())
+  assert names == ["per_image.csv", "report.html", "results.json"]
+  assert len(lines()) == 3 * COUNT and record()["format"].startswith("scs_jax evaluation")
 
 
 # --- what a method can do
@@ -469,7 +666,7 @@ def test_few_pictures_are_all_shown_and_none_with_no_panels(setup):
   assert evaluate("--panels", "2", "--modes", "automatic") == 0
   text = (setup / "out/report.html").read_text()
   assert text.count("<img") == COUNT * 4 and "All pictures, the best first" in text
-  assert evaluate("--panels", "0", "--no-baselines") == 0
+  assert evaluate("--panels", "0", "--no-baselines", "--overwrite") == 0
   assert "<img" not in (setup / "out/report.html").read_text()
 
 
@@ -485,7 +682,7 @@ def test_a_tiny_scsnet_beside_its_checkpoint(setup, make_tiny_config, draw_state
     checkpoints.save(4, state, data={}, config=config, wait=True)
   more = ["--data", "photos", "--scale", "1.5", "--size", "20x16"]
   assert evaluate(*more, run="tiny", out=None) == 0
-  found = record("tiny/evaluation/photos-1.5x")
+  found = record("tiny/evaluation/photos-1.5x-20x16px-step4")
   assert list(found["results"]) == list(MODES)
   assert found["settings"]["size"] == {"height": 16, "width": 20}
   scores = [found["results"][mode]["scsnet"]["psnr_ab"]["mean"] for mode in MODES]

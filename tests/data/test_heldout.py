@@ -12,9 +12,11 @@ from scs_jax.errors import UserError
 
 
 def folder(root, levels, size=(12, 12), broken=()):
+  """One colour each, of this red; gray where it is None."""
   root.mkdir(parents=True)
   for i, level in enumerate(levels):
-    Image.new("RGB", size, (level, 0, 0)).save(root / f"p{i:02}.png")
+    color = (80, 80, 80) if level is None else (level, 90, 200)
+    Image.new("RGB", size, color).save(root / f"p{i:02}.png")
   for i in broken:
     (root / f"p{i:02}.png").write_bytes(b"no picture")
   return FolderSource(root)
@@ -78,6 +80,36 @@ def test_pictures_of_another_folder(tmp_path):
   assert references.fingerprint != source.fingerprint and len(pool) == 4
   wide = folder(tmp_path / "c", range(20))
   assert len({References(source, 1, wide).name(i) for i in range(6)}) >= 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gray_ones_lend_nothing_where_others_have_colour(tmp_path, seed):
+  source = folder(tmp_path / "a", [None, 10, None, 20, None, None], broken=[4])
+  references = References(source, seed, size=8)
+  names = [references.name(i) for i in range(6)]
+  assert set(names) == {"p01.png", "p03.png"} and references.gray == set()
+  assert (names[1], names[3]) == ("p03.png", "p01.png")
+  pool = folder(tmp_path / "b/deep", [None, 30, 40])
+  dealt = References(source, seed, pool)
+  assert {dealt.name(i) for i in range(6)} == {"p01.png", "p02.png"} and dealt.gray == set()
+
+
+def test_gray_ones_are_taken_and_counted_where_there_is_no_other(tmp_path):
+  references = References(folder(tmp_path / "a", [None, 10, None]), 0)
+  assert [references.name(i) for i in (0, 2)] == ["p01.png"] * 2 and not references.gray
+  assert references.name(1) in ("p00.png", "p02.png") and references.gray == {1}
+  assert references[1].tolist() == np.full((12, 12, 3), 80).tolist()
+
+
+def test_only_the_part_that_is_used_is_judged(tmp_path):
+  source = folder(tmp_path / "a", [10, 20])
+  picture = np.full((12, 36, 3), 90, np.uint8)
+  picture[:, :12] = (250, 0, 0)  # colour at a side that is cut off
+  Image.fromarray(picture).save(tmp_path / "a/p00.png")
+  assert References(source, 0).name(1) == "p00.png"
+  references = References(source, 0, size=(6, 6))
+  references.name(1)
+  assert references.gray == {1}
 
 
 def test_none_to_be_had(tmp_path):

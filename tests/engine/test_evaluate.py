@@ -107,22 +107,21 @@ def scores_of(rgb, picture):
   """PSNR and SSIM by scikit-image, on 256 levels."""
   rgb, truth = eight_bits(rgb), picture / 255
   mine, true = skimage.color.rgb2lab(rgb), skimage.color.rgb2lab(truth)
-  psnr = skimage.metrics.peak_signal_noise_ratio
+  psnr, ssim = skimage.metrics.peak_signal_noise_ratio, skimage.metrics.structural_similarity
+  style = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
   return {
     "psnr_rgb": psnr(truth, rgb, data_range=1.0),
     "psnr_ab": psnr(true[..., 1:], mine[..., 1:], data_range=220.0),
     "psnr_lightness": psnr(true[..., 0], mine[..., 0], data_range=100.0),
-    "ssim_rgb": skimage.metrics.structural_similarity(
-      truth, rgb, data_range=1.0, channel_axis=-1,
-      gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-    ),
-  }  # fmt: skip
+    "ssim_rgb": ssim(truth, rgb, data_range=1.0, channel_axis=-1, **style),
+    "ssim_lightness": ssim(true[..., 0], mine[..., 0], data_range=100.0, **style),
+  }
 
 
 def close(found, expected):
   for name, value in expected.items():
     np.testing.assert_allclose(
-      found[name], value, rtol=0, atol=1e-3 if name == "ssim_rgb" else 0.02, err_msg=name
+      found[name], value, rtol=0, atol=1e-3 if name.startswith("ssim") else 0.02, err_msg=name
     )
 
 
@@ -152,7 +151,7 @@ def test_mean_chroma_against_numpy_and_scikit_image(mode):
     expected = scores_of(baseline_of(photo, ab), photo)
     found = {name: v[i] for name, v in result.scores.items()}
     for name, value in expected.items():
-      assert found[name] == pytest.approx(value, abs=2e-3 if name == "ssim_rgb" else 0.1), name
+      assert found[name] == pytest.approx(value, abs=2e-3 if "ssim" in name else 0.1), name
 
 
 def test_without_a_reference_every_baseline_is_gray():

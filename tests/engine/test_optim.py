@@ -6,7 +6,9 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from scs_jax.engine.optim import make_optimizer
+from scs_jax.engine.contract import Collective
+from scs_jax.engine.optim import make_optimizer, plateau_scale
+from scs_jax.engine.step import apply_gradients, gradient_update
 from scs_jax.errors import UserError
 
 
@@ -93,6 +95,87 @@ def test_cosine_schedule_falls_to_zero():
   _assert_same(_ours(section, params, gradients, 8), _numpy(section, params, gradients, rates))
   beyond = _ours(section, params, gradients, 4)
   np.testing.assert_array_equal(beyond[-1]["a"], beyond[3]["a"])  # nothing moves after the end
+
+
+_PLATEAU = {
+  "schedule": "plateau",
+  "plateau_factor": 0.75,
+  "plateau_patience": 2,
+  "plateau_window": 3,
+  "plateau_tolerance": 0.1,
+}
+
+
+def test_plateau_cuts_the_rate_at_the_step_computed_by_hand():
+  """Windows of three losses, patience two, a fall by a tenth of the best counts."""
+  section = _section(**_PLATEAU, weight_decay=0.0)
+  losses = [
+    (3, 9, 6),  # 6: the best so far
+    (5.5, 5.6, 5.7),  # 5.6, less than 6, but not by a tenth: first bad window
+    (1, 1, 4),  # 2: better, and the count starts again
+    (2, 2, 2),  # bad
+    (1.9, 1.9, 1.9),  # bad: 0.75 from the window's last step on
+    (9, 9, 9),  # bad
+    (1, 0, 0.5),  # 0.5: better
+  ]
+  factors = [1] * 14 + [0.75] * 7
+  values = np.float32(losses).ravel()
+  params, grads = _problem(len(values))
+  optimizer = make_optimizer(section, 1)
+  step = jax.jit(lambda g, s, p, v: apply_gradients(optimizer, g, s, p, v))
+  state, path, seen = optimizer.init(params), [], []
+  now = params
+  for gradient, value in zip(grads, values, strict=True):
+    now, state = step(gradient, state, now, value)
+    path.append(now)
+    seen.append(float(plateau_scale(state)))
+  np.testing.assert_allclose(seen, factors)
+  rates = [section.learning_rate * factor for factor in factors]
+  _assert_same(path, _numpy(section, params, grads, rates))
+
+
+def test_plateau_s_state_is_finite_from_the_start():
+  state = make_optimizer(_section(**_PLATEAU), 1).init({"w": np.ones(2, np.float32)})
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_plateau_watches_the_mean_over_devices():
+  """Four devices whose losses fall and rise apart: one factor, that of the mean, on all of them."""
+  section = _section(**{**_PLATEAU, "plateau_window": 1, "plateau_patience": 1})
+  optimizer = make_optimizer(section, 1)
+  count = min(4, len(jax.devices()))
+  if count < 2:
+    pytest.skip("needs two devices")
+  collective = Collective("data")
+
+  def update(params, state, target):
+    loss = lambda p: (((p - target) ** 2).mean() + 10 * target, None)
+    return gradient_update(loss, optimizer, params, state, collective)[:3]
+
+  params = jax.pmap(lambda _: np.zeros(2, np.float32))(np.arange(count))
+  state = jax.pmap(lambda p: optimizer.init(p))(params)
+  step = jax.pmap(update, "data")
+  scales = []
+  for turn in range(3):  # losses of turn^2 + 10 turn and turn^2 - 10 turn: their mean rises
+    target = np.float32([(-1) ** i * turn for i in range(count)])
+    params, state, value = step(params, state, target)
+    assert np.ptp(value) == 0
+    scales.append(np.asarray(plateau_scale(state)))
+  assert [set(scale.tolist()) for scale in scales] == [{1.0}, {0.75}, {0.5625}]
+  assert np.ptp(np.asarray(params), axis=0).max() == 0
+
+
+def test_a_value_changes_nothing_for_other_schedules():
+  section = _section()
+  optimizer = make_optimizer(section, 1)
+  params, (gradient,) = _problem(1)
+  state = optimizer.init(params)
+  plain, told = (
+    apply_gradients(optimizer, gradient, state, params, *value) for value in ((), (np.float32(3),))
+  )
+  for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(told), strict=True):
+    assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+  assert plateau_scale(state) is None
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 0.05])

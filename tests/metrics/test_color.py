@@ -52,8 +52,10 @@ def test_gray_has_none_and_other_pixels_do_not_matter():
   rng = np.random.default_rng(1)
   photo = rng.random((1, 9, 7, 3), np.float32)
   shuffled = rng.permutation(photo.reshape(-1, 3)).reshape(photo.shape)
-  for found, other, mixed in zip(both(gray), both(photo), both(shuffled), strict=True):
-    assert found[0] < 1e-4
+  # With LLVM's optimizations, which the tests leave out: they fuse products into sums.
+  optimized = both.lower(gray).compile(compiler_options={"xla_backend_optimization_level": 3})
+  for found, other, mixed in zip(optimized(gray), both(photo), both(shuffled), strict=True):
+    assert float(found[0]) == 0.0
     np.testing.assert_allclose(other, mixed, rtol=1e-5)
 
 

@@ -1,0 +1,80 @@
+"""Where `scs-jax evaluate` writes: whose files are there, and whether they may be replaced."""
+
+import hashlib
+import json
+import pathlib
+import signal
+from collections.abc import Mapping
+
+from scs_jax.engine import report, results, stop
+from scs_jax.errors import UserError
+
+RESULTS, PER_IMAGE, PAGE = FILES = ("results.json", "per_image.csv", "report.html")
+_OURS = results.FORMAT.rstrip("0123456789")
+
+
+def identify(decides: Mapping) -> dict:
+  """What decides the figures, with its SHA-256: as results.json keeps it."""
+  text = json.dumps(decides, sort_keys=True)
+  return {"sha256": hashlib.sha256(text.encode()).hexdigest(), **decides}
+
+
+def require_free(folder: pathlib.Path, identity: Mapping) -> None:
+  """Refuses a folder with files of these names that are not earlier results of the same settings.
+
+  Args:
+    folder: it need not exist.
+    identity: as `identify` gives it.
+
+  Raises:
+    UserError: says what is there, or which settings differ.
+  """
+  there = [name for name in FILES if (folder / name).exists()]
+  if not there:
+    return
+  earlier = _read(folder / RESULTS)
+  if earlier is None:
+    raise UserError(
+      f"{folder} holds {' and '.join(there)} that scs-jax evaluate did not write; give another "
+      "--out, or --overwrite to replace them"
+    )
+  before = earlier.get("identity")
+  if not isinstance(before, Mapping) or before.get("sha256") != identity["sha256"]:
+    raise UserError(
+      f"{folder} holds results of other settings ({_differences(before, identity)}); give another "
+      "--out, or --overwrite to replace them"
+    )
+
+
+def _read(path: pathlib.Path) -> dict | None:
+  """An earlier result; None where it is none."""
+  try:
+    found = json.loads(path.read_bytes())
+  except (OSError, ValueError):
+    return None
+  ours = isinstance(found, dict) and str(found.get("format", "")).startswith(_OURS)
+  return found if ours else None
+
+
+def _differences(before, now: Mapping) -> str:
+  if not isinstance(before, Mapping):
+    return "of another version of scs_jax"
+  names = [name for name in now if name != "sha256" and before.get(name) != now[name]]
+  return ", ".join(f"{name} {_short(before.get(name))}, now {_short(now[name])}" for name in names)
+
+
+def _short(value) -> str:
+  text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+  return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def write(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
+  """Writes files by name, each whole or not at all; SIGTERM has its way after the last.
+
+  results.json goes first: what stands beside it is then known as ours.
+  """
+  with stop.raising_flag() as stopped:
+    for name in FILES:
+      report.write_aside(folder / name, contents[name])
+  if stopped:
+    signal.raise_signal(signal.SIGTERM)
