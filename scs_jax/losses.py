@@ -17,6 +17,38 @@ def mean_absolute(a: Array, b: Array) -> Array:
   return difference.reshape(a.shape[0], -1).mean(axis=1)
 
 
+def huber(a: Array, b: Array, delta: float) -> Array:
+  """SMSANet Eq. 5, as a mean over all elements of an example: float32 [N] from [N, ...] twice.
+
+  d^2 / (2 delta) for d = |a - b| below delta, d - delta / 2 from there on: Huber's loss over delta,
+  so that its slope far out is 1 for any delta. At delta = 1 it is Eq. 5 as printed; for another
+  delta the printed second line would not meet the first.
+  """
+  check.require_same_shape("a", a, "b", b)
+  check.require_positive("delta", delta)
+  d = jnp.abs(a.astype(jnp.float32) - b.astype(jnp.float32))
+  # The branch not taken stays below delta: its square must not overflow.
+  near = jnp.minimum(d, delta)
+  loss = jnp.where(d < delta, near**2 / (2 * delta), d - delta / 2)
+  return loss.reshape(a.shape[0], -1).mean(axis=1)
+
+
+def masked_absolute(a: Array, mask_a: Array, b: Array, mask_b: Array) -> Array:
+  """SMSANet Eq. 6: mean absolute difference of two pictures, each under its own mask.
+
+  Args:
+    a, b: [N, H, W, C].
+    mask_a, mask_b: [N, H, W, 1].
+
+  Returns:
+    float32 [N], the mean of |mask_a a - mask_b b| over C H W.
+  """
+  check.require_same_shape("a", a, "b", b)
+  check.require_same_shape("mask_a", mask_a, "a, one channel of it", a[..., :1])
+  check.require_same_shape("mask_a", mask_a, "mask_b", mask_b)
+  return mean_absolute(mask_a * a, mask_b * b)
+
+
 def perceptual(
   features_a: Mapping[str, Array], features_b: Mapping[str, Array], weights: Sequence[float]
 ) -> Array:

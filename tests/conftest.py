@@ -76,6 +76,60 @@ def make_tiny_config():
 
 
 @pytest.fixture(scope="session")
+def make_smsanet_config():
+  """A function: smsanet/small at the smallest sizes that still have every part, unlocked."""
+
+  def make():
+    from scs_jax.engine import config as configs
+
+    config = configs.load("smsanet/small").copy_and_resolve_references()
+    config.unlock()
+    config.network.width = 1 / 16
+    config.network.attention_blocks = (1, 4, 10)
+    config.data.crop = 16
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = "constant"
+    config.optimizer.clip_norm = 0.0
+    config.batch_size = 8
+    config.steps = 4
+    return config
+
+  return make
+
+
+@pytest.fixture(scope="session")
+def make_joint_config():
+  """A function: joint_sr/small at the smallest sizes that still have every part, by task."""
+
+  def make(task="joint"):
+    from scs_jax.engine import config as configs
+
+    config = configs.load("joint_sr/small").copy_and_resolve_references()
+    config.unlock()
+    config.task = task
+    config.input_sizes = (12,)
+    config.data.crop = 32
+    config.network.width = 1 / 16
+    config.network.features = 4
+    config.network.blocks = 1
+    config.network.color_features = (4, 6)
+    config.network.color_blocks = 1
+    config.discriminator.width = 2
+    config.optimizer.schedule = "plateau"
+    config.optimizer.plateau_window = 2
+    config.optimizer.plateau_patience = 1
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.clip_norm = 0.0
+    config.batch_size = 8
+    config.steps = 4
+    return config
+
+  return make
+
+
+@pytest.fixture(scope="session")
 def temporaries():
   """A function: bytes of temporaries that XLA plans for `function(*shapes)`; nothing is run.
 

@@ -40,6 +40,46 @@ def test_gradient_is_finite_at_zero_error():
   assert np.isfinite(jax.grad(lambda a: losses.mean_absolute(a, x).sum())(x)).all()
 
 
+def test_huber_by_hand():
+  """Eq. 5 at delta = 1: 0.5 * 0.25 below, 3 - 0.5 beyond, exactly 0.5 at delta; means over four."""
+  a = jnp.array([[[0.5, 3.0], [-1.0, 0.0]], [[0.0, 0.0], [0.0, -0.2]]])
+  found = losses.huber(a, jnp.zeros_like(a), 1.0)
+  np.testing.assert_allclose(found, [(0.125 + 2.5 + 0.5 + 0.0) / 4, 0.02 / 4], rtol=1e-6)
+
+
+def test_huber_of_another_delta_has_slope_one_far_out():
+  """delta = 4: 2^2 / 8 below; 10 - 2 beyond. Scaled with delta, the loss scales with it."""
+  a = jnp.array([[2.0], [10.0]])
+  np.testing.assert_allclose(losses.huber(a, jnp.zeros_like(a), 4.0), [0.5, 8.0])
+  small = losses.huber(a / 4, jnp.zeros_like(a), 1.0)
+  np.testing.assert_allclose(losses.huber(a, jnp.zeros_like(a), 4.0), 4 * small, rtol=1e-6)
+  slope = jax.grad(lambda x: losses.huber(x, jnp.zeros_like(x), 4.0).sum())(a)
+  np.testing.assert_allclose(slope, [[0.5], [1.0]])
+
+
+def test_huber_has_finite_gradients_at_zero_and_far_out():
+  x = jnp.array([[0.0], [1.0], [1e30]])
+  slope = jax.grad(lambda a: losses.huber(a, jnp.zeros_like(a), 1.0).sum())(x)
+  np.testing.assert_allclose(slope, [[0.0], [1.0], [1.0]])
+
+
+def test_huber_refuses_a_delta_that_is_none():
+  with pytest.raises(ValueError, match="delta: expected a finite number above 0"):
+    losses.huber(jnp.zeros((1, 1)), jnp.zeros((1, 1)), 0.0)
+
+
+def test_masked_absolute_by_hand():
+  """Two pictures of two pixels: |0.5 * 1 - 1 * 0.25| + |0 - 0.5 * 0.5| of one, 0 of the other."""
+  a = jnp.array([[[[1.0], [0.7]]], [[[1.0], [1.0]]]])
+  b = jnp.array([[[[0.25], [0.5]]], [[[0.2], [0.3]]]])
+  mask_a = jnp.array([[[[0.5], [0.0]]], [[[0.0], [0.0]]]])
+  mask_b = jnp.array([[[[1.0], [0.5]]], [[[0.0], [0.0]]]])
+  found = losses.masked_absolute(a, mask_a, b, mask_b)
+  np.testing.assert_allclose(found, [(0.25 + 0.25) / 2, 0.0])
+  with pytest.raises(ValueError, match="expected one shape"):
+    losses.masked_absolute(a, mask_a[:, :, :1], b, mask_b)
+
+
 def test_perceptual_by_hand():
   a = {"one": jnp.array([[[[1.0, 2.0]]], [[[0.0, 0.0]]]]), "two": jnp.array([[[[4.0]]], [[[1.0]]]])}
   b = {"one": jnp.array([[[[0.0, 0.0]]], [[[1.0, 0.0]]]]), "two": jnp.array([[[[1.0]]], [[[1.0]]]])}

@@ -1,17 +1,25 @@
 """`scs-jax demo`: trains a small SCSNet on bundled photos and shows what it does to others."""
 
+from typing import Any, NamedTuple
+
 HELP = """Trains scsnet/small on the colour photographs that scikit-image and scikit-learn carry,
 then colours and enlarges held-out ones in automatic, self-reference and random-reference mode at 2x
 and at 3.3x, beside bicubic gray and the constant mean chroma of the reference. Writes report.html,
-which opens offline. About six minutes on two CPU cores; goes on where it was interrupted."""
+which opens offline. About six minutes on two CPU cores; goes on where it was interrupted.
+--all trains the other methods' small configs too, for a third of their steps, and sets them beside
+SCSNet in automatic mode: about half an hour in all."""
 
 EXAMPLES = """
 scs-jax demo
 scs-jax demo --workdir runs/demo --config.steps=3000
 scs-jax demo --config.steps=20 --size 96
+scs-jax demo --all
 """
 
 SCALES = (2.0, 3.3)
+OTHERS = ("smsanet/small", "joint_sr/small")
+TITLES = {"scsnet": "SCSNet", "smsanet": "SMSANet", "joint_sr": "joint network"}
+FIRST = TITLES["scsnet"]
 
 
 def add_arguments(parser) -> None:
@@ -28,6 +36,7 @@ def add_arguments(parser) -> None:
     metavar="PIXELS",
     help="side of the held-out pictures, cut from the middle; default 160",
   )
+  parser.add_argument("--all", action="store_true", help="the other automatic methods as well")
   parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -41,9 +50,9 @@ def run(args) -> int:
 def _run(args) -> int:
   import pathlib
 
-  from scs_jax.cli import arguments, datasets
+  from scs_jax.cli import arguments
   from scs_jax.data import pipeline, sources
-  from scs_jax.engine import evaluate, loop, report, resolve
+  from scs_jax.engine import evaluate, report
   from scs_jax.errors import UserError
 
   if not args.workdir:
@@ -53,23 +62,25 @@ def _run(args) -> int:
   config = arguments.load_config(args)
   if config.method.name != "scsnet":
     raise UserError(f"--config {args.config} is of {config.method.name!r}; the demo shows scsnet")
-  method = resolve.build(config)
-  data, steps = datasets.open_data(config, args.workdir)
-  with config.unlocked():
-    config.steps, config.epochs = steps, 0.0
-  method = resolve.build(config)  # again: a schedule depends on the number of steps
-  print(f"training {args.config} for {steps} steps on {config.data.source} photos", flush=True)
-  outcome = loop.train(config, method, data, args.workdir, quiet=args.quiet)
-  if outcome.stopped:
-    return 0
+  folder = pathlib.Path(args.workdir)
+  runs = [(FIRST, args.config, config, folder)]
+  for name in OTHERS if args.all else ():
+    short = name.partition("/")[0]
+    runs.append((TITLES[short], name, _other(name, config), folder / short))
+  models = {}
+  for title, name, its_config, its_folder in runs:
+    model = _train(name, its_config, its_folder, args.quiet)
+    if model is None:
+      return 0
+    models[title] = model
   heldout = sources.open_source(config.data.heldout)
   with pipeline.eval_batches(heldout, args.size, config.evaluate.batch_size) as opened:
     batches = evaluate.pair_next(opened)
   names = [n for b in batches for n in pipeline.record_names(heldout, b) if n]
   print(f"colouring {len(names)} held-out photos", flush=True)
-  sections = [_about(config, outcome.step)]
+  sections = [_about(config, int(models[FIRST].state.step))]
   for scale in SCALES:
-    section, panel = _section(config, method, outcome.state, batches, names, scale)
+    section, panel = _section(config, models, batches, names, scale)
     report.write_aside(pathlib.Path(args.workdir) / f"heldout_{scale:g}x.png", report.png(panel))
     sections.append(section)
   sections.append(_curves(args.workdir))
@@ -77,6 +88,41 @@ def _run(args) -> int:
   report.write_aside(path, report.page(f"{args.config} on held-out photographs", sections))
   print(f"report: {path.resolve()}")
   return 0
+
+
+class Model(NamedTuple):
+  """A trained method."""
+
+  method: Any
+  state: Any
+
+
+def _other(name: str, main):
+  """Another method's small config, for a third of its steps; fewer where the demo is cut short."""
+  from scs_jax.engine import config as configs
+
+  own, usual = configs.load(name), configs.load("scsnet/small")
+  share = min(1.0, main.steps / usual.steps) / 3
+  keys = {"steps": max(1, round(own.steps * share))}
+  # Looked at along the way as often as SCSNet is, by the share of the run.
+  for key in ("checkpoint.every_steps", "log.evaluate_every", "log.panels_every"):
+    keys[key] = max(1, keys["steps"] // 4)
+  return configs.apply_overrides(own, [f"{key}={value}" for key, value in keys.items()])
+
+
+def _train(name: str, config, workdir, quiet: bool) -> Model | None:
+  """Trains, or goes on with what is in the folder; None where it was told to stop."""
+  from scs_jax.cli import datasets
+  from scs_jax.engine import loop, resolve
+
+  method = resolve.build(config)
+  data, steps = datasets.open_data(config, workdir)
+  with config.unlocked():
+    config.steps, config.epochs = steps, 0.0
+  method = resolve.build(config)  # again: a schedule depends on the number of steps
+  print(f"training {name} for {steps} steps on {config.data.source} photos", flush=True)
+  outcome = loop.train(config, method, data, workdir, quiet=quiet)
+  return None if outcome.stopped else Model(method, outcome.state)
 
 
 def _about(config, step: int) -> str:
@@ -94,7 +140,7 @@ def _about(config, step: int) -> str:
   )
 
 
-def _section(config, method, state, batches, names, scale: float):
+def _section(config, models: dict[str, Model], batches, names, scale: float):
   """HTML of tables and panel at one magnification, and the panel; also prints the means."""
   import numpy as np
 
@@ -105,7 +151,11 @@ def _section(config, method, state, batches, names, scale: float):
   parts, by_mode = [f"<h2>Magnification {scale:g}</h2>"], {}
   for mode in MODES:
     protocol = Protocol(mode, scale, config.evaluate.reference_size)
-    results = {"SCSNet": Evaluator(method.predict, protocol)(state, batches, keep=True)}
+    results = {
+      name: Evaluator(model.method.predict, protocol)(model.state, batches, keep=True)
+      for name, model in models.items()
+      if name == FIRST or mode == "automatic"
+    }
     for name in baselines_of(mode):
       results[name.replace("_", " ")] = Evaluator(name, protocol)(None, batches, keep=True)
     by_mode[mode] = results
@@ -133,14 +183,16 @@ def _row(by_mode, truth, i: int) -> list:
     return (f"{caption} {result.scores['psnr_rgb'][i]:.1f}/{result.scores['psnr_ab'][i]:.1f}",
             result.rgb[i])  # fmt: skip
 
+  others = [name for name in automatic if name in TITLES.values() and name != FIRST]
   return [
-    ("gray input", automatic["SCSNet"].gray[i]),
-    shown("automatic", automatic["SCSNet"]),
-    ("itself, distorted", by_self["SCSNet"].reference[i]),
-    shown("by itself", by_self["SCSNet"]),
+    ("gray input", automatic[FIRST].gray[i]),
+    shown("automatic", automatic[FIRST]),
+    *(shown(name, automatic[name]) for name in others),
+    ("itself, distorted", by_self[FIRST].reference[i]),
+    shown("by itself", by_self[FIRST]),
     shown("mean chroma", by_self["mean chroma"]),
-    ("another photo", by_random["SCSNet"].reference[i]),
-    shown("by another", by_random["SCSNet"]),
+    ("another photo", by_random[FIRST].reference[i]),
+    shown("by another", by_random[FIRST]),
     ("truth (PSNR RGB/ab)", truth[i]),
   ]
 

@@ -52,6 +52,11 @@ VERBS = {
     "print the parameter counts of a config beside the paper's",
     "scs-jax params --config scsnet/paper",
   ),
+  "convert": Verb(
+    "scs_jax.cli.convert",
+    "turn published weights into a file that a training can start from",
+    "scs-jax convert zhang2017 siggraph17-df00044c.pth zhang2017.npz",
+  ),
 }
 
 

@@ -1,8 +1,9 @@
 """Optimizers from a config section."""
 
 import jax
+import jax.numpy as jnp
 import optax
-from optax.contrib import MuonDimensionNumbers
+from optax.contrib import MuonDimensionNumbers, ReduceLROnPlateauState
 
 from scs_jax.errors import UserError
 
@@ -12,10 +13,15 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
 
   Args:
     config: `name` ("adam" or "muon"), `learning_rate`, `b1`, `b2`, `eps`, `weight_decay`,
-      `clip_norm` (0 for none), `schedule` ("constant", or "cosine" down to 0 at the last step).
+      `clip_norm` (0 for none), `schedule` ("constant", "cosine" down to 0 at the last step, or
+      "plateau").
       Weight decay is coupled: it is added to the gradient before the moments, as torch.optim.Adam
       does and unlike AdamW. "muon" takes orthogonalised momentum steps (Jordan et al. 2024, by
       optax) for kernels and Adam's with Nesterov momentum for all else, at the same learning rate.
+      "plateau" multiplies the rate by `plateau_factor` where the loss, averaged over windows of
+      `plateau_window` updates, has not fallen by the fraction `plateau_tolerance` below the best
+      window for `plateau_patience` windows in a row; `update` is then called with `value`, the
+      loss over the whole batch.
     steps: updates of the whole run, for the schedule.
 
   Returns:
@@ -46,7 +52,32 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
         muon_weight_dimension_numbers=_kernels,
       )
     )
+  if config.schedule == "plateau":
+    parts.append(_reduce_on_plateau(config))
   return optax.chain(*parts)
+
+
+def _reduce_on_plateau(config) -> optax.GradientTransformationExtraArgs:
+  plateau = optax.contrib.reduce_on_plateau(
+    factor=config.plateau_factor,
+    patience=config.plateau_patience,
+    rtol=config.plateau_tolerance,
+    accumulation_size=config.plateau_window,
+  )
+
+  def init(params):
+    state = plateau.init(params)
+    # optax starts at infinity; a state of ours in which anything is not finite has diverged.
+    return state._replace(best_value=jnp.full_like(state.best_value, jnp.finfo(jnp.float32).max))
+
+  return optax.GradientTransformationExtraArgs(init, plateau.update)
+
+
+def plateau_scale(opt_state) -> jax.Array | None:
+  """The factor that schedule "plateau" has the learning rate at; None with another schedule."""
+  is_plateau = lambda node: isinstance(node, ReduceLROnPlateauState)
+  found = filter(is_plateau, jax.tree.leaves(opt_state, is_leaf=is_plateau))
+  return next((state.scale for state in found), None)
 
 
 def _kernels(params):

@@ -17,6 +17,8 @@ from scs_jax.errors import UserError
 
 BUILTIN = {
   "scsnet": "scs_jax.methods.scsnet.method:SCSNet",
+  "smsanet": "scs_jax.methods.smsanet.method:SMSANet",
+  "joint_sr": "scs_jax.methods.joint_sr.method:JointSR",
 }
 
 _CONTRACT = ("load_frozen", "init", "phase", "train_step", "predict")

@@ -12,10 +12,21 @@ Tree = Any
 
 
 def apply_gradients(
-  transform: optax.GradientTransformation, grads: Tree, opt_state: Tree, params: Tree
+  transform: optax.GradientTransformation,
+  grads: Tree,
+  opt_state: Tree,
+  params: Tree,
+  value: jax.Array | None = None,
 ) -> tuple[Tree, Tree]:
-  """Parameters and optimizer state after one update with these (batch-wide) gradients."""
-  updates, opt_state = transform.update(grads, opt_state, params)
+  """Parameters and optimizer state after one update with these (batch-wide) gradients.
+
+  `value` is the loss as a mean over the whole batch, as `gradients` returns it, so that a schedule
+  that watches it (optimizer.schedule=plateau) decides the same on all devices; others ignore it.
+  """
+  more = {} if value is None else {"value": value}
+  updates, opt_state = optax.with_extra_args_support(transform).update(
+    grads, opt_state, params, **more
+  )
   return optax.apply_updates(params, updates), opt_state
 
 
@@ -43,5 +54,5 @@ def gradient_update(
 ) -> tuple[Tree, Tree, jax.Array, Any]:
   """The plain case in one call: (params, opt_state, loss, aux) after one update."""
   (value, aux), grads = gradients(loss, params, collective)
-  params, opt_state = apply_gradients(transform, grads, opt_state, params)
+  params, opt_state = apply_gradients(transform, grads, opt_state, params, value)
   return params, opt_state, value, aux

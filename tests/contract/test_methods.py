@@ -15,7 +15,11 @@ from scs_jax.infer import plan
 from scs_jax.infer.painter import Painter
 
 # Built-in name -> fixture of conftest.py that makes its config at the smallest sizes.
-TINY = {"scsnet": "make_tiny_config"}
+TINY = {
+  "scsnet": "make_tiny_config",
+  "smsanet": "make_smsanet_config",
+  "joint_sr": "make_joint_config",
+}
 
 
 def test_every_method_is_held_to_the_contract():

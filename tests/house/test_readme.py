@@ -10,10 +10,11 @@ from PIL import Image
 from skimage import data
 
 from scs_jax.cli import main as cli
+from scs_jax.methods.smsanet import weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-# A network that compiles and trains in seconds, in place of those that the README names.
+# Networks that compile and train in seconds, in place of those that the README names.
 TINY = {
   "input_size": 8,
   "magnification": "2,2",
@@ -30,6 +31,13 @@ TINY = {
   "network.cpm_widths": "8,8,8",
   "discriminator.width": 4,
   "discriminator.layers": 1,
+}
+TINY_SMSANET = {
+  "network.width": 1 / 16,
+  "network.attention_blocks": "1,10",
+  "data.crop": 16,
+}
+EVERY = {
   "evaluate.reference_size": 8,
   "evaluate.scale": 2,
   "evaluate.batch_size": 2,
@@ -63,6 +71,10 @@ def place(tmp_path_factory):
       small.save(folder / where / f"{number}.png")
   Image.fromarray(data.coffee()).resize((50, 40)).save(folder / "scans" / "old.jpg")
   Image.fromarray(data.coffee()).resize((50, 40)).save(folder / "photo.jpg")
+  # In the published layout, though not in PyTorch's format, which the reader tells by its content.
+  tensors = {t.name: np.zeros(t.shape, np.float32) for t in weights.layout()}
+  with open(folder / "siggraph17-df00044c.pth", "wb") as file:
+    np.savez_compressed(file, **tensors)
   mine = next(block for block in blocks("python") if "mine.py" in block)
   (folder / "mine.py").write_text(mine)
   return folder
@@ -76,17 +88,18 @@ def there(place, monkeypatch):
 def run(command: list[str]) -> int:
   tiny: list[str] = []
   if command[0] == "train":
-    tiny = [f"--config.{key}={value}" for key, value in TINY.items()]
-  if "scsnet/paper" in command and command[0] == "train":
-    # The file of VGG16's weights is the user's; tests/nn/test_vgg16.py reads such files.
-    command = [word for word in command if "perceptual_file" not in word]
-    tiny.append("--config.loss.perceptual=0")
+    keys = (TINY_SMSANET if "smsanet/paper" in command else TINY) | EVERY
+    tiny = [f"--config.{key}={value}" for key, value in keys.items()]
+    # Weight files are the user's and of the paper's widths; tests of their importers read such.
+    command = [w for w in command if "perceptual_file" not in w and "init_from" not in w]
+    if "scsnet/paper" in command:
+      tiny.append("--config.loss.perceptual=0")
   return cli.main([*command, *tiny])
 
 
 def test_there_are_commands_for_every_verb():
   verbs = {command[0] for command in commands()}
-  assert {"train", "evaluate", "colorize", "params", "--help"} <= verbs
+  assert {"train", "convert", "evaluate", "colorize", "params", "--help"} <= verbs
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)

@@ -1,0 +1,20 @@
+"""Section II: colorization alone, L in and a, b of the same size out.
+
+The report's was "similar to Iizuka et al." and is not described; this one is the tables' encoder
+and decoder, upsampling to the size of the input, so that a cascade differs from the joint network
+in the order of things rather than in its parts.
+"""
+
+from ml_collections import ConfigDict
+
+from . import paper
+
+
+def get_config() -> ConfigDict:
+  config = paper.get_config()
+  with config.unlocked():
+    config.task = "colorization"
+    # 256-pixel pictures reduced to 96, the same as the joint network sees.
+    config.input_sizes = (96,)
+    config.reported.psnr = ()
+  return config

@@ -1,0 +1,1 @@
+"""Configs of SMSANet (Jiang et al. 2022)."""

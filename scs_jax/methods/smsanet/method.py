@@ -1,0 +1,177 @@
+"""SMSANet as a method: its training step (Sections 2.3, 3.2) and how it colors."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from scs_jax.engine import contract
+from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
+from scs_jax.engine.optim import make_optimizer
+from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
+from scs_jax.engine.step import gradient_update
+from scs_jax.methods.smsanet import attention, objective, weights
+from scs_jax.methods.smsanet.network import BLOCKS, Colorizer, lightness_input
+from scs_jax.ops import color
+from scs_jax.ops.resize import resize_bicubic
+
+Array = jax.Array
+
+NETWORK = "colorizer"
+
+
+class SMSANet:
+  """Automatic colorization: ab from L, at the input's size; L stays the input's.
+
+  One network, "colorizer", whose BatchNorm averages are its model state. Asked for another size
+  than the input's, it colours first and enlarges L and ab by the bicubic kernel afterwards, so that
+  it can stand beside methods that do both at once.
+  """
+
+  RULES = {
+    "network.width": Between(0.0, 4.0, open_low=True),
+    "network.attention": OneOf(*attention.NAMES),
+    "network.attention_blocks": Each(OneOf(*BLOCKS)),
+    "network.scales": Between(2, 8),
+    "network.reduction": AtLeast(1),
+    "network.start": Between(0.0, 1.0, open_low=True, open_high=True),
+    "loss.huber_delta": Positive,
+    "loss.huber_unit": OneOf(*objective.UNITS),
+    "loss.salient": AtLeast(0.0),
+    "loss.salient_mask": OneOf(*objective.MASKS),
+    "loss.salient_threshold": Between(0.0, 1.0, open_low=True, open_high=True),
+    "optimizer.name": OneOf("adam", "muon"),
+    "optimizer.schedule": OneOf("constant", "cosine"),
+    "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
+    "optimizer.b1": Between(0.0, 1.0, open_high=True),
+    "optimizer.b2": Between(0.0, 1.0, open_high=True),
+    "optimizer.eps": Positive,
+    "optimizer.weight_decay": Between(0.0, 1.0),
+    "optimizer.clip_norm": AtLeast(0.0),
+  }
+
+  takes_reference = False
+  keeps_luminance = True
+  scales = (0.5, 16.0)
+
+  def __init__(self, config):
+    self.config = config
+    # Training pictures have their short side at data.crop (256 in the paper). A 3:2 photo twice
+    # that long shows its objects a third larger than in training: as much detail of chroma as the
+    # network has any experience with.
+    self.usual_side = 2 * config.data.crop
+    self.network = Colorizer(**config.network, dtype=jnp.dtype(config.dtype))
+    self.transform = make_optimizer(config.optimizer, config.steps)
+    self.salient = objective.SalientTerm(config.loss) if config.loss.salient > 0 else None
+
+  # -- state ---------------------------------------------------------------------------------------
+
+  def load_frozen(self) -> dict:
+    """The saliency network's weights, where the salient loss is asked for; checks `init_from`."""
+    if self.config.init_from:
+      _base(self.config.init_from, self.config.network.width)
+    return {} if self.salient is None else {"saliency": self.salient.load()}
+
+  def init(self, key: Array, batch: contract.Batch) -> TrainState:
+    """A fresh state: random, or the base from the file of `init_from` with random attention.
+
+    The file is read when the program runs, not where it is traced for shapes alone.
+    """
+    del batch
+    gray = jnp.zeros((1, 8, 8, 1))  # parameters do not depend on the size
+    variables = self.network.init(contract.stream(key, NETWORK), gray)
+    params, stats = dict(variables["params"]), variables["batch_stats"]
+    if self.config.init_from:
+      kept = {name: tree for name, tree in params.items() if name.startswith("attention")}
+      base = {name: tree for name, tree in params.items() if name not in kept}
+      shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (base, stats))
+      read = functools.partial(_base, self.config.init_from, self.config.network.width)
+      base, stats = jax.pure_callback(read, shapes)
+      params = {**base, **kept}
+    return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params={NETWORK: params},
+      opt_state={NETWORK: self.transform.init(params)},
+      model_state={NETWORK: stats},
+    )
+
+  # -- training ------------------------------------------------------------------------------------
+
+  def phase(self, step: int) -> str:
+    """There is one."""
+    del step
+    return "train"
+
+  def train_step(
+    self,
+    state: TrainState,
+    batch: contract.Batch,
+    key: Array,
+    collective: Collective,
+    phase: str,
+  ) -> tuple[TrainState, Logs]:
+    """One update of L_total (Eq. 7); batch: "image" uint8 [N, crop, crop, 3]."""
+    del key, phase
+    lab = color.rgb_to_lab(batch["image"].astype(jnp.float32) / 255.0)
+    # BatchNorm's statistics are the whole batch's, however it is spread over devices.
+    network = self.network.clone(axis_name=collective.axis_name)
+
+    def loss(params):
+      variables = {"params": params, "batch_stats": state.model_state[NETWORK]}
+      ab, changed = network.apply(
+        variables, lightness_input(lab[..., :1]), train=True, mutable=["batch_stats"]
+      )
+      total, logs = objective.colorizer_loss(
+        ab, lab, self.salient, state.frozen.get("saliency"), self.config.loss
+      )
+      return total, (logs, changed["batch_stats"])
+
+    params, opt_state, _, (logs, stats) = gradient_update(
+      loss, self.transform, state.params[NETWORK], state.opt_state[NETWORK], collective
+    )
+    state = state.replace(
+      step=state.step + 1,
+      params={**state.params, NETWORK: params},
+      opt_state={**state.opt_state, NETWORK: opt_state},
+      model_state={**state.model_state, NETWORK: stats},
+    )
+    return state, logs
+
+  # -- use -----------------------------------------------------------------------------------------
+
+  def predict(self, state: TrainState, query: Query) -> Prediction:
+    """Colors at the input's size with the input's L, then enlarges both where asked to.
+
+    Colours beyond the gamut keep L and hue and give up chroma. Extras, where asked for: "ab", the
+    network's output at the input's size, and "spatial_weights" and "channel_weights", A_s and A_n
+    of Eq. 2-3 by block number (empty unless attention is "smsa").
+    """
+    variables = {"params": state.params[NETWORK], "batch_stats": state.model_state[NETWORK]}
+    lightness = color.gray_to_lightness(query.gray)
+    ab, seen = self.network.apply(variables, lightness_input(lightness), mutable=["intermediates"])
+    lab = jnp.concatenate([lightness, ab], axis=-1)
+    if tuple(query.size) != tuple(query.gray.shape[1:3]):
+      lab = resize_bicubic(lab, query.size)
+    rgb = color.clip_gamut(color.lab_to_rgb(color.compress_chroma(lab)))
+    return Prediction(rgb, {"ab": ab, **_maps(seen)} if query.want_extras else {})
+
+
+def _base(file: str, width: float) -> tuple[dict, dict]:
+  """(params, batch_stats) of the base for L alone, as float32 NumPy arrays."""
+  variables = weights.lightness_only(*_read(file, width))
+  return variables["params"], variables["batch_stats"]
+
+
+@functools.lru_cache(maxsize=1)
+def _read(file: str, width: float) -> tuple[dict, float]:
+  """A weight file, read once however often it is asked for."""
+  return weights.load(file, width)
+
+
+def _maps(seen) -> dict[str, dict[int, Array]]:
+  """What the attention modules sowed, by kind and block number."""
+  modules = seen.get("intermediates", {})
+  return {
+    kind: {int(name.rpartition("_")[2]): sown[kind][0] for name, sown in modules.items()}
+    for kind in ("spatial_weights", "channel_weights")
+  }

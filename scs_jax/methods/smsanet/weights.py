@@ -1,0 +1,211 @@
+"""Weights of Zhang et al. 2017's network: the published PyTorch state dict, and a file of ours.
+
+`from_published` renames and turns arrays, `save` and `load` keep them as an .npz of our own layout:
+"params/block_1/conv_0/kernel", "batch_stats/block_1/norm/mean", ..., "format" and "mask_centre".
+"""
+
+import io
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scs_jax.engine.report import write_aside
+from scs_jax.errors import UserError
+from scs_jax.methods.smsanet.network import BLOCKS, LAST, scaled
+from scs_jax.nn.features import files
+
+FORMAT = "scs_jax zhang2017 1"
+NAME = "Zhang et al. 2017's network (siggraph17)"
+INPUTS = 4  # L, a, b, mask
+_CLASS_HEAD = re.compile(r"model_class\.0\.(weight|bias)")
+_COUNTER = re.compile(r"model\d+\.\d+\.num_batches_tracked")
+
+Tree = dict[str, Any]
+
+
+class Tensor(NamedTuple):
+  """A published tensor and where it goes.
+
+  Attributes:
+    name, shape: as published.
+    path: ours, "params/block_1/conv_0/kernel".
+    kind: "conv" (OIHW to HWIO), "transposed" (IOHW, turned about, to HWIO) or "vector".
+  """
+
+  name: str
+  shape: tuple[int, ...]
+  path: str
+  kind: str
+
+
+class Converted(NamedTuple):
+  """What a published file becomes.
+
+  Attributes:
+    variables: {"params": ..., "batch_stats": ...} of network.Colorizer without attention.
+    table: (tensor, its shape, our path or why it is left out, our shape or None), one a tensor.
+    left_out: parameters of the class head, 0 where the file has none.
+  """
+
+  variables: Tree
+  table: list[tuple[str, tuple[int, ...], str, tuple[int, ...] | None]]
+  left_out: int
+
+
+def layout(width: float = 1.0) -> list[Tensor]:
+  """Every tensor of the published network that this one has, at a width multiplier."""
+  found: list[Tensor] = []
+  channels, seen = INPUTS, {}
+
+  def layer(name: str, path: str, c_in: int, c_out: int, side: int, kind: str = "conv") -> None:
+    pair = (c_in, c_out) if kind == "transposed" else (c_out, c_in)
+    found.append(Tensor(f"{name}.weight", (*pair, side, side), f"params/{path}/kernel", kind))
+    found.append(Tensor(f"{name}.bias", (c_out,), f"params/{path}/bias", "vector"))
+
+  for number, spec in BLOCKS.items():
+    features = scaled(spec.features, width)
+    if spec.shortcut:
+      layer(f"model{number}up.0", f"up_{number}", channels, features, 4, "transposed")
+      short = f"model{spec.shortcut}short{number}.0"
+      layer(short, f"short_{number}", seen[spec.shortcut], features, 3)
+      channels = features
+    at = 1 if spec.shortcut else 0  # blocks after a shortcut begin with a ReLU
+    for i in range(spec.convs):
+      layer(f"model{number}.{at}", f"block_{number}/conv_{i}", channels, features, 3)
+      channels, at = features, at + 2  # past its ReLU
+    if number != LAST:
+      for theirs, collection, ours in (
+        ("weight", "params", "scale"),
+        ("bias", "params", "bias"),
+        ("running_mean", "batch_stats", "mean"),
+        ("running_var", "batch_stats", "var"),
+      ):
+        path = f"{collection}/block_{number}/norm/{ours}"
+        found.append(Tensor(f"model{number}.{at}.{theirs}", (features,), path, "vector"))
+    seen[number] = channels
+  layer("model_out.0", "output", channels, 2, 1)
+  return found
+
+
+def turn(array: np.ndarray, kind: str) -> np.ndarray:
+  """A published tensor in our layout.
+
+  PyTorch's transposed convolution spreads the kernel from each input position; ours slides it over
+  the spread-out input, which sees it turned by 180 degrees.
+  """
+  if kind == "conv":
+    array = array.transpose(2, 3, 1, 0)
+  elif kind == "transposed":
+    array = array[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
+  return np.ascontiguousarray(array)
+
+
+def from_published(
+  arrays: Mapping[str, np.ndarray], width: float = 1.0, source: str = "weights"
+) -> Converted:
+  """Variables from the published names: `model1.0.weight`, ..., `model8up.0.weight`, ...
+
+  Args:
+    arrays: as `files.read_arrays` gives them.
+    width: multiplier of the channel counts; 1 is published.
+    source: named in errors.
+
+  Raises:
+    UserError: names every missing, unknown and wrongly shaped tensor (the first few of each).
+  """
+  tensors = layout(width)
+  wanted = {tensor.name: tensor.shape for tensor in tensors}
+  found = files.select_arrays(arrays, wanted, lambda name: bool(_why_left_out(name)), NAME, source)
+  variables: Tree = {}
+  ours = {}
+  for tensor in tensors:
+    array = turn(found[tensor.name], tensor.kind)
+    _put(variables, tensor.path, array)
+    ours[tensor.name] = (tensor.path, array.shape)
+  table = []
+  for name, array in arrays.items():
+    place, shape = ours.get(name, (_why_left_out(name), None))
+    table.append((name, tuple(array.shape), place, shape))
+  left_out = sum(a.size for name, a in arrays.items() if _CLASS_HEAD.fullmatch(name))
+  return Converted(variables, table, left_out)
+
+
+def _why_left_out(name: str) -> str:
+  if _CLASS_HEAD.fullmatch(name):
+    return "left out: class head"
+  return "left out: counter" if _COUNTER.fullmatch(name) else ""
+
+
+def _put(tree: Tree, path: str, array: np.ndarray) -> None:
+  *parents, last = path.split("/")
+  for part in parents:
+    tree = tree.setdefault(part, {})
+  tree[last] = array
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+  found: dict[str, np.ndarray] = {}
+  for name, node in tree.items():
+    path = f"{prefix}{name}"
+    found |= _flat(node, f"{path}/") if isinstance(node, Mapping) else {path: np.asarray(node)}
+  return found
+
+
+def save(path: str | os.PathLike, variables: Tree, mask_centre: float = 0.0) -> None:
+  """Writes variables of the four-channel base as an .npz, whole or not at all.
+
+  Args:
+    path: of the file.
+    variables: as in `Converted`.
+    mask_centre: what the weights expect to be taken off the hint's mask: 0, or 0.5 where centred.
+
+  Raises:
+    OSError: naming the file.
+  """
+  written = io.BytesIO()
+  told = {"format": np.array(FORMAT), "mask_centre": np.float32(mask_centre)}
+  np.savez(written, **told, **_flat(variables))
+  write_aside(path, written.getvalue())
+
+
+def load(path: str | os.PathLike, width: float = 1.0) -> tuple[Tree, float]:
+  """(variables of the four-channel base, mask centre) from a file that `save` wrote.
+
+  Raises:
+    UserError: no such file, or another kind of file; says how to convert the published one.
+  """
+  source = os.fspath(path)
+  convert = "convert the published file with `scs-jax convert zhang2017 FILE.pth OUT.npz`"
+  if not os.path.exists(source):
+    raise UserError(f"{source}: no such file: expected converted weights of {NAME}; {convert}, or "
+                    "start from random ones with --config.init_from=")  # fmt: skip
+  arrays = files.read_arrays(source)
+  if str(arrays.get("format", "")) != FORMAT:
+    raise UserError(f"{source}: expected converted weights of {NAME}, got another file; {convert}")
+  wanted = {tensor.path: turn(np.empty(tensor.shape, "?"), tensor.kind).shape
+            for tensor in layout(width)}  # fmt: skip
+  known = ("format", "mask_centre").__contains__
+  found = files.select_arrays(arrays, wanted, known, NAME, source)
+  variables: Tree = {}
+  for name, array in found.items():
+    _put(variables, name, array)
+  return variables, float(arrays.get("mask_centre", 0.0))
+
+
+def lightness_only(variables: Tree, mask_centre: float = 0.0) -> Tree:
+  """The base for L alone: the first convolution's L slice, all else as it is.
+
+  Equal to the four-channel base without a hint (ab and mask 0). A centred mask is then the constant
+  -centre, which joins the bias: exact but for the first convolution's border pixels, where its
+  window reaches into the padding.
+  """
+  params = dict(variables["params"])
+  first = dict(params["block_1"])
+  kernel, bias = first["conv_0"]["kernel"], first["conv_0"]["bias"]
+  constant = np.asarray(-mask_centre * kernel[:, :, 3].sum(axis=(0, 1)), np.float32)
+  first["conv_0"] = {"kernel": np.ascontiguousarray(kernel[:, :, :1]), "bias": bias + constant}
+  params["block_1"] = first
+  return {**variables, "params": params}

@@ -1,0 +1,64 @@
+"""configs/joint_sr: the report's numbers, and that each variant changes what is computed."""
+
+import jax
+import numpy as np
+import pytest
+
+from scs_jax.engine import config as configs
+from scs_jax.engine.contract import Collective
+from scs_jax.engine.rules import validate
+from scs_jax.methods.joint_sr.method import JointSR
+
+configs.load("common")  # makes scs_jax.configs importable in a source tree as well
+from scs_jax.configs.joint_sr.ablations import ABLATIONS  # noqa: E402
+
+NAMES = [name for name in configs.list_configs() if name.startswith("joint_sr/")]
+
+
+def _with(config, overlay):
+  return configs.apply_overrides(config, [f"{key}={value}" for key, value in overlay.items()])
+
+
+def test_numbers_of_the_report():
+  config = configs.load("joint_sr/paper")
+  assert (config.task, config.input_sizes, config.data.crop) == ("joint", (96,), 256)
+  assert (config.epochs, config.batch_size) == (148.0, 160)
+  assert (config.optimizer.name, config.optimizer.learning_rate) == ("adam", 1e-4)
+  assert (config.optimizer.schedule, config.optimizer.plateau_factor) == ("plateau", 0.75)
+  assert round(config.data.crop / config.evaluate.scale) == 96
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_makes_a_method_whose_window_is_an_epoch(name):
+  config = configs.load(name)
+  method = JointSR(config)
+  state = jax.eval_shape(lambda: method.init(jax.random.key(0), {}))
+  assert set(state.params) == {method.name}
+  if config.epochs:  # 118,287 pictures in COCO's train2017
+    assert config.optimizer.plateau_window == -(-118287 // config.batch_size)
+
+
+@pytest.mark.parametrize("base", ["joint_sr/paper", "joint_sr/small"])
+def test_overlays_apply_to_the_locked_config(base):
+  for row in ABLATIONS["variants"]:
+    config = _with(configs.load(base), row.overlay)
+    validate(config, JointSR.RULES)
+    JointSR(config)
+    assert "Table III" in row.claim or "Section" in row.claim
+
+
+def test_every_variant_computes_something_else(make_joint_config):
+  """Jaxprs of a training step of tiny networks differ from row to row."""
+  seen = {}
+  for row in ABLATIONS["variants"]:
+    config = make_joint_config()
+    config.lock()
+    config = _with(config, row.overlay)
+    method = JointSR(config)
+    state = jax.eval_shape(lambda m=method: m.init(jax.random.key(0), {}))
+    batch = {"image": jax.ShapeDtypeStruct((2, 32, 32, 3), np.uint8)}
+    step = lambda s, b, m=method: m.train_step(s, b, None, Collective(), "12")
+    program = str(jax.make_jaxpr(step)(state, batch))
+    assert program not in seen.values(), row.name
+    seen[row.name] = program
+  assert len(seen) == 5
