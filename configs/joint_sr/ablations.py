@@ -1,39 +1,56 @@
-"""What the report compares, as changes of `joint_sr/paper` (they fit `joint_sr/small` as well)."""
+"""What the report compares: each row a config of this folder, and what is changed in it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-  """A variant: its name, what the paper says of it and where, dotted config keys to change."""
+  """A variant.
+
+  Attributes:
+    name: what is trained.
+    claim: what the report says of it, and where.
+    base: the config it starts from.
+    overlay: dotted config keys to change in it.
+  """
 
   name: str
   claim: str
+  base: str
   overlay: Mapping[str, Any]
 
 
 ABLATIONS: dict[str, tuple[Row, ...]] = {
   "variants": (
-    Row("joint", "Table III: PSNR 30.04 dB on COCO val, channels not stated, true L", {}),
+    Row(
+      "joint",
+      "Table III: PSNR 30.04 dB on COCO val, channels not stated, true L",
+      "joint_sr/paper",
+      {},
+    ),
     Row(
       "joint, residual",
       "Section IV: wishes without a figure (residual blocks, 512 channels, L from the input)",
-      {"task": "joint_residual"},
+      "joint_sr/residual",
+      {},
     ),
     Row(
       "colorization alone",
       "Section II: no figure; first half of the pipeline f_r(f_c(x)) of Section I",
-      {"task": "colorization"},
+      "joint_sr/colorization",
+      {},
     ),
     Row(
       "super-resolution alone",
       "Section II: no figure; better with more residual blocks; second half of the pipeline",
-      {"task": "super_resolution"},
+      "joint_sr/super_resolution",
+      {},
     ),
     Row(
       "super-resolution alone, SRGAN (tried and dropped)",
       "Section II: 'infeasible', mode collapse; no figure. Weight of Ledig et al. 2017",
-      {"task": "super_resolution", "loss.adversarial": 1e-3},
+      "joint_sr/super_resolution",
+      {"loss.adversarial": 1e-3},
     ),
   ),
 }

@@ -44,5 +44,4 @@ def get_config() -> ConfigDict:
     config.log.panels_every = 400
     config.evaluate.limit = 32
     config.evaluate.batch_size = 8
-    config.reported.psnr = ()
   return config

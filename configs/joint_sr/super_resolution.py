@@ -25,5 +25,4 @@ def get_config() -> ConfigDict:
     config.log.evaluate_every = 2000
     config.log.panels_every = 2000
     config.evaluate.scale = 4.0
-    config.reported.psnr = ()
   return config

@@ -93,6 +93,8 @@ class Method(Protocol):
       more detail takes L from there; False where a class does not say.
     usual_side: longest side in pixels that such a method is to see unless the user says otherwise;
       None: the whole picture.
+    usual_scale: output size over input size that such a method is trained at; whoever takes its
+      chroma alone asks for it there. 1 where a class does not say.
 
   A method may also have `recipe(state, referential) -> engine.stages.Recipe`, the way it colours
   a picture of any size in pieces. Without one, pictures are coloured whole.
@@ -103,6 +105,7 @@ class Method(Protocol):
   scales: tuple[float, float] = (0.0, float("inf"))
   keeps_luminance: bool = False
   usual_side: int | None = None
+  usual_scale: float = 1.0
 
   def __init__(self, config): ...
 

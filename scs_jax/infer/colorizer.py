@@ -157,7 +157,10 @@ class Colorizer:
       if not (_is_number(input_side) and input_side >= 1):
         raise UserError(f"input side {input_side!r}: expected pixels, 1 or more")
       seen = resizing.reduce_to_side(gray[..., None], input_side)[..., 0]
-    painted = seen.shape if keep_luminance else out_size
+    painted = out_size
+    if keep_luminance:
+      usual = getattr(self.method, "usual_scale", 1.0)
+      painted = tuple(max(1, round(s * usual)) for s in seen.shape)
     self._check_scale(seen.shape, painted)
     if reference is not None and not self.takes_reference:
       raise UserError(f"{type(self.method).__name__} takes no reference; leave it out")

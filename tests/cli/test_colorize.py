@@ -268,6 +268,15 @@ def odd_pictures():
   return importlib.import_module("odd_pictures")
 
 
+@pytest.fixture
+def hears_ctrl_c():
+  """A shell's job in the background is started deaf to Ctrl-C, and so would its tests be."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_sigterm_and_ctrl_c_keep_what_is_finished(painter, capfd):
   color = painter.color
 

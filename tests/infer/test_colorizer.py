@@ -248,18 +248,20 @@ def test_a_method_without_a_recipe_is_asked_whole():
 
 def test_a_method_of_chroma_alone_keeps_the_luminance_by_itself():
   class Chroma:
-    keeps_luminance, usual_side, takes_reference = True, 32, False
+    keeps_luminance, usual_side, usual_scale, takes_reference = True, 32, 2.0, False
     seen: list = []
 
     def predict(self, state, query):
       self.seen.append((query.gray.shape, query.size))
-      return Prediction(query.gray * np.array([1.0, 0.5, 0.25], np.float32))
+      gray = query.gray.repeat(2, axis=1).repeat(2, axis=2)
+      return Prediction(gray * np.array([1.0, 0.5, 0.25], np.float32))
 
   colorizer = Colorizer(Chroma(), TrainState(np.int32(0), {}, {}, {}))
   gray = _photo((90, 60), seed=2)[..., 0].copy()
   gray[::9] = 250
   found = colorizer(gray)
-  assert Chroma.seen == [((1, 32, 32, 1), (32, 32))]  # traced once, at the usual side
+  # Traced once, at the usual side and to the usual scale of it.
+  assert Chroma.seen == [((1, 32, 32, 1), (64, 64))]
   lightness = scikit.rgb2lab(found)[..., 0]
   expected = scikit.rgb2lab(np.repeat(gray[..., None], 3, axis=-1))[..., 0]
   assert np.abs(lightness - expected).max() < 0.8

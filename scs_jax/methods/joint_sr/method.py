@@ -90,6 +90,8 @@ class JointSR:
     # training, reduced to the side that the network has learned to see them at.
     self.keeps_luminance = self.task in ("joint", "colorization")
     self.usual_side = max(config.input_sizes) if self.keeps_luminance else None
+    enlarges = self.task == "joint"
+    self.usual_scale = config.data.crop / max(config.input_sizes) if enlarges else 1.0
 
   # -- state ---------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@
 
 import io
 import os
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -20,8 +19,8 @@ from scs_jax.nn.features import files
 FORMAT = "scs_jax zhang2017 1"
 NAME = "Zhang et al. 2017's network (siggraph17)"
 INPUTS = 4  # L, a, b, mask
-_CLASS_HEAD = re.compile(r"model_class\.0\.(weight|bias)")
-_COUNTER = re.compile(r"model\d+\.\d+\.num_batches_tracked")
+# The class head: 529 bins of ab from block 8's 256 channels.
+_CLASS_HEAD = {"model_class.0.weight": (529, 256, 1, 1), "model_class.0.bias": (529,)}
 
 Tree = dict[str, Any]
 
@@ -118,7 +117,12 @@ def from_published(
   """
   tensors = layout(width)
   wanted = {tensor.name: tensor.shape for tensor in tensors}
-  found = files.select_arrays(arrays, wanted, lambda name: bool(_why_left_out(name)), NAME, source)
+  why = _left_out(tensors)
+  _check_head(arrays, width, source)
+  found = files.select_arrays(arrays, wanted, lambda name: name in why, NAME, source)
+  for name, array in found.items():
+    if name.endswith("running_var") and array.min() < 0:
+      raise UserError(f"{source}: {name} is below 0 somewhere; download the file again")
   variables: Tree = {}
   ours = {}
   for tensor in tensors:
@@ -127,16 +131,30 @@ def from_published(
     ours[tensor.name] = (tensor.path, array.shape)
   table = []
   for name, array in arrays.items():
-    place, shape = ours.get(name, (_why_left_out(name), None))
+    place, shape = ours.get(name, (why.get(name, ""), None))
     table.append((name, tuple(array.shape), place, shape))
-  left_out = sum(a.size for name, a in arrays.items() if _CLASS_HEAD.fullmatch(name))
+  left_out = sum(a.size for name, a in arrays.items() if name in _CLASS_HEAD)
   return Converted(variables, table, left_out)
 
 
-def _why_left_out(name: str) -> str:
-  if _CLASS_HEAD.fullmatch(name):
-    return "left out: class head"
-  return "left out: counter" if _COUNTER.fullmatch(name) else ""
+def _left_out(tensors: list[Tensor]) -> dict[str, str]:
+  """Names that a published file may have besides ours, and why they are left out."""
+  known = dict.fromkeys(_CLASS_HEAD, "left out: class head")
+  for tensor in tensors:
+    stem, dot, last = tensor.name.rpartition(".")
+    if last == "running_mean":
+      known[f"{stem}{dot}num_batches_tracked"] = "left out: counter"
+  return known
+
+
+def _check_head(arrays: Mapping[str, np.ndarray], width: float, source: str) -> None:
+  for name, shape in _CLASS_HEAD.items():
+    wanted = tuple(scaled(n, width) if n == 256 else n for n in shape)
+    if name in arrays and tuple(arrays[name].shape) != wanted:
+      raise UserError(
+        f"{source}: {name} has shape {tuple(arrays[name].shape)}, expected {wanted}; use the "
+        "published file"
+      )
 
 
 def _put(tree: Tree, path: str, array: np.ndarray) -> None:

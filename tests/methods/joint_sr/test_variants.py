@@ -38,13 +38,15 @@ def test_a_config_makes_a_method_whose_window_is_an_epoch(name):
     assert config.optimizer.plateau_window == -(-118287 // config.batch_size)
 
 
-@pytest.mark.parametrize("base", ["joint_sr/paper", "joint_sr/small"])
-def test_overlays_apply_to_the_locked_config(base):
+def test_overlays_apply_to_the_locked_config():
   for row in ABLATIONS["variants"]:
-    config = _with(configs.load(base), row.overlay)
+    config = _with(configs.load(row.base), row.overlay)
     validate(config, JointSR.RULES)
     JointSR(config)
     assert "Table III" in row.claim or "Section" in row.claim
+    enlarges = round(config.data.crop / min(config.input_sizes), 2)
+    factors = {"joint": 2.67, "joint_residual": 4.0, "colorization": 2.67, "super_resolution": 4.0}
+    assert enlarges == factors[config.task]
 
 
 def test_every_variant_computes_something_else(make_joint_config):
@@ -52,6 +54,7 @@ def test_every_variant_computes_something_else(make_joint_config):
   seen = {}
   for row in ABLATIONS["variants"]:
     config = make_joint_config()
+    config.task = configs.load(row.base).task
     config.lock()
     config = _with(config, row.overlay)
     method = JointSR(config)
