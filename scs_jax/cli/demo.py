@@ -78,7 +78,7 @@ def _run(args) -> int:
     batches = evaluate.pair_next(opened)
   names = [n for b in batches for n in pipeline.record_names(heldout, b) if n]
   print(f"colouring {len(names)} held-out photos", flush=True)
-  sections = [_about(config, int(models[FIRST].state.step))]
+  sections = [_about(config, int(models[FIRST].state.step)), *map(_beside, runs[1:])]
   for scale in SCALES:
     section, panel = _section(config, models, batches, names, scale)
     report.write_aside(pathlib.Path(args.workdir) / f"heldout_{scale:g}x.png", report.png(panel))
@@ -104,6 +104,10 @@ def _other(name: str, main):
   own, usual = configs.load(name), configs.load("scsnet/small")
   share = min(1.0, main.steps / usual.steps) / 3
   keys = {"steps": max(1, round(own.steps * share))}
+  for key in ("seed", "dtype"):  # the same pictures and numbers as the first
+    keys[key] = main[key]
+  for key in ("source", "heldout"):
+    keys[f"data.{key}"] = main.data[key]
   # Looked at along the way as often as SCSNet is, by the share of the run.
   for key in ("checkpoint.every_steps", "log.evaluate_every", "log.panels_every"):
     keys[key] = max(1, keys["steps"] // 4)
@@ -137,6 +141,16 @@ def _about(config, step: int) -> str:
     "reference's average colour everywhere; <b>welsh</b> gives each pixel that of the reference's "
     "pixel most like it in lightness and texture (Welsh et al. 2002). Bold: the best of a "
     "column.</p>"
+  )
+
+
+def _beside(run) -> str:
+  """What a reader must know of another method's row."""
+  title, name, config, folder = run
+  return (
+    f"<p><b>{title}</b>: {name}, {config.steps} steps (a third of what its config says, or less) "
+    f"of {config.batch_size} crops of {config.data.crop} pixels of {config.data.source}; automatic "
+    f"mode alone. Its curves are in {folder.name}/metrics.jsonl.</p>"
   )
 
 

@@ -29,6 +29,8 @@ _WINDOW = (
 _STYLE = "gaussian_weights=True, sigma=1.5, use_sample_covariance=False"
 DEFINITIONS: Mapping[str, str] = {
   "psnr_rgb": f"{_PSNR} R, G and B together, range 255; {_LEVELS}",
+  "psnr_rgb_true_l": f"{_PSNR} R, G and B together, range 255, after L of the result was replaced "
+  f"by the true picture's (Bicer and Kaynak's way); {_LEVELS}",
   "psnr_ab": f"{_PSNR} the a and b planes of CIE Lab (D65), range 220; {_LEVELS}; {_COLORED}",
   "psnr_lightness": f"{_PSNR} the L plane of CIE Lab (D65), range 100; {_LEVELS}",
   "ssim_rgb": f"Wang et al. 2004, mean over R, G, B; {_WINDOW}, range 1: scikit-image's "

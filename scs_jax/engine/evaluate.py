@@ -29,6 +29,7 @@ MODES = ("automatic", "self", "random")
 # Of a result and the true picture.
 METRICS: Mapping[str, Callable[[Array, Array], Array]] = {
   "psnr_rgb": metrics.psnr_rgb,
+  "psnr_rgb_true_l": metrics.psnr_rgb_true_lightness,
   "psnr_ab": metrics.psnr_ab,
   "psnr_lightness": metrics.psnr_lightness,
   "ssim_rgb": metrics.ssim_rgb,

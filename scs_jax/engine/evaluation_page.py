@@ -13,6 +13,7 @@ from scs_jax.engine.trial import Scores
 # Heading, metric, decimals, and which way is better (0: neither).
 _COLUMNS = (
   ("PSNR RGB", "psnr_rgb", 2, 1),
+  ("RGB, true L", "psnr_rgb_true_l", 2, 1),
   ("PSNR ab", "psnr_ab", 2, 1),
   ("PSNR L", "psnr_lightness", 2, 1),
   ("SSIM RGB", "ssim_rgb", 3, 1),
@@ -37,6 +38,8 @@ _MODES = {
 _LEGEND = {
   "PSNR RGB": ("psnr_rgb", "How near the result is to the true picture, pixel by pixel, in "
                "decibels; higher is better. It mixes sharpness and colour."),
+  "RGB, true L": ("psnr_rgb_true_l", "PSNR RGB with the true picture's lightness in place of the "
+                  "result's: colour alone counts. The joint network's report measures so."),
   "PSNR ab": ("psnr_ab", "The same for colour alone, over the pictures that have some: for a gray "
               "one, no colour is worth 77 dB. Figures of papers that do not name their planes and "
               "range cannot be compared."),

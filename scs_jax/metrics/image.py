@@ -57,6 +57,18 @@ def psnr_lightness(a: jax.Array, b: jax.Array) -> jax.Array:
   return psnr(color.lightness(a), color.lightness(b), color.L_MAX)
 
 
+def psnr_rgb_true_lightness(a: jax.Array, truth: jax.Array) -> jax.Array:
+  """PSNR of sRGB [..., H, W, 3] in [0, 1] after a's L was replaced by the truth's.
+
+  What remains is the error of colour, in RGB. Reports that merge a network's ab with the L of the
+  true picture measure so (Bicer and Kaynak, Section V); no use of a method has that L.
+  """
+  check.require_same_shape("a", a, "truth", truth)
+  lightness, ab = color.lightness(truth), color.rgb_to_lab(a)[..., 1:]
+  merged = color.clip_gamut(color.lab_to_rgb(jnp.concatenate([lightness, ab], axis=-1)))
+  return psnr(merged, truth, 1.0)
+
+
 def ssim_rgb(a: jax.Array, b: jax.Array) -> jax.Array:
   """SSIM (Gaussian window) of sRGB [..., H, W, 3] in [0, 1], the mean over the three channels."""
   check.require_channels("a", a, 3)

@@ -103,6 +103,10 @@ def lab_to_rgb(lab):
   return np.clip(rgb, 0, 1)
 
 
+def _with_lightness(lab, other):
+  return lab_to_rgb(np.concatenate([other[..., :1], lab[..., 1:]], axis=-1))
+
+
 def scores_of(rgb, picture):
   """PSNR and SSIM by scikit-image, on 256 levels."""
   rgb, truth = eight_bits(rgb), picture / 255
@@ -111,6 +115,7 @@ def scores_of(rgb, picture):
   style = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
   return {
     "psnr_rgb": psnr(truth, rgb, data_range=1.0),
+    "psnr_rgb_true_l": psnr(truth, _with_lightness(mine, true), data_range=1.0),
     "psnr_ab": psnr(true[..., 1:], mine[..., 1:], data_range=220.0),
     "psnr_lightness": psnr(true[..., 0], mine[..., 0], data_range=100.0),
     "ssim_rgb": ssim(truth, rgb, data_range=1.0, channel_axis=-1, **style),

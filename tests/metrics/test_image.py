@@ -58,6 +58,22 @@ def test_psnr_ab_ignores_lightness():
   assert (lightness < 10).all()
 
 
+def test_psnr_with_the_true_lightness_counts_colour_alone(batch):
+  a, b = batch
+  found = jax.jit(image.psnr_rgb_true_lightness)(a, b)
+  for i in range(3):
+    lab_a, lab_b = (reference_color.rgb2lab(x[i].astype(np.float64)) for x in (a, b))
+    merged = reference_color.lab2rgb(np.concatenate([lab_b[..., :1], lab_a[..., 1:]], axis=-1))
+    error = np.mean(np.square(np.clip(merged, 0, 1) - b[i]))
+    if error < 1e-10:  # of a picture with itself, nothing but rounding is left
+      assert found[i] > 100
+      continue
+    # Outside the gamut scikit-image clips XYZ as well: a little of the error is another.
+    np.testing.assert_allclose(found[i], -10 * np.log10(error), atol=0.1)
+  darker = np.float32(0.5) * np.full((1, 4, 4, 3), 0.8, np.float32)
+  assert float(image.psnr_rgb_true_lightness(darker, 2 * darker)[0]) > 60  # no colour, no error
+
+
 def test_ssim_variants_equal_scikit_image(batch):
   a, b = batch
   style = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}

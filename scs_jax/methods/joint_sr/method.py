@@ -253,7 +253,9 @@ class JointSR:
 
 
 def merge(lightness: Array, ab: Array) -> Array:
-  """Section V: the final picture, from some L and the network's ab; clipped to the gamut.
+  """Section V: the final picture, from some L and the network's ab.
+
+  Colours beyond sRGB give up chroma, so that L stays what it is.
 
   With `color.lightness` of the true picture it is the report's own evaluation ("true L"), which no
   use of the method has.
@@ -265,7 +267,8 @@ def merge(lightness: Array, ab: Array) -> Array:
   Returns:
     RGB float32 [N, h, w, 3] in [0, 1].
   """
-  return color.clip_gamut(color.lab_to_rgb(jnp.concatenate([lightness, ab], axis=-1)))
+  lab = color.compress_chroma(jnp.concatenate([lightness, ab], axis=-1))
+  return color.clip_gamut(color.lab_to_rgb(lab))
 
 
 def _signed(rgb: Array) -> Array:
