@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Trains in several processes on this machine: tries what a pod does, without one.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: launch/local_processes.sh [--processes N] [--devices D] [--logs DIR] [--dry-run] \
+         -- TRAIN ARGUMENTS
+
+Runs `scs-jax train TRAIN ARGUMENTS` in N processes (default 2) that train one model together, each
+with D CPU devices (default 1). The output of process i goes to DIR/process_i.log (default: logs).
+The same command again goes on from the last checkpoint. When one process fails, the others are
+ended and its log is shown. PYTHON=/path/to/python picks the interpreter (default: .venv's of
+this folder, then python3).
+
+example:
+  launch/local_processes.sh --processes 2 -- --config scsnet/small --workdir runs/two
+TEXT
+}
+
+fail() { echo "local_processes.sh: error: $*" >&2; exit 2; }
+whole_number() { [[ "$2" =~ ^[1-9][0-9]*$ ]] || fail "$1 is '$2': expected a whole number from 1"; }
+
+processes=2 devices=1 logs=logs dry=
+while (($#)); do
+  case "$1" in
+    --processes | --devices | --logs)
+      (($# > 1)) || fail "$1 needs a value"
+      case "$1" in --processes) processes=$2 ;; --devices) devices=$2 ;; --logs) logs=$2 ;; esac
+      shift 2 ;;
+    --dry-run) dry=1; shift ;;
+    -h | --help) usage; exit 0 ;;
+    --) shift; break ;;
+    *) fail "unexpected argument '$1'; the arguments of scs-jax train follow after --" ;;
+  esac
+done
+whole_number --processes "$processes"
+whole_number --devices "$devices"
+(($#)) || fail "no training arguments; write -- --config NAME --workdir DIR (see --help)"
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+python=${PYTHON:-$([[ -x $here/.venv/bin/python ]] && echo "$here/.venv/bin/python" || echo python3)}
+# A port that is free now; with nothing to run, any number shows the command.
+port=12345
+[[ $dry ]] || port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+flags="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$devices"
+
+command_of() {
+  printf '%s\n' "$python" -m scs_jax train "${@:2}" \
+    --coordinator "127.0.0.1:$port" --num-processes "$processes" --process-id "$1"
+}
+
+if [[ $dry ]]; then
+  for ((i = 0; i < processes; i++)); do
+    mapfile -t line < <(command_of "$i" "$@")
+    echo "JAX_PLATFORMS=cpu XLA_FLAGS='$flags' ${line[*]@Q} > $logs/process_$i.log"
+  done
+  exit 0
+fi
+
+mkdir -p "$logs"
+pids=()
+stop() { for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done; }
+trap stop INT TERM
+for ((i = 0; i < processes; i++)); do
+  mapfile -t line < <(command_of "$i" "$@")
+  JAX_PLATFORMS=cpu XLA_FLAGS="$flags" "${line[@]}" >"$logs/process_$i.log" 2>&1 &
+  pids+=($!)
+done
+
+code=0
+for ((left = processes; left > 0; left--)); do
+  ended=0 status=0
+  wait -n -p ended "${pids[@]}" || status=$?
+  # A signal to this script ends the wait early: the processes are told, and waited for again.
+  while [[ -z "${ended:-}" || $ended == 0 ]]; do
+    status=0
+    wait -n -p ended "${pids[@]}" || status=$?
+    ((status == 127)) && break
+  done
+  if ((status != 0 && status != 127 && code == 0)); then
+    code=$status
+    for ((i = 0; i < processes; i++)); do
+      [[ ${pids[i]} == "$ended" ]] || continue
+      echo "local_processes.sh: process $i ended with code $status; $logs/process_$i.log ends in:" >&2
+      tail -n 15 "$logs/process_$i.log" >&2
+    done
+    stop
+  fi
+done
+exit "$code"

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Trains on every VM of a Cloud TPU slice, and starts again where a VM was taken away.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: launch/tpu_pod.sh --name TPU --zone ZONE --bucket NAME [--project P] [--source URL_OR_DIR]
+         [--tries N] [--dry-run] -- TRAIN ARGUMENTS
+
+Runs `scs-jax train TRAIN ARGUMENTS` on all VMs (workers) of a running TPU VM slice:
+
+  1. installs scs_jax with the TPU extra on each (--source: a git URL or a folder of this machine to
+     copy; default: the folder that this script stands in);
+  2. mounts the bucket gs://NAME at ~/bucket on each by gcsfuse, so that --workdir bucket/runs/one
+     and --data bucket/imagenet are the same for all. Make it with hierarchical namespace: a
+     checkpoint becomes valid by one rename;
+  3. trains, each worker's output in bucket/logs/TPU/worker_I.log. The workers find each other by
+     themselves (--distributed auto);
+  4. where it ends with an error, tries again from the last checkpoint, N times (default 5).
+
+Making the slice, and a queued resource for spot slices, is described in docs/scaling.md.
+--dry-run prints the commands and runs none.
+
+example:
+  launch/tpu_pod.sh --name big --zone us-west4-a --bucket mine -- \
+    --config scsnet/paper --workdir bucket/runs/scsnet --data bucket/imagenet --config.dtype=bfloat16
+TEXT
+}
+
+fail() { echo "tpu_pod.sh: error: $*" >&2; exit 2; }
+
+name= zone= bucket= project= tries=5 dry=
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+while (($#)); do
+  case "$1" in
+    --name | --zone | --bucket | --project | --source | --tries)
+      (($# > 1)) || fail "$1 needs a value"
+      case "$1" in
+        --name) name=$2 ;; --zone) zone=$2 ;; --bucket) bucket=${2#gs://} ;;
+        --project) project=$2 ;; --source) source=$2 ;; --tries) tries=$2 ;;
+      esac
+      shift 2 ;;
+    --dry-run) dry=1; shift ;;
+    -h | --help) usage; exit 0 ;;
+    --) shift; break ;;
+    *) fail "unexpected argument '$1'; the arguments of scs-jax train follow after --" ;;
+  esac
+done
+[[ $name && $zone && $bucket ]] || fail "--name, --zone and --bucket are needed (see --help)"
+[[ "$tries" =~ ^[1-9][0-9]*$ ]] || fail "--tries is '$tries': expected a whole number from 1"
+(($#)) || fail "no training arguments; write -- --config NAME --workdir bucket/runs/NAME"
+where=(--zone "$zone" --worker all)
+[[ $project ]] && where+=(--project "$project")
+
+run() {
+  if [[ $dry ]]; then printf '%s\n' "${*@Q}"; else "$@"; fi
+}
+on_all() { run gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" --command "$1"; }
+
+case "$source" in
+  http*://* | git@* | ssh://*)
+    on_all "test -d scs_jax || git clone $(printf %q "$source") scs_jax" ;;
+  *)
+    [[ -f $source/setup.cfg ]] || fail "--source $source has no setup.cfg: expected this project"
+    packed=scs_jax.tar.gz
+    [[ $dry ]] || packed=$(mktemp --suffix=.tar.gz)
+    # What was built here is of no use there.
+    run tar -czf "$packed" -C "$source" --exclude=./.venv --exclude=./.git --exclude=./.cache \
+      --exclude=./runs --exclude=__pycache__ .
+    run gcloud compute tpus tpu-vm scp "$packed" "$name:scs_jax.tar.gz" "${where[@]}"
+    [[ $dry ]] || rm -f "$packed"
+    on_all "mkdir -p scs_jax && tar -xzf scs_jax.tar.gz -C scs_jax" ;;
+esac
+on_all "cd scs_jax && make install EXTRAS=tpu"
+on_all "mkdir -p bucket && (mountpoint -q bucket || gcsfuse --implicit-dirs $(printf %q "$bucket") bucket)"
+
+# A training that another start left behind would hold the chips.
+train="mkdir -p bucket/logs/$(printf %q "$name")"
+train+=" && pkill -f '[s]cs-jax train'; scs_jax/.venv/bin/scs-jax train --distributed auto --quiet"
+for argument in "$@"; do train+=" $(printf %q "$argument")"; done
+train+=" >> bucket/logs/$(printf %q "$name")/worker_\$(hostname | sed 's/.*-//').log 2>&1"
+
+for ((try = 1; try <= tries; try++)); do
+  if on_all "$train"; then exit 0; fi
+  echo "tpu_pod.sh: try $try of $tries ended with an error; see gs://$bucket/logs/$name" >&2
+  ((try < tries)) && sleep 30
+done
+exit 1

@@ -1,0 +1,361 @@
+"""3-D convolutions in every layout against NumPy and PyTorch; VolumeNorm against nn.BatchNorm."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scs_jax.methods.cycle_cnn import volume as volumes
+from scs_jax.methods.cycle_cnn.volume_layers import Conv3D, VolumeNorm
+
+KINDS = ("same", "half", "double")  # stride 1, stride 2, transposed
+N, C_IN, C = 2, 3, 2
+# By kind: depth of the input, (height, width), pairs of folds (of the input, of the result).
+SIZES = {
+  "same": (16, (5, 7), ((1, 1), (8, 8), (2, 8), (8, 2), (4, 16), (16, 4))),
+  "half": (16, (4, 6), ((1, 1), (8, 4), (4, 4), (2, 8), (8, 2))),
+  "double": (8, (4, 6), ((1, 1), (4, 8), (4, 4), (8, 2), (2, 8))),
+}
+
+
+def _pieces(kind, size, tap):
+  """Slices of the input and of the output of one axis that a tap joins, in increasing order."""
+  if kind == "double":
+    out, into = _pieces("half", 2 * size, tap)
+    return into, out
+  step = 2 if kind == "half" else 1
+  pairs = [(step * o - 1 + tap, o) for o in range(-(-size // step))]
+  pairs = [(i, o) for i, o in pairs if 0 <= i < size]
+  return np.array([i for i, _ in pairs], int), np.array([o for _, o in pairs], int)
+
+
+def _taps(kind, shape):
+  for t in np.ndindex(3, 3, 3):
+    axes = [_pieces(kind, size, tap) for size, tap in zip(shape, t, strict=True)]
+    yield t, (slice(None), *np.ix_(*(a[0] for a in axes))), (
+      slice(None),
+      *np.ix_(*(a[1] for a in axes)),
+    )
+
+
+def _expected(kind, x, kernel, upper=None):
+  """The convolution in float64, from its definition; with `upper`, both gradients too."""
+  x, kernel = np.float64(x), np.float64(kernel)
+  size = {
+    "same": lambda s: s,
+    "half": lambda s: -(-s // 2),
+    "double": lambda s: 2 * s,
+  }[kind]
+  out = np.zeros((x.shape[0], *map(size, x.shape[1:4]), kernel.shape[-1]))
+  to_x, to_kernel = np.zeros_like(x), np.zeros_like(kernel)
+  for t, into, of in _taps(kind, x.shape[1:4]):
+    out[of] += x[into] @ kernel[t]
+    if upper is not None:
+      to_x[into] += np.float64(upper)[of] @ kernel[t].T
+      to_kernel[t] = np.einsum("ndhwi,ndhwo->io", x[into], np.float64(upper)[of])
+  return out if upper is None else (out, to_x, to_kernel)
+
+
+@functools.cache
+def _case(kind, depth, plane, c=C):
+  """x, kernel, a cotangent, and what is expected of them."""
+  rng = np.random.default_rng(0)
+  draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+  x, kernel = draw(N, depth, *plane, C_IN), draw(3, 3, 3, C_IN, c)
+  upper = draw(*_expected(kind, x, kernel).shape)
+  return x, kernel, upper, _expected(kind, x, kernel, upper)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))
+def _run(kind, x, kernel, fold_in, fold, platform):
+  volume = volumes.from_plain(x, fold_in)
+  if kind == "double":
+    out = volumes.conv3d_transposed(volume, kernel, fold, platform)
+  else:
+    out = volumes.conv3d(volume, kernel, 2 if kind == "half" else 1, fold, platform)
+  assert fold is None or out.fold == fold
+  return out.plain()
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6))
+def _run_with_gradients(kind, x, kernel, upper, fold_in, fold, platform):
+  out, backward = jax.vjp(lambda x, k: _run(kind, x, k, fold_in, fold, platform), x, kernel)
+  return out, *backward(upper)
+
+
+def _assert_close(found, expected):
+  for a, b in zip(found, expected, strict=True):
+    assert a.shape == b.shape
+    np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+
+
+def test_the_last_axis_holds_neighbouring_disparities():
+  x = np.arange(6 * 2 * 3 * 2).reshape(1, 6, 2, 3, 2)
+  volume = volumes.from_plain(jnp.asarray(x), 3)
+  assert volume.data.shape == (1, 2, 2, 3, 6)
+  assert (volume.depth, volume.channels) == (6, 2)
+  # Channel 1 of disparity 5 = 1 * 3 + 2 at row 1, column 2.
+  assert volume.data[0, 1, 1, 2, 2 * 2 + 1] == x[0, 5, 1, 2, 1]
+  for fold in (1, 2, 6):
+    np.testing.assert_array_equal(volumes.refold(volume, fold).plain(), x)
+
+
+@pytest.mark.parametrize(
+  ("kind", "folds"), [(kind, folds) for kind in KINDS for folds in SIZES[kind][2]]
+)
+def test_folded_equals_the_definition(kind, folds):
+  depth, plane, _ = SIZES[kind]
+  x, kernel, upper, expected = _case(kind, depth, plane)
+  _assert_close(_run_with_gradients(kind, x, kernel, upper, *folds, "tpu"), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_pair_of_folds_of_depth_12(kind):
+  x, kernel, _, (expected, *_) = _case(kind, 12, (2, 2))
+  depth = expected.shape[1]
+  for fold_in in (1, 2, 3, 4, 12):
+    for fold in (1, 2, 3, 4, depth):
+      if depth % fold == 0:
+        _assert_close([_run(kind, x, kernel, fold_in, fold, "tpu")], [expected])
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+  ("kind", "depth", "plane"),
+  [
+    ("same", 5, (5, 7)),
+    ("same", 1, (3, 2)),
+    ("half", 6, (4, 6)),
+    ("half", 5, (5, 7)),
+    ("half", 1, (3, 2)),
+    ("double", 4, (4, 6)),
+    ("double", 1, (3, 1)),
+  ],
+)
+def test_on_cpus_equals_the_definition(kind, depth, plane, channels):
+  x, kernel, upper, expected = _case(kind, depth, plane, channels)
+  _assert_close(_run_with_gradients(kind, x, kernel, upper, 1, None, "cpu"), expected)
+
+
+@pytest.mark.parametrize("depth", [16, 48])
+def test_a_u_net_down_and_up_again_on_every_platform(depth):
+  """Folds as they follow from channels and depth: 16 to 32 channels, and back to one."""
+  rng = np.random.default_rng(1)
+  draw = lambda *shape: (0.2 * rng.normal(size=shape)).astype(np.float32)
+  x = draw(1, depth, 4, 8, 16)
+  kernels = [draw(3, 3, 3, *c) for c in ((16, 32), (32, 32), (32, 32), (32, 16), (16, 1))]
+
+  @functools.partial(jax.jit, static_argnums=1)
+  def run(x, platform):
+    volume = volumes.from_plain(x, volumes.fold_for(16, depth, platform))
+    down = volumes.conv3d(volume, kernels[0], 2, platform=platform)
+    deep = volumes.conv3d(down, kernels[1], 2, platform=platform)
+    up = volumes.conv3d_transposed(deep, kernels[2], platform=platform)
+    up = volumes.conv3d_transposed(up.replace(data=up.data + down.data), kernels[3], None, platform)
+    up = up.replace(data=up.data + volume.data)
+    return volumes.conv3d(up, kernels[4], platform=platform).plain()
+
+  down = _expected("half", x, kernels[0])
+  up = _expected("double", _expected("half", down, kernels[1]), kernels[2]) + down
+  expected = _expected("same", _expected("double", up, kernels[3]) + x, kernels[4])
+  for platform in ("cpu", "gpu", "tpu"):
+    _assert_close([run(x, platform)], [expected])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kernels_are_pytorchs_transposed(kind):
+  torch = pytest.importorskip("torch")
+  x, kernel, _, _ = _case(kind, 4, (4, 6))
+  first = torch.from_numpy(x).permute(0, 4, 1, 2, 3)
+  weight = torch.from_numpy(kernel)
+  if kind == "double":
+    double = torch.nn.functional.conv_transpose3d
+    expected = double(first, weight.permute(3, 4, 0, 1, 2), None, 2, 1, 1)
+  else:
+    stride = 2 if kind == "half" else 1
+    weight = weight.permute(4, 3, 0, 1, 2)
+    expected = torch.nn.functional.conv3d(first, weight, None, stride, 1)
+  expected = expected.permute(0, 2, 3, 4, 1).numpy()
+  for platform, fold in (("cpu", 1), ("tpu", 2)):
+    _assert_close([_run(kind, x, kernel, fold, None, platform)], [expected])
+
+
+def test_bfloat16_is_summed_in_float32():
+  x, kernel, upper, _ = _case("same", 5, (5, 7))
+  cast = lambda *arrays: [jnp.asarray(a, jnp.bfloat16) for a in arrays]
+  x, kernel, upper = cast(x, kernel, upper)
+  for platform in ("cpu", "tpu"):
+    found = _run_with_gradients("same", x, kernel, upper, 1, 1, platform)
+    expected = _expected("same", *(np.asarray(a, np.float32) for a in (x, kernel, upper)))
+    for a, b in zip(found, expected, strict=True):
+      assert a.dtype == jnp.bfloat16
+      # One rounding of the result: 2^-9 of it; sums in bfloat16 would be off by several.
+      np.testing.assert_allclose(np.float32(a), b, rtol=2**-8, atol=2**-8)
+
+
+def test_fold_for():
+  assert [volumes.fold_for(16, d, "tpu") for d in (64, 48, 16, 4)] == [8, 8, 8, 4]
+  assert [volumes.fold_for(32, d, "tpu") for d in (32, 24, 6, 3, 1)] == [4, 4, 2, 1, 1]
+  assert volumes.fold_for(1, 64, "tpu") == 64
+  assert volumes.fold_for(200, 64, "tpu") == 1
+  assert volumes.fold_for(16, 64, "cpu") == volumes.fold_for(16, 64, "gpu") == 1
+  assert volumes.fold_for(16, 64) == volumes.fold_for(16, 64, jax.default_backend())
+
+
+def test_what_does_not_fit_is_an_error():
+  x, kernel, _, _ = _case("same", 5, (5, 7))
+  with pytest.raises(ValueError, match="fold 2 does not divide the depth 5"):
+    volumes.from_plain(x, 2)
+  with pytest.raises(ValueError, match="fold 3 does not divide the depth 5"):
+    volumes.conv3d(volumes.Volume(x), kernel, fold=3)
+  with pytest.raises(ValueError, match="stride is 1 or 2, got 3"):
+    volumes.conv3d(volumes.Volume(x), kernel, 3)
+  with pytest.raises(ValueError, match="does not fit a volume of 3 channels"):
+    volumes.conv3d(volumes.Volume(x), kernel[..., :2, :])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+def test_layer(kind, platform):
+  x, kernel, _, (expected, *_) = _case(kind, 16 if kind != "double" else 8, (4, 6))
+  layer = Conv3D(
+    C, 2 if kind == "half" else 1, kind == "double", use_bias=True, platform=platform
+  )
+  volume = volumes.from_plain(jnp.asarray(x), volumes.fold_for(C_IN, x.shape[1], platform))
+  shapes = jax.eval_shape(layer.init, jax.random.key(0), volume)["params"]
+  assert jax.tree.map(jnp.shape, shapes) == {"kernel": (3, 3, 3, C_IN, C), "bias": (C,)}
+  bias = np.array([0.5, -2.0], np.float32)
+  out = layer.apply({"params": {"kernel": kernel, "bias": bias}}, volume)
+  assert out.fold == volumes.fold_for(C, out.depth, platform)
+  _assert_close([out.plain()], [expected + bias])
+
+
+def test_layer_in_bfloat16_has_float32_parameters_and_gradients():
+  x, *_ = _case("same", 4, (4, 6))
+  layer = Conv3D(C, dtype=jnp.bfloat16)
+  variables = layer.init(jax.random.key(0), volumes.Volume(jnp.asarray(x)))
+  loss = lambda v: layer.apply(v, volumes.Volume(jnp.asarray(x))).data.astype(jnp.float32).sum()
+  assert layer.apply(variables, volumes.Volume(jnp.asarray(x))).data.dtype == jnp.bfloat16
+  assert jax.grad(loss)(variables)["params"]["kernel"].dtype == jnp.float32
+
+
+def _norms(axis_name=None):
+  """VolumeNorm and nn.BatchNorm as functions of (variables, x [N, D, H, W, C], fold)."""
+  ours = VolumeNorm(axis_name=axis_name)
+  theirs = nn.BatchNorm(
+    use_running_average=False,
+    momentum=0.99,
+    epsilon=1e-3,
+    use_fast_variance=False,
+    axis_name=axis_name,
+  )
+
+  def run_ours(variables, x, fold):
+    out, updates = ours.apply(
+      variables, volumes.from_plain(x, fold), train=True, mutable=["batch_stats"]
+    )
+    return out.plain(), updates
+
+  def run_theirs(variables, x, fold):
+    del fold
+    return theirs.apply(variables, x, mutable=["batch_stats"])
+
+  return run_ours, run_theirs
+
+
+@pytest.fixture(scope="module")
+def norm_case():
+  rng = np.random.default_rng(2)
+  draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+  variables = {
+    "params": {"scale": draw(3), "bias": draw(3)},
+    "batch_stats": {"mean": draw(3), "var": draw(3) ** 2},
+  }
+  x = 2 * draw(2, 8, 3, 5, 3) + np.array([0.0, 3.0, -40.0], np.float32)
+  return variables, x, draw(*x.shape)
+
+
+def _norm_with_gradients(run, variables, x, upper, fold):
+  def loss(params, x):
+    out, updates = run({**variables, "params": params}, x, fold)
+    return (out * upper).sum(), (out, updates)
+
+  grads, found = jax.grad(loss, (0, 1), has_aux=True)(variables["params"], x)
+  return grads, found
+
+
+def _assert_trees_close(found, expected, tolerance=1e-4):
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, tolerance, tolerance), found, expected
+  )
+
+
+@pytest.mark.parametrize("fold", [1, 4])
+def test_norm_equals_batch_norm(norm_case, fold):
+  ours, theirs = _norms()
+  found = jax.jit(functools.partial(_norm_with_gradients, ours), static_argnums=3)(*norm_case, fold)
+  expected = jax.jit(functools.partial(_norm_with_gradients, theirs), static_argnums=3)(
+    *norm_case, fold
+  )
+  _assert_trees_close(found, expected)
+
+
+@pytest.mark.parametrize("fold", [1, 4])
+def test_norm_over_devices_is_that_of_the_whole_batch(norm_case, fold):
+  """Two devices with an example each; gradients of parameters are of each device's own share."""
+  variables, x, upper = norm_case
+  ours, _ = _norms("batch")
+  whole, _ = _norms()
+  apart = lambda v: v[:, None]  # one example a device
+
+  def run(variables, x, upper):
+    return _norm_with_gradients(ours, variables, x, upper, fold)
+
+  (to_params, to_x), (out, updates) = jax.pmap(
+    run, axis_name="batch", in_axes=(None, 0, 0), devices=jax.devices()[:2]
+  )(variables, apart(x), apart(upper))
+  expected = _norm_with_gradients(whole, variables, x, upper, fold)
+  total = jax.tree.map(lambda g: g.sum(0), to_params)
+  first = jax.tree.map(lambda v: v[0], updates)
+  _assert_trees_close(((total, to_x[:, 0]), (out[:, 0], first)), expected)
+  _assert_trees_close(jax.tree.map(lambda v: v[1], updates), first, 0)
+
+
+@pytest.mark.parametrize("fold", [1, 4])
+def test_norm_in_inference_uses_the_running_statistics(norm_case, fold):
+  variables, x, _ = norm_case
+  out = VolumeNorm().apply(variables, volumes.from_plain(jnp.asarray(x), fold), train=False)
+  p, s = variables["params"], variables["batch_stats"]
+  expected = (x - s["mean"]) / np.sqrt(s["var"] + 1e-3) * p["scale"] + p["bias"]
+  np.testing.assert_allclose(out.plain(), expected, 1e-4, 1e-3)
+
+
+def test_norm_keeps_digits_at_a_large_mean():
+  """Mean 1000, deviation 0.01: the mean of squares minus the squared mean has no digit left."""
+  noise = np.random.default_rng(3).choice([-0.0625, 0.0625], size=(1, 4, 8, 8, 1))
+  x = jnp.asarray(1000 + noise, jnp.float32)  # exact in float32
+  volume = volumes.from_plain(x, 2)
+  norm = VolumeNorm(epsilon=0.0)
+  out, _ = norm.init_with_output(jax.random.key(0), volume, train=True)
+  expected = (noise - noise.mean()) / noise.std()
+  np.testing.assert_allclose(out.plain(), expected, atol=2e-2)
+
+
+def test_norm_keeps_no_float32_copy_of_a_bfloat16_volume():
+  norm = VolumeNorm()
+  volume = volumes.Volume(jnp.zeros((1, 4, 8, 8, 16), jnp.bfloat16))
+  variables = norm.init(jax.random.key(0), volume, train=True)
+
+  def run(data):
+    out, _ = norm.apply(
+      variables, volumes.Volume(data), train=True, mutable=["batch_stats"]
+    )
+    return out.data
+
+  out, backward = jax.vjp(run, volume.data)
+  assert out.dtype == jnp.bfloat16
+  kept = [a for a in jax.tree.leaves(backward) if a.size >= volume.data.size]
+  assert [a.dtype for a in kept] == [jnp.bfloat16]
