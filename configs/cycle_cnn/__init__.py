@@ -1,0 +1,1 @@
+"""Configs of Cycle CNN (Dong et al.)."""

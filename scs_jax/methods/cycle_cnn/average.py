@@ -1,0 +1,148 @@
+"""Equation 1 and what else is read off the weight volume V^W: Eq. 11, the expected disparity.
+
+All of it in float32, with the disparity as a leading axis: [N, d, H, W]. The candidates of pixel
+(j, i) are (j, i) .. (j, i + d - 1) of the reference; those beyond its right border have no weight.
+Eq. 1 shifts the reference's colours by one column for each disparity; neither the result nor the
+gradient keeps these copies.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from scs_jax.ops import check
+
+Array = jax.Array
+
+
+def candidate_weights(logits: Array) -> Array:
+  """V^W: softmax over the disparities whose candidate lies inside the picture.
+
+  Args:
+    logits: [N, d, H, W].
+
+  Returns:
+    float32 [N, d, H, W], summing to one over d; exactly 0 where i + k >= W. k = 0 is always inside.
+  """
+  check.require_rank("logits", logits, 4)
+  _, depth, _, width = logits.shape
+  inside = jnp.arange(depth)[:, None] + jnp.arange(width) < width
+  logits = jnp.where(inside[None, :, None], logits.astype(jnp.float32), -jnp.inf)
+  return jax.nn.softmax(logits, axis=1)
+
+
+@jax.custom_vjp
+def sheared_sum(weights: Array, values: Array) -> Array:
+  """Eq. 1: out(j, i) = sum_k weights(j, i, k) values(j, i + k), values being 0 beyond the border.
+
+  Args:
+    weights: V^W, float32 [N, d, H, W].
+    values: float32 [N, H, W, C].
+
+  Returns:
+    float32 [N, H, W, C].
+  """
+  return _sum_forward(weights, values)[0]
+
+
+def _sum_forward(weights: Array, values: Array):
+  planes, width = _widened(values, weights.shape[1]), weights.shape[3]
+
+  def add(k, total):
+    weight = lax.dynamic_slice_in_dim(weights, k, 1, axis=1)
+    return total + weight * lax.dynamic_slice_in_dim(planes, k, width, axis=3)
+
+  total = jnp.zeros_like(planes[..., :width])
+  total = lax.fori_loop(0, weights.shape[1], add, total)
+  return jnp.moveaxis(total, 1, 3), (weights, values)
+
+
+def _sum_backward(kept, upper: Array):
+  weights, values = kept
+  planes, width = _widened(values, weights.shape[1]), weights.shape[3]
+  upper = jnp.moveaxis(upper, 3, 1)
+
+  def step(k, gradients):
+    to_weights, to_planes = gradients
+    here = lax.dynamic_slice_in_dim(planes, k, width, axis=3)
+    shared = (upper * here).sum(axis=1, keepdims=True)
+    to_weights = lax.dynamic_update_slice_in_dim(to_weights, shared, k, axis=1)
+    given = upper * lax.dynamic_slice_in_dim(weights, k, 1, axis=1)
+    given += lax.dynamic_slice_in_dim(to_planes, k, width, axis=3)
+    return to_weights, lax.dynamic_update_slice_in_dim(to_planes, given, k, axis=3)
+
+  zeros = (jnp.zeros_like(weights), jnp.zeros_like(planes))
+  to_weights, to_planes = lax.fori_loop(0, weights.shape[1], step, zeros)
+  return to_weights, jnp.moveaxis(to_planes[..., :width], 1, 3)
+
+
+sheared_sum.defvjp(_sum_forward, _sum_backward)
+
+
+def _widened(values: Array, depth: int) -> Array:
+  """[N, H, W, C] -> [N, C, H, W + depth - 1], zeros on the right."""
+  return jnp.pad(jnp.moveaxis(values, 3, 1), ((0, 0), (0, 0), (0, 0), (0, depth - 1)))
+
+
+def smoothness(weights: Array) -> Array:
+  """Eq. 11 for each example: the mean of |V^W(j, i, k) - V^W(j', i', k)| over 4-neighbours.
+
+  N counts the pairs that exist: (j', i') lies inside the picture, k is any of the d, candidates
+  beyond the border (weight 0) among them. The sum sees each pair from both ends and N counts it
+  twice, so both are halved here.
+
+  Args:
+    weights: V^W [N, d, H, W].
+
+  Returns:
+    float32 [N]; 0 for a single pixel, which has no neighbours.
+  """
+  _, depth, height, width = weights.shape
+  pairs = depth * ((height - 1) * width + height * (width - 1))
+  total = lambda axis: _magnitude(jnp.diff(weights, axis=axis)).sum((1, 2, 3))
+  return (total(2) + total(3)) / max(pairs, 1)
+
+
+def _magnitude(x: Array) -> Array:
+  """|x| with gradient 0 at 0, where jnp.abs has 1: equal neighbours are not pushed apart."""
+  return x * lax.stop_gradient(jnp.sign(x))
+
+
+def expected_disparity(weights: Array) -> Array:
+  """sum_k k V^W(j, i, k), in pixels: [N, d, H, W] -> [N, H, W, 1]."""
+  steps = jnp.arange(weights.shape[1], dtype=weights.dtype)
+  return (weights * steps[:, None, None]).sum(1)[..., None]
+
+
+class Average(NamedTuple):
+  """What the weight volume gives.
+
+  Attributes:
+    values: Eq. 1, float32 [N, H, W, C].
+    smoothness: Eq. 11, float32 [N].
+    disparity: float32 [N, H, W, 1] in [0, d - 1].
+    weights: V^W, float32 [N, d, H, W].
+  """
+
+  values: Array
+  smoothness: Array
+  disparity: Array
+  weights: Array
+
+
+@jax.checkpoint
+def average(logits: Array, values: Array) -> Average:
+  """All of it. The gradient keeps the logits alone and computes V^W again.
+
+  Args:
+    logits: [N, d, H, W], of the picture alone: rows and columns of padding cut off.
+    values: the reference's colours, float32 [N, H, W, C].
+  """
+  n, _, height, width = logits.shape
+  if values.shape[:3] != (n, height, width):
+    raise ValueError(f"logits {logits.shape} and values {values.shape} are of different pictures")
+  weights = candidate_weights(logits)
+  values = sheared_sum(weights, values.astype(jnp.float32))
+  return Average(values, smoothness(weights), expected_disparity(weights), weights)

@@ -1,0 +1,126 @@
+"""The networks that a config asks for, and how each is applied: in training and in use."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from scs_jax.engine.contract import TrainState
+from scs_jax.methods.cycle_cnn import cycle
+from scs_jax.methods.cycle_cnn.gca import GCA, Adjusted
+from scs_jax.methods.cycle_cnn.learned_structure import Similarity
+from scs_jax.methods.cycle_cnn.refinement import Refinement
+from scs_jax.methods.cycle_cnn.wac import WAC
+from scs_jax.ops.transfer import match_moments
+
+Array = jax.Array
+Tree = Any
+
+WAC_NAME, GCA_NAME, REFINEMENT, SIMILARITY = "wac", "gca", "refinement", "similarity"
+# Network -> channels of its inputs.
+INPUTS = {WAC_NAME: (1, 3), GCA_NAME: (1, 1), REFINEMENT: (1, 2), SIMILARITY: (1, 1)}
+ADJUST = ("curve", "transfer", "none")
+KINDS = ("ssim", "learned")
+
+
+class Networks:
+  """Linen modules by name, in `modules`; which there are depends on the config.
+
+  Attributes:
+    modules: "wac"; "gca" where a confidence map is learned, "refinement" where colours are refined,
+      "similarity" where the structure loss is a learned one.
+    learned: whether it is.
+    has_curve: whether structure is compared along GCA's curve.
+  """
+
+  def __init__(self, config):
+    net, loss = config.network, config.loss
+    self.adjusted_by, self.luma = net.adjust, net.luma
+    self.learned = loss.structure_kind == "learned" and loss.structure > 0
+    self.has_curve = net.adjust == "curve" and loss.structure > 0 and not self.learned
+    common = {"features": net.features, "dtype": jnp.dtype(config.dtype)}
+    self.modules: dict[str, Any] = {}
+    if self.learned:
+      self.modules[SIMILARITY] = Similarity(**common)
+    common |= {"pairs": net.pairs, "remat": config.remat == "blocks"}
+    self.modules[WAC_NAME] = WAC(search_range=net.search_range, **common)
+    self.gca = GCA(confidence=net.confidence, position=net.position, **common)
+    if self.has_curve and net.confidence:
+      self.modules[GCA_NAME] = self.gca
+    if net.refinement:
+      self.modules[REFINEMENT] = Refinement(
+        together=net.refine_together, residue_norm=net.residue_norm, **common
+      )
+
+  def training(self, axis_name: str | None) -> Callable:
+    """(name, params, stats, *inputs) -> (output, new averages): with the batch's statistics.
+
+    They are the whole batch's, however it is spread over devices.
+    """
+
+    def apply(name: str, params: Tree, stats: Tree, *inputs):
+      network = self.modules[name].clone(axis_name=axis_name)
+      variables = {"params": params, "batch_stats": stats}
+      out, changed = network.apply(variables, *inputs, train=True, mutable=["batch_stats"])
+      return out, changed["batch_stats"]
+
+    return apply
+
+  def use(self, state: TrainState, name: str, *inputs):
+    """A network's output with its running averages: of an example, whatever is beside it."""
+    variables = {"params": state.params[name], "batch_stats": state.model_state[name]}
+    return self.modules[name].apply(variables, *inputs)
+
+  def color(self, state: TrainState, stats: Tree, *inputs):
+    """(WAC's answer in use, stats), as cycle.twice takes it."""
+    return self.use(state, WAC_NAME, *inputs), stats
+
+  def color_twice(self, state: TrainState, gray: Array, reference: Array) -> cycle.Twice:
+    """Both passes of WAC in use; gray [N, H, W, 1], the reference's YCbCr [N, H, W, 3]."""
+    return cycle.twice(functools.partial(self.color, state), None, gray, reference, self.luma)
+
+  def color_once(self, state: TrainState, gray: Array, reference: Array) -> tuple[Array, Array]:
+    """The first pass alone: (I_C as YCbCr [N, H, W, 3], expected disparity [N, H, W, 1])."""
+    color = functools.partial(self.color, state)
+    ycbcr, whole, _ = cycle.first_pass(color, None, gray, reference, self.luma)
+    return ycbcr, whole.disparity
+
+  def adjust(
+    self, state: TrainState, params: Tree, luma: Array, gray: Array, apply: Callable
+  ) -> tuple[Array, dict[str, Tree]]:
+    """(I_C^Y brought to the levels of I_G, the averages that changed), in training.
+
+    Args:
+      params: of the networks that are trained, by name.
+      luma, gray: [N, H, W, 1] in [0, 1].
+      apply: what `training` gives.
+    """
+    if self.adjusted_by == "none":
+      return luma, {}
+    if self.adjusted_by == "transfer":
+      return match_moments(luma, gray), {}
+    if GCA_NAME not in self.modules:
+      return self.gca.apply({}, luma, gray).luma, {}
+    stats = state.model_state[GCA_NAME]
+    adjusted, stats = apply(GCA_NAME, params[GCA_NAME], stats, luma, gray)
+    return adjusted.luma, {GCA_NAME: stats}
+
+  def curve(self, state: TrainState, luma: Array, gray: Array) -> Adjusted:
+    """What GCA says of a pair, in use."""
+    if GCA_NAME in self.modules:
+      return self.use(state, GCA_NAME, luma, gray)
+    return self.gca.apply({}, luma, gray)
+
+  def refine(self, state: TrainState, gray: Array, ycbcr: Array) -> Array:
+    """YCbCr of a view's own Y and the refined Cb and Cr; unrefined where there is no network."""
+    chroma = ycbcr[..., 1:]
+    if REFINEMENT in self.modules:
+      chroma = self.use(state, REFINEMENT, gray, chroma)
+    return cycle.recolor(gray, chroma)
+
+  def row_overlap(self) -> int:
+    """Rows above and below that a refined colour depends on, in use."""
+    refinement = self.modules.get(REFINEMENT)
+    return self.modules[WAC_NAME].row_radius() + (refinement.reach() if refinement else 0)

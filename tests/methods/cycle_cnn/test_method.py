@@ -1,0 +1,336 @@
+"""Cycle CNN's training steps and predictions on tiny networks (Sections III-A, III-G, III-H)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from scs_jax.engine.contract import Collective, Query
+from scs_jax.errors import UserError
+from scs_jax.methods.cycle_cnn.method import CycleCNN
+from scs_jax.ops import color
+
+KEY = jax.random.key(3)
+
+
+def compiled(method):
+  step = lambda s, b, phase: method.train_step(s, b, KEY, Collective(), phase)
+  return jax.jit(step, static_argnums=2)
+
+
+def ycbcr_of(rgb):
+  """BT.601 full range, NumPy."""
+  r, g, b = np.moveaxis(np.asarray(rgb, np.float64), -1, 0)
+  y = 0.299 * r + 0.587 * g + 0.114 * b
+  return np.stack([y, 0.5 + (b - y) / 1.772, 0.5 + (r - y) / 1.402], -1)
+
+
+@pytest.fixture(scope="module")
+def method(make_cycle_config):
+  return CycleCNN(make_cycle_config())
+
+
+@pytest.fixture(scope="module")
+def state(method, draw_pair_state):
+  return draw_pair_state(method)
+
+
+@pytest.fixture(scope="module")
+def batch(make_pair):
+  return make_pair(n=2)
+
+
+@pytest.fixture(scope="module")
+def step(method):
+  return compiled(method)
+
+
+@pytest.fixture(scope="module")
+def after(step, state, batch):
+  """{phase: (state, logs)} after a step of each from the same state."""
+  return {phase: jax.device_get(step(state, batch, phase)) for phase in ("cycle", "refinement")}
+
+
+@pytest.fixture(scope="module")
+def query(batch):
+  unit = lambda x: x / np.float32(255)
+  return Query(unit(batch["mono"]), (16, 32), unit(batch["color"]), want_extras=True)
+
+
+@pytest.fixture(scope="module")
+def both(method, state, query):
+  return jax.device_get(jax.jit(method.colorize_twice)(state, query))
+
+
+def changed(new, old):
+  """Names of the networks in which something differs."""
+  differs = lambda a, b: any(
+    not np.array_equal(x, y)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  )
+  return {
+    tree: {name for name in getattr(old, tree) if differs(getattr(new, tree)[name],
+                                                         getattr(old, tree)[name])}
+    for tree in ("params", "opt_state", "model_state")
+  }  # fmt: skip
+
+
+class TestPhases:
+  def test_refinement_comes_last(self, method):
+    assert [method.phase(i) for i in range(6)] == ["cycle"] * 2 + ["refinement"] * 4
+
+  def test_without_refinement_all_is_the_cycle(self, make_cycle_config):
+    config = make_cycle_config()
+    config.network.refinement = False
+    assert [CycleCNN(config).phase(i) for i in (0, 3)] == ["cycle", "cycle"]
+
+  def test_a_learned_loss_comes_first(self, make_cycle_config):
+    config = make_cycle_config()
+    config.loss.structure_kind, config.structure_share = "learned", 0.25
+    phases = [CycleCNN(config).phase(i) for i in range(4)]
+    assert phases == ["structure", "cycle", "refinement", "refinement"]
+
+  def test_no_steps_left_for_the_cycle_is_refused(self, make_cycle_config):
+    config = make_cycle_config()
+    config.refine_share = 0.9  # of 4 steps
+    with pytest.raises(UserError, match=r"0 are for .* and 4 for the refinement: none is left"):
+      CycleCNN(config)
+
+  def test_an_untrained_loss_is_refused(self, make_cycle_config):
+    config = make_cycle_config()
+    config.loss.structure_kind = "learned"
+    with pytest.raises(UserError, match="would stay untrained"):
+      CycleCNN(config)
+
+
+class TestCycle:
+  def test_it_trains_wac_and_gca(self, after, state):
+    found, logs = after["cycle"]
+    assert found.step == 1
+    assert all(names == {"wac", "gca"} for names in changed(found, state).values())
+    assert set(logs) == {"loss/structure", "loss/cycle", "loss/smooth", "loss/total"}
+
+  def test_losses_are_equation_twelve_of_two_passes(self, method, state, batch, after):
+    """By WAC alone, flips in NumPy, SSIM by scikit-image; averages after both passes, in order."""
+    gray = (batch["mono"] / 255).astype(np.float32)
+    reference = ycbcr_of(batch["color"] / 255).astype(np.float32)
+    wac = method.networks["wac"]
+
+    @jax.jit
+    def colored(stats, gray, reference):
+      seen = {"params": state.params["wac"], "batch_stats": stats}
+      return wac.apply(seen, gray, reference, train=True, mutable=["batch_stats"])
+
+    one, stats = colored(state.model_state["wac"], gray, reference)
+    given = np.concatenate([gray, one.ycbcr[..., 1:]], -1)
+    two, stats = colored(stats["batch_stats"], reference[:, :, ::-1, :1], given[:, :, ::-1])
+    second = np.asarray(two.ycbcr)[:, :, ::-1]
+    gca = method.networks["gca"]
+    seen = {"params": state.params["gca"], "batch_stats": state.model_state["gca"]}
+    adjusted = gca.apply(seen, one.ycbcr[..., :1], gray, True, mutable=["batch_stats"])[0].luma
+
+    def loss(a, b):
+      return 1 - np.mean([
+        structural_similarity(
+          np.float64(x), np.float64(y), data_range=1, channel_axis=-1, gaussian_weights=True,
+          sigma=1.5, use_sample_covariance=False,
+        )
+        for x, y in zip(a, b, strict=True)
+      ])  # fmt: skip
+
+    found, logs = after["cycle"]
+    want = {
+      "loss/structure": loss(np.asarray(adjusted), gray),
+      "loss/cycle": loss(second[..., 1:], reference[..., 1:]),
+      "loss/smooth": 0.5 * float((one.smoothness + two.smoothness).mean()),
+    }
+    want["loss/total"] = want["loss/structure"] + want["loss/cycle"] + 0.1 * want["loss/smooth"]
+    assert logs == pytest.approx(want, rel=2e-3)
+    leaves = zip(*map(jax.tree.leaves, (found.model_state["wac"], stats["batch_stats"])),
+                 strict=True)  # fmt: skip
+    for a, b in leaves:
+      np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+  def test_the_truth_is_not_read(self, step, state, batch, after):
+    """Nor anything else that is not in a training batch: the same bits with it and without."""
+    rng = np.random.default_rng(0)
+    for seed, phase in ((1, "cycle"), (2, "refinement")):
+      more = {
+        **batch,
+        "truth": np.random.default_rng(seed).integers(0, 256, batch["color"].shape, np.uint8),
+        "has_truth": rng.random(2) < 0.5,
+        "record": rng.integers(0, 9, 2),
+      }
+      found, logs = jax.device_get(step(state, more, phase))
+      expected, expected_logs = after[phase]
+      assert logs == expected_logs
+      for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+  def test_every_phase_reads_the_same_names_and_no_more(self, make_cycle_config, make_pair):
+    """What a step asks a batch for, recorded while it is traced: no truth among it."""
+    config = make_cycle_config()
+    config.loss.structure_kind, config.structure_share = "learned", 0.25
+    method, asked = CycleCNN(config), set()
+
+    class Recording(dict):
+      def __getitem__(self, name):
+        asked.add(name)
+        return super().__getitem__(name)
+
+    shapes = jax.eval_shape(lambda: method.init(KEY, {}))
+    for phase in ("structure", "cycle", "refinement"):
+      jax.eval_shape(
+        lambda s, b, phase=phase: method.train_step(s, Recording(b), KEY, Collective(), phase),
+        shapes, make_pair(n=2),
+      )  # fmt: skip
+    assert asked == {"mono", "color", "index"}
+
+
+class TestRefinement:
+  def test_it_trains_the_refinement_alone(self, after, state):
+    found, _ = after["refinement"]
+    assert all(names == {"refinement"} for names in changed(found, state).values())
+    assert found.step == 1
+
+  def test_it_learns_on_the_second_pass_of_wac_in_use(self, method, state, batch, after, both):
+    """Running averages, unflipped, against the reference's own chroma: both losses."""
+    reference = ycbcr_of(batch["color"] / 255).astype(np.float32)
+    second = _second_chroma(method, state, batch, reference)
+    logs = after["refinement"][1]
+
+    def loss(a):
+      return 1 - np.mean([
+        structural_similarity(
+          np.float64(x), np.float64(y), data_range=1, channel_axis=-1, gaussian_weights=True,
+          sigma=1.5, use_sample_covariance=False,
+        )
+        for x, y in zip(a, reference[..., 1:], strict=True)
+      ])  # fmt: skip
+
+    seen = {
+      "params": state.params["refinement"], "batch_stats": state.model_state["refinement"]
+    }  # fmt: skip
+    refined, _ = method.networks["refinement"].apply(
+      seen, reference[..., :1], second, True, mutable=["batch_stats"]
+    )
+    assert logs["loss/unrefined"] == pytest.approx(loss(second), rel=2e-3)
+    assert logs["loss/refined"] == pytest.approx(loss(np.asarray(refined)), rel=2e-3)
+
+
+def _second_chroma(method, state, batch, reference):
+  gray = (batch["mono"] / 255).astype(np.float32)
+  seen = {"params": state.params["wac"], "batch_stats": state.model_state["wac"]}
+  wac = jax.jit(method.networks["wac"].apply)
+  one = np.asarray(wac(seen, gray, reference).ycbcr)
+  given = np.concatenate([gray, one[..., 1:]], -1)[:, :, ::-1]
+  return np.asarray(wac(seen, reference[:, :, ::-1, :1], given).ycbcr)[:, :, ::-1, 1:]
+
+
+class TestPredict:
+  def test_both_passes_are_wired_as_in_figure_four(self, method, state, batch, query, both):
+    first, second = both
+    gray = np.asarray(query.gray)
+    reference = ycbcr_of(query.reference).astype(np.float32)
+    seen = lambda name: {
+      "params": state.params[name], "batch_stats": state.model_state[name]
+    }  # fmt: skip
+    one = jax.jit(method.networks["wac"].apply)(seen("wac"), gray, reference)
+    chroma = np.asarray(one.ycbcr)[..., 1:]
+    refined = method.networks["refinement"].apply(seen("refinement"), gray, chroma)
+    show = lambda y, c: np.clip(color.ycbcr_to_rgb(np.concatenate([y, c], -1)), 0, 1)
+    np.testing.assert_allclose(first.rgb, show(gray, refined), atol=1e-4)
+    np.testing.assert_allclose(first.extras["unrefined"], show(gray, chroma), atol=1e-4)
+    np.testing.assert_allclose(first.extras["disparity"], one.disparity, atol=1e-3)
+    again = _second_chroma(method, state, batch, reference)
+    luma = reference[..., :1]
+    refined = method.networks["refinement"].apply(seen("refinement"), luma, again)
+    np.testing.assert_allclose(second.rgb, show(luma, refined), atol=1e-4)
+    assert second.extras["unrefined"].shape == (2, 16, 32, 3)
+
+  def test_predict_is_the_first_pass(self, method, state, query, both):
+    bare = state.replace(opt_state={}, frozen={})
+    found = jax.jit(method.predict)(bare, query)
+    np.testing.assert_allclose(found.rgb, both[0].rgb, atol=1e-5)
+    assert found.extras.keys() == both[0].extras.keys()
+    quiet = jax.eval_shape(method.predict, bare, query.replace(want_extras=False))
+    assert not quiet.extras
+
+  def test_luma_is_the_mono_views(self, method, state):
+    """Wherever nothing leaves the gamut; quiet colours, so that much stays inside."""
+    rng = np.random.default_rng(1)
+    gray = rng.uniform(0.4, 0.6, (1, 16, 32, 1)).astype(np.float32)
+    colour = np.repeat(rng.uniform(0.4, 0.6, (1, 16, 32, 1)), 3, -1).astype(np.float32)
+    quiet = state.replace(params={**state.params, "refinement": jax.tree.map(
+      lambda x: 0.01 * x, state.params["refinement"])})  # fmt: skip
+    rgb = np.asarray(jax.jit(method.predict)(quiet, Query(gray, (16, 32), colour)).rgb)
+    inside = ((rgb > 0) & (rgb < 1)).all(-1)
+    assert inside.mean() > 0.9
+    np.testing.assert_allclose(ycbcr_of(rgb)[..., :1][inside], gray[inside], atol=1e-5)
+
+  def test_extras(self, both, query):
+    extras = both[0].extras
+    assert {name: np.shape(value) for name, value in extras.items()} == {
+      "disparity": (2, 16, 32, 1), "unrefined": (2, 16, 32, 3), "confidence": (2, 16, 32, 1),
+      "curve": (2, 64), "curve_support": (2, 64),
+    }  # fmt: skip
+    assert extras["confidence"].min() >= 0 and extras["confidence"].max() <= 1
+    gray = 255 * np.asarray(query.gray)
+    low, high = gray.min((1, 2)), gray.max((1, 2))
+    assert (extras["curve"] >= low - 0.01).all() and (extras["curve"] <= high + 0.01).all()
+    assert extras["disparity"].min() >= 0 and extras["disparity"].max() <= 15
+
+  def test_strips_of_rows_are_the_whole(self, method, draw_pair_state):
+    """With `row_overlap` rows around them, cut at multiples of `multiple`."""
+    state, overlap = draw_pair_state(method), method.row_overlap
+    rng = np.random.default_rng(6)
+    height = -(-(2 * overlap + 48) // 16) * 16
+    gray = rng.random((1, height, 16, 1)).astype(np.float32)
+    colour = rng.random((1, height, 16, 3)).astype(np.float32)
+    predict = jax.jit(method.predict)
+    whole = predict(state, Query(gray, (height, 16), colour)).rgb
+    for start, end in ((0, height - 16), (16, height)):
+      part = predict(state, Query(gray[:, start:end], (end - start, 16), colour[:, start:end])).rgb
+      top, bottom = (0 if start == 0 else overlap), (0 if end == height else overlap)
+      inner = slice(start + top, end - bottom)
+      np.testing.assert_allclose(
+        part[:, top : end - start - bottom], whole[:, inner], atol=1e-4
+      )
+
+  @pytest.mark.parametrize(
+    ("reference", "size", "message"),
+    [
+      (None, (16, 32), "give it both"),
+      ((16, 30), (16, 32), "16 x 32 pixels .* 16 x 30"),
+      ((16, 32), (32, 64), "asked for 32 x 64"),
+    ],
+  )
+  def test_what_is_no_pair_is_refused(self, method, state, reference, size, message):
+    gray = jnp.zeros((1, 16, 32, 1))
+    other = None if reference is None else jnp.zeros((1, *reference, 3))
+    with pytest.raises(UserError, match=message):
+      method.predict(state, Query(gray, size, other))
+
+  def test_what_the_contract_says_of_pairs(self, method):
+    assert (method.takes_pairs, method.takes_reference) == (True, True)
+    assert (method.search_range, method.multiple, method.scales) == (16, 16, (1.0, 1.0))
+    assert method.keeps_luminance is False
+    assert 50 < method.row_overlap < 250
+
+
+@pytest.mark.slow
+def test_it_learns_to_find_a_shift(make_cycle_config, make_pair):
+  """Forty steps on one pair, its views three pixels apart: the loss falls to a third."""
+  config = make_cycle_config()
+  config.network.features, config.network.refinement, config.steps = 4, False, 40
+  config.optimizer.learning_rate = 3e-3
+  method = CycleCNN(config)
+  step, told = compiled(method), []
+  state = jax.jit(lambda key: method.init(key, {}))(KEY)
+  batch = make_pair(16, 48, seed=5)
+  for _ in range(40):
+    state, logs = step(state, batch, "cycle")
+    told.append(float(logs["loss/total"]))
+  assert np.isfinite(told).all()
+  assert told[-1] < told[0] / 3
