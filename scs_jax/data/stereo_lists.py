@@ -1,0 +1,192 @@
+"""From what a user names to records of stereo pairs: bundled, folders, two folders, a list file.
+
+A list file has a pair a line: paths, relative to the file, separated by commas, tabs or, in a .txt,
+blanks; quotes keep a separator inside a path; empty lines and such that begin with # are skipped.
+Its first line may name the columns: `mono color` (what it is without one: cameras of two kinds) or
+`left right` (colour stereo), in any order; beside the former `truth` (the true colours of the
+monochrome view), beside the latter `disparity` (PFM, of the left view).
+"""
+
+import csv
+import os
+import pathlib
+import shlex
+
+from scs_jax.data import bundled, sources, stereo_layouts
+from scs_jax.data.disparity_files import DisparityFile
+from scs_jax.data.stereo_layouts import Record, some
+from scs_jax.errors import UserError
+
+__all__ = ["find", "some"]
+
+_COLUMNS = ("mono", "color", "left", "right", "truth", "disparity")
+_LISTS = (".txt", ".csv", ".tsv")
+
+# Rows of the motorcycle's 500. Under rectification a row's matches lie in that row alone, so two
+# bands share no pixel and no match; it is one scene all the same, and its colours recur.
+_BANDS = {"all": None, "train": (0, 300), "heldout": (300, 500)}
+
+
+def find(
+  spec: str, variant: str = "", disparity_scale: float | None = None
+) -> tuple[list[Record], list[str]]:
+  """The records that a spec of stereo.open_pairs stands for, and lines on what was left out.
+
+  Raises:
+    UserError: there is no such thing.
+  """
+  if spec.partition(":")[0] == "bundled":
+    return _bundled(spec), []
+  if "://" in spec:
+    raise UserError(f"remote data {spec!r} cannot be read; copy it to a local folder and give that")
+  if not spec.strip():
+    raise UserError("which pairs? expected bundled, a folder, MONO_DIR,COLOR_DIR or a list file")
+  path = pathlib.Path(spec).expanduser()
+  if "," in spec and not path.exists():
+    return _two_folders(spec)
+  if path.suffix.lower() in _LISTS and not path.is_dir():
+    return _listed(path)
+  return stereo_layouts.find(path, variant, disparity_scale)
+
+
+def _bundled(spec: str) -> list[Record]:
+  split = spec.partition(":")[2] or ("all" if ":" not in spec else "")
+  if split not in _BANDS:
+    raise UserError(
+      f"no bundled pairs {spec!r}; expected bundled, bundled:train or bundled:heldout"
+    )
+  photos = {photo.name: photo for photo in bundled.select()}
+  left, right = (photos[f"motorcycle_{side}.png"].path for side in ("left", "right"))
+  for path in (left, right):
+    if not path.is_file():
+      raise UserError(
+        f"scikit-image is installed without {path.name} ({path}); run pip install "
+        "--force-reinstall scikit-image, or give a folder of pairs"
+      )
+  disparity = DisparityFile(str(left.with_name("motorcycle_disp.npz")), "npz")
+  name = "motorcycle" if split == "all" else f"motorcycle_{split}"
+  return [Record(name, (str(left), str(right)), disparities=(disparity, None), rows=_BANDS[split])]
+
+
+def _two_folders(spec: str) -> tuple[list[Record], list[str]]:
+  parts = [pathlib.Path(part.strip()).expanduser() for part in spec.split(",")]
+  if len(parts) != 2 or not all(part.strip() for part in spec.split(",")):
+    raise UserError(f"{spec!r}: expected two folders, MONO_DIR,COLOR_DIR")
+  for part in parts:
+    if not part.is_dir():
+      kind = "a file" if part.exists() else "not there"
+      raise UserError(f"{part} is {kind}; expected two folders of pictures, MONO_DIR,COLOR_DIR")
+  names = [_pictures(part) for part in parts]
+  both = sorted(names[0].keys() & names[1].keys())
+  if not both:
+    raise UserError(
+      f"no picture of {parts[0]} has the name of one of {parts[1]} (extensions aside); there are "
+      f"{some(names[0].values())} and {some(names[1].values())}"
+    )
+  notes = []
+  for k, side in enumerate(("monochrome", "colour")):
+    alone = [names[k][stem] for stem in sorted(names[k].keys() - names[1 - k].keys())]
+    if alone:
+      notes.append(f"{side} pictures without a partner, left out: {some(alone)}")
+  return [
+    Record(stem, tuple(str(parts[k] / names[k][stem]) for k in (0, 1)), real=True) for stem in both
+  ], notes
+
+
+def _pictures(folder: pathlib.Path) -> dict[str, str]:
+  """{path below the folder without extension: path} of its pictures; two of one name: an error."""
+  found: dict[str, str] = {}
+  for path, folders, files in os.walk(folder, followlinks=True):
+    folders[:] = sorted(f for f in folders if not f.startswith("."))
+    if len(pathlib.Path(path).relative_to(folder).parts) > 16:  # a loop of links
+      folders.clear()
+      continue
+    for file in sorted(files):
+      stem, extension = os.path.splitext(file)
+      if extension.lower() not in sources.EXTENSIONS or file.startswith("."):
+        continue
+      place = pathlib.Path(path).relative_to(folder)
+      key, name = (place / stem).as_posix(), (place / file).as_posix()
+      if key in found:
+        raise UserError(f"{folder} has both {found[key]} and {name}; keep one of them")
+      found[key] = name
+  if not found:
+    raise UserError(f"no pictures under {folder}")
+  return found
+
+
+def _listed(path: pathlib.Path) -> tuple[list[Record], list[str]]:
+  lines = _lines(path)
+  columns = ["mono", "color"]
+  if lines and any(word.lower() in _COLUMNS for word in lines[0][1]):
+    columns = [word.lower() for word in lines.pop(0)[1]]
+    given = set(columns)
+    unknown = given - set(_COLUMNS)
+    if unknown or len(given) != len(columns):
+      raise UserError(
+        f"{path}: the first line names {', '.join(sorted(unknown) or columns)}; expected each of "
+        f"{', '.join(_COLUMNS)} at most once"
+      )
+    kinds = [kind for kind in (("mono", "color"), ("left", "right")) if given >= set(kind)]
+    extra = {"mono": "truth", "left": "disparity"}
+    if len(kinds) != 1 or not given <= {*kinds[0], extra[kinds[0][0]]}:
+      raise UserError(
+        f"{path}: the first line names {', '.join(columns)}; expected mono and color with or "
+        "without truth, or left and right with or without disparity"
+      )
+  if not lines:
+    raise UserError(f"{path} lists no pairs; expected two paths a line, mono and color")
+  records, seen = [], {}
+  for number, words in lines:
+    record = _line(path, number, words, columns)
+    if record.name in seen:
+      raise UserError(f"{path}: lines {seen[record.name]} and {number} name the same pair")
+    seen[record.name] = number
+    records.append(record)
+  return records, []
+
+
+def _line(path: pathlib.Path, number: int, words: list[str], columns: list[str]) -> Record:
+  if len(words) != len(columns) or not all(words):
+    raise UserError(
+      f"{path}, line {number}: {sum(map(bool, words))} paths, expected {len(columns)} "
+      f"({', '.join(columns)})"
+    )
+  place = lambda word: str(path.parent / pathlib.Path(word).expanduser())
+  given = {column: place(word) for column, word in zip(columns, words, strict=True)}
+  real = "mono" in given
+  disparity = given.get("disparity")
+  if disparity is not None and not disparity.lower().endswith(".pfm"):
+    raise UserError(f"{path}, line {number}: the disparity {disparity} is no .pfm file")
+  first, second = ("mono", "color") if real else ("left", "right")
+  return Record(
+    name=os.path.splitext(words[columns.index(first)])[0].replace(os.sep, "/"),
+    views=(given[first], given[second]),
+    real=real,
+    truth=given.get("truth"),
+    disparities=(None if disparity is None else DisparityFile(disparity, "pfm"), None),
+  )
+
+
+def _lines(path: pathlib.Path) -> list[tuple[int, list[str]]]:
+  """(number, words) of the lines of a list file that say something."""
+  try:
+    text = path.read_text(encoding="utf-8-sig")
+  except OSError as error:
+    raise UserError(f"cannot read the list {path} ({error.strerror})") from error
+  except UnicodeDecodeError as error:
+    raise UserError(f"the list {path} is no text file in UTF-8") from error
+  found = []
+  for number, line in enumerate(text.splitlines(), 1):
+    if not line.strip() or line.lstrip().startswith("#"):
+      continue
+    separator = next((s for s in (",", "\t") if s in line), None)
+    try:
+      if separator is None:
+        words = shlex.split(line)
+      else:
+        words = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    except ValueError as error:
+      raise UserError(f"{path}, line {number}: {error}; check its quotes") from error
+    found.append((number, [word.strip() for word in words]))
+  return found

@@ -1,0 +1,238 @@
+"""`scs-jax data`: its verbs, what check-stereo says and how it ends; a config's pairs as data."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from scs_jax.cli import datasets
+from scs_jax.cli import main as cli
+from scs_jax.engine import config as configs
+from scs_jax.errors import UserError
+
+HEIGHT, WIDTH, SHIFT = 80, 140, 9
+
+
+def write(root, name, seed=0, down=0):
+  """left.png and right.png of a textured plane; the left view `down` rows lower."""
+  noise = np.random.default_rng(seed).normal(size=(HEIGHT + 8, WIDTH + SHIFT, 3))
+  wide = np.clip(128 + ndimage.gaussian_filter(noise, (1.2, 1.2, 0)) * 130, 0, 255)
+  wide = wide.astype(np.uint8)
+  folder = root / name
+  folder.mkdir(parents=True)
+  Image.fromarray(wide[4 - down : 4 - down + HEIGHT, :WIDTH]).save(folder / "left.png")
+  Image.fromarray(wide[4 : 4 + HEIGHT, SHIFT:]).save(folder / "right.png")
+
+
+def check(*arguments):
+  return cli.main(["data", "check-stereo", *map(str, arguments)])
+
+
+class TestDispatch:
+  def test_help_lists_the_verbs(self, capsys):
+    for words in (["data", "--help"], ["help", "data"], ["data", "help"], ["data", "-h"]):
+      assert cli.main(words) == 0
+      shown = capsys.readouterr().out
+      assert "usage: scs-jax data VERB" in shown and "check-stereo" in shown
+
+  def test_no_verb_shows_them_and_fails(self, capsys):
+    assert cli.main(["data"]) == 2
+    assert "check-stereo" in capsys.readouterr().err
+
+  @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+      (["data", "chek-stereo"], "unknown verb 'chek-stereo'; did you mean check-stereo?"),
+      (["data", "--out"], "unknown flag '--out'; choose from "),
+      (["dat"], "unknown verb 'dat'; did you mean data?"),
+    ],
+  )
+  def test_what_is_misspelt_gives_the_nearest(self, words, message, capsys):
+    assert cli.main(words) == 2
+    assert message in capsys.readouterr().err
+
+  def test_debug_before_or_after_the_verb(self, capsys):
+    for words in (["--debug", "data", "check-stereo"], ["data", "--debug", "check-stereo"]):
+      assert cli.main([*words, "none", "--search-range", "8"]) == 2
+      shown = capsys.readouterr().err
+      assert "Traceback" in shown and "none is not there" in shown
+
+
+class TestCheckStereo:
+  def test_all_is_well(self, tmp_path, capsys):
+    write(tmp_path, "a")
+    assert check(tmp_path, "--search-range", 16) == 0
+    head, row, last = capsys.readouterr().out.splitlines()
+    assert head.split() == ["pair", "size", "mono", "matches", "vertical", "disparity"]
+    assert row.split()[:3] == ["a", "140x80", "right"] and row.endswith("ok")
+    vertical, low, to, high = row.split()[4:8]
+    assert abs(float(vertical)) < 0.05 and to == "to"
+    assert float(low) == pytest.approx(9, abs=0.1) and float(high) == pytest.approx(9, abs=0.1)
+    assert last == "1 pair checked, 0 reported"
+
+  def test_what_is_wrong_is_named_drawn_and_stops_no_other(self, tmp_path, capsys):
+    write(tmp_path / "pairs", "a/steep", down=2)
+    write(tmp_path / "pairs", "b")
+    write(tmp_path / "pairs", "c")
+    (tmp_path / "pairs" / "c" / "left.png").write_bytes(b"torn")
+    out = tmp_path / "deep" / "plots"
+    assert check(tmp_path / "pairs", "--search-range", 8, "--out", out) == 1
+    shown = capsys.readouterr().out
+    assert "not rectified: matches lie up to 2.0 pixels below their row" in shown
+    assert shown.count("beyond the search range 8; 16 would do") == 2
+    assert "left.png: not a picture" in shown
+    assert "3 pairs checked, 3 reported; plots in" in shown
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["0000_a_steep.png", "0001_b.png", "0002_c.png"]
+    for name in names:
+      assert Image.open(out / name).size[0] > 900
+
+  def test_flags_reach_the_pairs(self, tmp_path, capsys):
+    for k, name in enumerate(("one", "two", "three")):
+      write(tmp_path, name, k)
+    assert check(tmp_path, "--search-range", 8, "--reduce", 2, "--only", "t*", "--limit", 1,
+                 "--mono-view", "left") == 0  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "three  70x40      left" in shown and "4.5 to 4.5" in shown
+    assert "1 more were left out by --limit" in shown
+
+  @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+      (["none", "--search-range", "8"], "none is not there; expected a folder of stereo pairs"),
+      (["bundled"], "the following arguments are required: --search-range"),
+      (["bundled", "--search-range", "0"], "'0' is no whole number of at least 1"),
+      (["bundled", "--search-range", "x"], "'x' is no whole number of at least 1"),
+      (["bundled", "--search-range", "8", "--disparity-scale", "nan"], "'nan' is no number above"),
+      (["bundled", "--search-range", "8", "--mono-view", "up"], "expected one of auto, right"),
+      (["bundled", "--search-range", "8", "--reduce", "7"], "expected one of 1, 2, 3, 4, 8"),
+      (["bundled", "--search-range", "8", "--only", "car"], "no pair of bundled is called 'car'"),
+      (["bundled", "--search-range", "8", "--out="], "--out is empty"),
+      (["", "--search-range", "8"], "which pairs?"),
+    ],
+  )
+  def test_nonsense_gives_one_line(self, arguments, message, capsys):
+    assert cli.main(["data", "check-stereo", *arguments]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == 1
+
+
+@pytest.fixture
+def config():
+  made = configs.load("common")
+  from scs_jax.configs import common
+
+  with made.unlocked():
+    made.data = common.pairs_data()
+    made.batch_size = 2
+    made.data.crop = (16, 24)
+  return made
+
+
+class TestOpenData:
+  def test_bundled(self, config, tmp_path):
+    data, steps = datasets.open_data(config, tmp_path)
+    assert steps == config.steps and data.notes == []
+    with data.open_batches(3) as batches:
+      batch = next(batches)
+    assert batch["mono"].shape == (2, 16, 24, 1) and "truth" not in batch
+    assert data.name(0) == "motorcycle_train" and data.identity["records"] == 1
+    (heldout,) = data.heldout
+    assert heldout["mono"].shape == (1, 200, 741, 1) and heldout["has_truth"].all()
+    shapes = datasets.batch_shapes(config)
+    assert {k: (v.shape, v.dtype) for k, v in shapes.items()} == {
+      k: (batch[k].shape, batch[k].dtype) for k in shapes}  # fmt: skip
+
+  def test_what_is_held_out_is_not_trained_on(self, config, tmp_path):
+    for k, name in enumerate(("a1", "a2", "b1", "b2")):
+      write(tmp_path, name, k)
+    config.data.source = config.data.heldout = str(tmp_path)
+    config.data.heldout_only = ("*2",)
+    config.epochs = 3.0
+    data, steps = datasets.open_data(config, tmp_path / "run")
+    assert [data.name(i) for i in range(data.identity["records"])] == ["a1", "b1"]
+    assert steps == 3 and len(data.heldout) == 2 and data.notes == []
+    config.data.only = ("a*",)
+    assert datasets.open_data(config, tmp_path / "run")[0].identity["records"] == 1
+    config.data.heldout_only = ()
+    assert datasets.open_data(config, tmp_path / "run")[0].notes == [
+      "held-out pairs that are trained on as well: a1, a2"]  # fmt: skip
+
+  def test_rows_that_overlap_count_as_trained_on(self, config):
+    train, heldout = datasets.open_pairs(config), datasets.open_pairs(config, heldout=True)
+    assert datasets.trained_on_too(train, heldout) == []
+    assert datasets.trained_on_too(train, datasets.open_pairs(config, "bundled")) == [
+      "held-out pairs that are trained on as well: motorcycle"]  # fmt: skip
+
+  def test_cut_held_out_pairs_and_such_that_cannot_be_cut(self, config, tmp_path):
+    for k, name in enumerate(("a", "b", "c")):
+      write(tmp_path, name, k)
+    left = tmp_path / "b" / "left.png"
+    Image.open(left).crop((0, 0, 50, 50)).save(left)
+    config.data.source = config.data.heldout = str(tmp_path)
+    config.data.mono_view = "right"
+    config.data.heldout_crop, config.evaluate.batch_size = (32, 40), 2
+    data, _ = datasets.open_data(config, tmp_path / "run")
+    assert [b["mono"].shape for b in data.heldout] == [(2, 32, 40, 1)] * 2
+    assert [b["mask"].tolist() for b in data.heldout] == [[True, False], [True, False]]
+    assert "held-out pairs that cannot be scored: 1 (b); b: its pictures have diff" in data.notes[1]
+    config.data.heldout_crop = (500, 500)
+    with pytest.raises(UserError, match="none of the held-out pairs can be scored: a: 140x80 pix"):
+      datasets.open_data(config, tmp_path / "run")
+
+  def test_the_camera_and_the_seed_reach_the_pairs(self, config):
+    plain = datasets.open_pairs(config, heldout=True).load(0)
+    config.data.camera.enabled = True
+    shot = datasets.open_pairs(config, heldout=True).load(0)
+    config.seed = 1
+    other = datasets.open_pairs(config, heldout=True).load(0)
+    assert (plain.color != shot.color).any() and (shot.color != other.color).any()
+
+  @pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+      ("source", "", "config.data.source is empty"),
+      ("source", "nowhere", "nowhere is not there"),
+      ("only", ("car",), "is called 'car'"),
+    ],
+  )
+  def test_nonsense(self, config, tmp_path, key, value, message):
+    config.data[key] = value
+    with pytest.raises(UserError, match=message):
+      datasets.open_data(config, tmp_path)
+
+
+class TestRules:
+  def test_each_kind_has_its_own(self, config):
+    configs.validate(config, configs.engine_rules(config))
+    rules, leaves = configs.engine_rules(config), configs.flatten(config)
+    assert set(rules) <= set(leaves)
+    free = {"data.source", "data.heldout", "data.only", "data.heldout_only"}
+    assert {k for k in leaves if k.startswith("data.")} - set(rules) == free
+    photos = configs.load("common")
+    assert configs.engine_rules(photos) == configs.ENGINE_RULES
+
+  def test_a_config_from_before_there_were_pairs_is_of_photos(self):
+    old = configs.load("common")
+    with old.unlocked():
+      del old.data.kind
+    configs.validate(old, configs.engine_rules(old))
+
+  def test_the_cameras_limits_are_those_of_the_data_layer(self, config):
+    from scs_jax.data import camera
+
+    rules = configs.engine_rules(config)
+    for name, (low, high) in camera.LIMITS.items():
+      for view in ("mono", "color"):
+        rule = rules[f"data.camera.{view}.{name}"]
+        assert (rule.rule.low, rule.rule.high, rule.length) == (low, high, 2)
+
+  @pytest.mark.parametrize(
+    "override",
+    ["data.mono_view=up", "data.reduce=5", "data.crop=0,4", "data.crop=4,4,4", "data.variant=x",
+     "data.camera.mono.blur=-1,0", "data.heldout_crop=-1,4", "data.threads=0"],
+  )  # fmt: skip
+  def test_out_of_range(self, config, override):
+    changed = configs.apply_overrides(config, [override])
+    with pytest.raises(UserError, match=override.partition("=")[0]):
+      configs.validate(changed, configs.engine_rules(changed))
