@@ -1,0 +1,86 @@
+"""The pairs of an evaluation: where they come from, which cannot be measured, which are shown."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from scs_jax.cli import datasets
+from scs_jax.cli.evaluation_settings import Settings
+from scs_jax.data import pairs as batches_of
+from scs_jax.data import scan
+from scs_jax.data.stereo import Pair, PairSource
+from scs_jax.engine.evaluate import SMALLEST
+from scs_jax.errors import UserError
+
+
+@dataclasses.dataclass
+class Views:
+  """The pairs that are measured.
+
+  Attributes:
+    source: all of them; count: how many take part.
+    camera: whether two cameras were simulated.
+    errors: {record: name and cause} of those that cannot be measured.
+    known: how many of those measured have the truth.
+  """
+
+  source: PairSource
+  count: int
+  camera: bool
+  errors: dict[int, str] = dataclasses.field(default_factory=dict)
+  known: int = 0
+
+
+def open_views(setting: Settings, config, spec: str | None) -> Views:
+  """The pairs; those that two cameras shot already are taken as they are."""
+  plain = config.copy_and_resolve_references()
+  with plain.unlocked():
+    plain.data.camera.enabled = False
+  source = datasets.open_pairs(plain, spec, heldout=spec is None)
+  camera = config.data.camera.enabled and not any(r.real for r in source.records)
+  if camera:
+    source = datasets.open_pairs(config, spec, heldout=spec is None)
+  count = len(source) if setting.limit is None else min(setting.limit, len(source))
+  return Views(source, count, camera)
+
+
+def trained_on(config, source: PairSource) -> list[str]:
+  """A warning where pairs were trained on."""
+  try:
+    trained = datasets.open_pairs(config)
+  except UserError:  # those are elsewhere by now
+    return []
+  return datasets.trained_on_too(trained, source)
+
+
+def watch(setting: Settings, views: Views, read: Iterable[Mapping]) -> Iterator[dict]:
+  """Batches with "gray", whether the colour view has no colour; notes what is wrong with a pair."""
+  for batch in read:
+    for i in batch["bad"][batch["bad"] >= 0].tolist():
+      views.errors[i] = batches_of.why_bad(views.source, i, setting.size)
+    height, width = batch["mono"].shape[1:3]
+    if batch["mask"].any() and min(height, width) < SMALLEST:
+      i = int(batch["record"][0])
+      what = f"{width}x{height} pixels, expected {SMALLEST} or more a side"
+      views.errors[i] = f"{views.source.name(i)}: {what}"
+      batch = {**batch, "mask": np.zeros_like(batch["mask"])}
+    views.known += int((batch["mask"] & batch["has_truth"]).sum())
+    gray = [scan.mean_chroma(color) < scan.GRAY_CHROMA for color in batch["color"]]
+    yield {**batch, "gray": np.array(gray)}
+
+
+class Chosen:
+  """Some pairs of a source, in an order, as a source."""
+
+  def __init__(self, source: PairSource, numbers: list[int]):
+    self._source, self._numbers = source, numbers
+
+  def __len__(self) -> int:
+    return len(self._numbers)
+
+  def name(self, i: int) -> str:
+    return self._source.name(self._numbers[i])
+
+  def load(self, i: int, extras: bool = True) -> Pair:
+    return self._source.load(self._numbers[i], extras)

@@ -1,0 +1,118 @@
+"""The words and tables of an evaluation of pairs."""
+
+import html
+import math
+from collections.abc import Mapping
+
+from scs_jax.engine import report
+from scs_jax.engine.estimates import DEFINITIONS
+from scs_jax.engine.layout import Column, Layout, choose
+from scs_jax.engine.pairs_trial import CORRELATED, FEWEST, Correlation
+
+_REPLACED = (
+  "after Y (BT.601) of the result was replaced by the true picture's; the true picture is the "
+  "truth of the monochrome view first-time, the colour view second-time"
+)
+_COLUMNS = (
+  Column("PSNR RGB", "psnr_rgb", 2, 1),
+  Column("RGB, true Y", "psnr_rgb_true_y", 2, 1),
+  Column("PSNR CbCr", "psnr_cbcr", 2, 1),
+  Column("SSIM RGB", "ssim_rgb", 4, 1),
+  Column("SSIM, true Y", "ssim_rgb_true_y", 4, 1),
+)
+
+PAIRS = Layout(
+  definitions={
+    "psnr_rgb": DEFINITIONS["psnr_rgb"],
+    "psnr_rgb_true_y": f"psnr_rgb {_REPLACED}",
+    "psnr_cbcr": "10 log10(1 / mean squared error) in dB over Cb and Cr together (BT.601, full "
+    "range, 0 .. 1) of results rounded to 256 levels, float32; pairs whose colour view has colour "
+    "alone",
+    "ssim_rgb": DEFINITIONS["ssim_rgb"],
+    "ssim_rgb_true_y": f"ssim_rgb {_REPLACED}",
+  },
+  modes={
+    "first": "First-time: the monochrome view coloured by the colour view, against the truth",
+    "second": "Second-time: Y of the colour view coloured by that result, against the colour view",
+  },
+  screen=_COLUMNS,
+  decisive=choose(_COLUMNS, "psnr_rgb", "psnr_cbcr"),
+  columns=_COLUMNS,
+  compared=_COLUMNS,
+  distribution=("psnr_cbcr", "PSNR CbCr (dB) of every pair with colour; the tick is the mean"),
+  legend={
+    "PSNR RGB": (
+      "psnr_rgb",
+      "How near the result is to the true picture, in decibels; higher is better. First-time, the "
+      "monochrome view is part of the result as it is: where its Y differs from the truth's (noise,"
+      " blur, another exposure), this figure says so, whatever the colours are.",
+    ),
+    "RGB, true Y": (
+      "psnr_rgb_true_y",
+      "The same with the true picture's Y: colour alone counts. Second-time it is nearly PSNR RGB "
+      "where a result keeps the Y that it was given, for that is the colour view's own; unrefined "
+      "second-time results have the Y that the network found.",
+    ),
+    "PSNR CbCr": ("psnr_cbcr", "The error of colour itself, brightness aside."),
+    "SSIM RGB": (
+      "ssim_rgb",
+      "Likeness of local structure, 1 where both are equal; higher is better.",
+    ),
+    "SSIM, true Y": ("ssim_rgb_true_y", "The same with the true picture's Y."),
+  },
+  predictors={
+    "reinhard": "the colour transfer of Reinhard et al. 2001: the colour view's mean and deviation "
+    "in l, alpha, beta given to the monochrome view; its Cb and Cr under the input's own Y",
+    "zero_disparity": "Cb and Cr of the colour view at the same pixel, as if both cameras stood in "
+    "one place; second-time it copies back what it copied, so that its figure there is near "
+    "perfect whatever its colours are. A method that finds this way to please the second pass "
+    "gives itself away by its first-time figures",
+  },
+)
+
+
+_METRICS = {
+  "psnr_rgb": "PSNR RGB",
+  "ssim_rgb": "SSIM RGB",
+  "psnr_rgb_true_y": "PSNR RGB, true Y",
+  "ssim_rgb_true_y": "SSIM RGB, true Y",
+}
+
+
+def correlation_record(found: Mapping[str, Mapping[str, Correlation]]) -> dict:
+  """As results.json holds it."""
+
+  def written(c: Correlation) -> dict:
+    value = {"value": c.value if math.isfinite(c.value) else None, "n": c.n}
+    return value | ({"why": c.why} if c.why else {})
+
+  return {p: {metric: written(c) for metric, c in by.items()} for p, by in found.items()}
+
+
+def correlation_section(found: Mapping[str, Mapping[str, Correlation]]) -> str:
+  """HTML: a line a predictor, a column a metric."""
+  words = (
+    "Over the pairs with truth: whether pairs that come back well are those that were coloured "
+    "well, so that second-time figures may stand for first-time ones where there is no truth. "
+    f"Pearson's coefficient, -1 to 1; it takes {FEWEST} pairs, and means little below some twenty."
+  )
+  rows = [[p, *(_cell(by[metric]) for metric in CORRELATED)] for p, by in found.items()]
+  header = ["", *(_METRICS[metric] for metric in CORRELATED)]
+  return (
+    "<h2>Linear correlation of first- and second-time figures</h2>"
+    f"<p>{html.escape(words)}</p>{report.table(header, rows)}"
+  )
+
+
+def _cell(c: Correlation) -> report.Cell:
+  return report.Cell(c.value, f"- ({c.why})" if c.why else f"{c.value:.4f} (n = {c.n})")
+
+
+def correlation_lines(found: Mapping[str, Mapping[str, Correlation]]) -> str:
+  """The same for the screen, of PSNR and SSIM over RGB."""
+  width = max(map(len, found))
+  lines = ["linear correlation of first- and second-time figures, pair by pair"]
+  for predictor, by in found.items():
+    shown = (f"{_METRICS[m]} {_cell(by[m]).text}" for m in ("psnr_rgb", "ssim_rgb"))
+    lines.append(f"{predictor:<{width}}  {'   '.join(shown)}")
+  return "\n".join(lines)

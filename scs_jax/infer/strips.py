@@ -1,0 +1,231 @@
+"""A pair of views coloured in strips of rows: as the whole picture, in a part of its memory.
+
+A strip is as wide as the picture, since its rows look for their matches along all of it. With
+running averages for BatchNorm a row of the result depends on no row further away than the method's
+`row_overlap`; so of a strip those rows are used that have that many rows around them, or the
+picture's own border. Strips begin at multiples of the method's `multiple`, so that a network that
+halves its input halves the same rows together; and all are of one height, equal to the picture's
+modulo that multiple, so that the last one ends where the picture does and is padded as the picture
+is. One program serves them all.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scs_jax.engine.contract import Query, TrainState
+from scs_jax.errors import UserError
+from scs_jax.infer import budget
+from scs_jax.infer.budget import PlannedMemoryError
+from scs_jax.infer.programs import Program, Programs
+
+_TRIM = 0.99  # of the height that a limit allows in proportion: memory is nearly proportional
+_LEAST_SIDE = 64  # pixels; no picture is reduced below
+
+
+class Strip(NamedTuple):
+  """Rows [start, start + height) are computed, [first, end) of the picture are taken from them."""
+
+  start: int
+  first: int
+  end: int
+
+
+class Colored(NamedTuple):
+  """What a method says of a pair.
+
+  Attributes:
+    rgb: float32 [H, W, 3] in [0, 1].
+    disparity: float32 [H, W, 1], the expected k, in pixels; None where it was not asked for.
+  """
+
+  rgb: np.ndarray
+  disparity: np.ndarray | None
+
+
+def strips(rows: int, height: int, overlap: int, multiple: int) -> Iterator[Strip]:
+  """The strips of a picture, from top to bottom; those rows that they take make up the picture.
+
+  Args:
+    rows: of the picture.
+    height: of a strip; equal to `rows` modulo `multiple`, and at least `least_height`.
+    overlap: rows above and below that a row of the result depends on.
+    multiple: at which strips begin.
+  """
+  start = first = 0
+  while start + height < rows:
+    end = start + height - overlap
+    yield Strip(start, first, end)
+    # As far down as the rows from `end` on still have their overlap above them.
+    start = min((end - overlap) // multiple * multiple, rows - height)
+    first = end
+  yield Strip(start, first, rows)
+
+
+def least_height(rows: int, overlap: int, multiple: int) -> int:
+  """Rows of the lowest strip that moves on by more than `multiple`, or of a lower picture."""
+  return min(rows, _fitting(rows, 2 * overlap + 2 * multiple, multiple))
+
+
+def _fitting(rows: int, height: int, multiple: int) -> int:
+  """The largest height up to `height` that is `rows` modulo `multiple`."""
+  return height - (height - rows) % multiple
+
+
+class StripPainter:
+  """Colours pairs with one method, in the highest strips that the memory holds.
+
+  Args:
+    method: one that takes pairs (engine.contract).
+    state: params and model_state are read.
+    memory_limit: bytes, of the accelerator's memory where there is one; None: 80 % of what is free.
+    want_disparity: compute it too.
+    note: receives a line about what a user would want to know.
+  """
+
+  def __init__(
+    self,
+    method: Any,
+    state: TrainState,
+    memory_limit: int | None = None,
+    want_disparity: bool = False,
+    note=lambda line: None,
+  ):
+    if not getattr(method, "takes_pairs", False):
+      raise UserError(
+        f"{type(method).__name__} colours photos, not pairs of views; leave --mono and --color "
+        "out, or take a checkpoint of cycle_cnn"
+      )
+    self.method, self.memory_limit, self.note = method, memory_limit, note
+    self.multiple = getattr(method, "multiple", 1)
+    self.overlap = getattr(method, "row_overlap", None)
+    self._state = jax.device_put(state.replace(opt_state={}, frozen={}))
+    self._paint = functools.partial(_paint, method, want_disparity)
+    self.programs = Programs()
+    self._heights: dict[tuple[int, int], int] = {}
+
+  def paint(self, mono: np.ndarray, color: np.ndarray) -> Colored:
+    """Colours one pair.
+
+    Args:
+      mono: float32 [H, W, 1] in [0, 1].
+      color: float32 RGB [H, W, 3] in [0, 1]; mono's pixel (j, i) has its match at (j, i + k).
+
+    Raises:
+      MemoryError: even the lowest strips take more than the limit (PlannedMemoryError), or than
+        there is.
+    """
+    size = mono.shape[:2]
+    while True:
+      height = self.height_for(size)
+      try:
+        return self._in_strips(mono, color, height)
+      except Exception as error:
+        if not budget.is_out_of_memory(error):
+          raise
+        lower = self._lower(size, height)
+        if lower is None:
+          raise MemoryError(budget.describe(error)) from error
+        # For the pictures of this size to come as well.
+        self._heights[size] = lower
+        self.note(f"{budget.describe(error)}; strips of {lower} rows from here on")
+
+  def height_for(self, size: tuple[int, int]) -> int:
+    """Rows of the strips of a picture of (height, width): all of them where they fit.
+
+    Compiles, but runs nothing.
+
+    Raises:
+      PlannedMemoryError: even the lowest strip needs more than the limit.
+    """
+    if size not in self._heights:
+      limit = budget.limit_bytes(self.memory_limit)
+      height = size[0]
+      while limit is not None and (need := self.program(size, height).bytes) > limit:
+        lower = self._lower(size, height, _TRIM * limit / need)
+        if lower is None:
+          raise PlannedMemoryError(need, limit)
+        height = lower
+      self._heights[size] = height
+    return self._heights[size]
+
+  def side_for(self, size: tuple[int, int], limit: int) -> int:
+    """Longest side of a reduced picture whose lowest strip takes about `limit` bytes at most."""
+    lowest = self.program(size, self._least(size)).bytes
+    # The strip keeps its height, unless the picture gets lower than that; its width is what counts.
+    side = int(max(size) * min(0.95, 0.9 * limit / lowest))
+    return max(side, _LEAST_SIDE)
+
+  def program(self, size: tuple[int, int], height: int) -> Program:
+    """The compiled program for strips of `height` rows of a picture of this (height, width)."""
+    like = lambda channels: jax.ShapeDtypeStruct((1, height, size[1], channels), jnp.float32)
+    return self.programs.get(self._paint, self._state, like(1), like(3))
+
+  def _least(self, size: tuple[int, int]) -> int:
+    if self.overlap is None:  # the method says nothing of rows that depend on each other
+      return size[0]
+    return least_height(size[0], self.overlap, self.multiple)
+
+  def _lower(self, size: tuple[int, int], height: int, share: float = 0.5) -> int | None:
+    """The height for `share` of the memory that `height` takes; None: there is no lower one."""
+    least = self._least(size)
+    asked = min(int(share * height), height - self.multiple)
+    lower = max(least, _fitting(size[0], asked, self.multiple))
+    if lower >= height:
+      return None
+    # Of all heights that make as many strips the lowest computes the fewest rows twice.
+    while lower > least and self._count(size, lower - self.multiple) == self._count(size, lower):
+      lower -= self.multiple
+    return lower
+
+  def _count(self, size: tuple[int, int], height: int) -> int:
+    return len(list(strips(size[0], height, self.overlap or 0, self.multiple)))
+
+  def _in_strips(self, mono: np.ndarray, color: np.ndarray, height: int) -> Colored:
+    size = mono.shape[:2]
+    run = self.program(size, height).run
+    made = [np.empty((*size, 3), np.float32), None]
+    for strip in strips(size[0], height, self.overlap or 0, self.multiple):
+      rows = slice(strip.start, strip.start + height)
+      parts = run(self._state, *(np.ascontiguousarray(x[None, rows]) for x in (mono, color)))
+      taken = slice(strip.first - strip.start, strip.end - strip.start)
+      for i, part in enumerate(parts):
+        if made[i] is None:
+          made[i] = np.empty((*size, part.shape[-1]), np.float32)
+        made[i][strip.first : strip.end] = np.asarray(part)[0, taken]
+    return Colored(*made)
+
+
+def colorize_pair(
+  method: Any,
+  state: TrainState,
+  mono: np.ndarray,
+  color: np.ndarray,
+  memory_limit: int | None = None,
+  want_disparity: bool = False,
+) -> Colored:
+  """One pair by one call; for several of them keep a StripPainter, which keeps what it compiled.
+
+  Args:
+    method, state, memory_limit, want_disparity: as of StripPainter.
+    mono, color: as of StripPainter.paint, or uint8 of the same shapes.
+  """
+  painter = StripPainter(method, state, memory_limit, want_disparity)
+  return painter.paint(_unit(mono), _unit(color))
+
+
+def _unit(picture: np.ndarray) -> np.ndarray:
+  picture = np.asarray(picture)
+  scale = 255.0 if picture.dtype == np.uint8 else 1.0
+  return picture.astype(np.float32) / np.float32(scale)
+
+
+def _paint(method, want_disparity: bool, state: TrainState, mono, color) -> tuple[jax.Array, ...]:
+  """(rgb,) or (rgb, disparity); other extras are not computed, as nothing reads them."""
+  prediction = method.predict(state, Query(mono, mono.shape[1:3], color, want_disparity))
+  rgb = prediction.rgb.astype(jnp.float32)
+  return (rgb, prediction.extras["disparity"]) if want_disparity else (rgb,)
