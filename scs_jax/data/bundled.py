@@ -132,6 +132,13 @@ class BundledSource:
       (level for level in reversed(levels) if min(level.size) >= 2 * min_short_side), levels[0]
     )
 
+  def encoded(self, i: int) -> bytes:
+    with decode.explain_failures(self.photos[i].name):
+      return self._paths[i].read_bytes()
+
+  def file(self, i: int) -> scan.File:
+    return scan.File(self.photos[i].name, _size(self.photos[i], self._paths[i]), 0)
+
   def name(self, i: int) -> str:
     return self.photos[i].name
 

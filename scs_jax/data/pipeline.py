@@ -24,7 +24,7 @@ MAX_TRIES = 32
 """So many undecodable records in a row end the run: that is a broken disk, not a broken picture."""
 
 # grain wants a length; no run reaches it.
-_ENDLESS_STEPS = 1 << 40
+ENDLESS_STEPS = 1 << 40
 
 Batch = dict[str, np.ndarray]
 
@@ -37,6 +37,9 @@ class BatchSpec:
     batch_size: global, over all hosts.
     crop: side of the square crops in pixels.
     max_zoom: the short side is resized to crop * U(1, max_zoom) before the cut; >= 1.
+    resample: whether it is resized at all. If not, crops are cut from pictures at their own scale,
+      or at 1/2, 1/4, ... of it, so that the short side is 1 to 2 times the crop: as fast as JPEGs
+      decode. max_zoom then counts for nothing.
     flip: mirror left and right with probability 1/2.
     reference_size: side of the reference crops; None: as crop.
     reference_probability: chance that another, random photo is sent as the reference; 0: none is.
@@ -50,6 +53,7 @@ class BatchSpec:
   batch_size: int
   crop: int
   max_zoom: float = 1.25
+  resample: bool = True
   flip: bool = True
   reference_size: int | None = None
   reference_probability: float = 0.0
@@ -137,12 +141,12 @@ def train_batches(
     order.host_position, start_step=start_step, batch_size=spec.batch_size, host=host, hosts=hosts
   )
   dataset = (
-    grain.MapDataset.range(per_host * _ENDLESS_STEPS)
+    grain.MapDataset.range(per_host * ENDLESS_STEPS)
     .map(place)
     .map(functools.partial(_example, source, spec))
     .batch(per_host)
   )
-  return BatchIterator(_read(dataset, spec.threads, spec.workers, spec.prefetch))
+  return BatchIterator(read_ahead(dataset, spec.threads, spec.workers, spec.prefetch))
 
 
 def eval_batches(
@@ -186,7 +190,7 @@ def eval_batches(
     .map(functools.partial(_eval_example, source, crop, n))
     .batch(per_host)
   )
-  return BatchIterator(_read(dataset, threads, workers=0, prefetch=2))
+  return BatchIterator(read_ahead(dataset, threads, workers=0, prefetch=2))
 
 
 def record_names(source: Source, batch: Batch) -> list[str]:
@@ -199,7 +203,7 @@ def epochs_to_steps(n: int, batch_size: int, epochs: float) -> int:
   return order.epochs_to_steps(n, batch_size, epochs)
 
 
-def _read(
+def read_ahead(
   dataset: grain.MapDataset, threads: int, workers: int, prefetch: int
 ) -> grain.IterDataset:
   # One element here is a whole batch, and each thread makes one at a time.
@@ -223,9 +227,9 @@ def _example(source: Source, spec: BatchSpec, position: int) -> Batch:
   where = transforms.draw_crop(
     order.philox(spec.seed, order.CROP, position), spec.max_zoom, spec.flip
   )
-  image, record, bad = _load_next(source, asked, where.short_side(spec.crop))
+  image, record, bad = _load_next(source, asked, _short_side(spec, where, spec.crop))
   example = {
-    "image": transforms.apply_crop(image, spec.crop, where),
+    "image": _cut(spec)(image, spec.crop, where),
     "index": np.uint32(position & 0xFFFFFFFF),
     "record": np.int32(record),
   }
@@ -249,8 +253,17 @@ def _reference(
   n = len(source)
   other = (record + 1 + int(rng.integers(n - 1))) % n
   where = transforms.draw_crop(rng, spec.max_zoom, spec.flip)
-  image, _, bad = _load_next(source, other, where.short_side(size), avoid=record)
-  return transforms.apply_crop(image, size, where), np.bool_(True), bad
+  image, _, bad = _load_next(source, other, _short_side(spec, where, size), avoid=record)
+  return _cut(spec)(image, size, where), np.bool_(True), bad
+
+
+def _short_side(spec: BatchSpec, where: transforms.Crop, crop: int) -> int:
+  """The least short side at which a picture may be decoded."""
+  return where.short_side(crop) if spec.resample else crop
+
+
+def _cut(spec: BatchSpec):
+  return transforms.apply_crop if spec.resample else transforms.cut
 
 
 def _load_next(

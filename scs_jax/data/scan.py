@@ -6,11 +6,12 @@ import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
+from PIL import Image
 
 from scs_jax.data import decode
 from scs_jax.errors import UserError
@@ -22,8 +23,10 @@ JPEG noise and slight casts of black-and-white photographs stay below; snow, fog
 in colour lie above. A sepia print has a uniform, high chroma and is kept.
 """
 
-_SHORT_SIDE = 64
-_CACHE_VERSION = 1
+SHORT_SIDE = 64
+"""Pictures are measured at about this short side: colours need no more."""
+
+_CACHE_VERSION = 2
 _CHUNK = 4096
 
 
@@ -44,7 +47,22 @@ def fingerprint_of(names_and_sizes: Iterable[tuple[str, int]]) -> str:
 
 
 def mean_chroma(rgb: np.ndarray) -> float:
-  """Mean over pixels of sqrt(a^2 + b^2), CIE Lab, D65, of sRGB uint8 [H, W, 3].
+  """Mean over pixels of sqrt(a^2 + b^2), CIE Lab, D65, of sRGB uint8 [H, W, 3]."""
+  a, b = _ab(rgb)
+  return float(np.hypot(a, b).mean())
+
+
+def color_variation(rgb: np.ndarray) -> float:
+  """Standard deviation of the colours: sqrt(var(a) + var(b)), CIE Lab, D65, of uint8 [H, W, 3].
+
+  A uniform cast counts for nothing: a sepia print's is near 0, as a gray picture's.
+  """
+  a, b = _ab(rgb)
+  return float(np.hypot(a.std(), b.std()))
+
+
+def _ab(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """a and b, each [H, W].
 
   NumPy, since it runs in worker threads beside the training step; the colour space itself is
   defined in ops/color.py.
@@ -62,21 +80,46 @@ def mean_chroma(rgb: np.ndarray) -> float:
   # Dividing by the row sums puts white at exactly (1, 1, 1), and so every gray at chroma 0.
   xyz = linear @ (to_xyz / to_xyz.sum(axis=1, keepdims=True)).T
   f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-  a, b = 500.0 * (f[..., 0] - f[..., 1]), 200.0 * (f[..., 1] - f[..., 2])
-  return float(np.hypot(a, b).mean())
+  return 500.0 * (f[..., 0] - f[..., 1]), 200.0 * (f[..., 1] - f[..., 2])
+
+
+def reduced(image: Image.Image) -> np.ndarray:
+  """A picture averaged over blocks to a short side of 64 to 127 pixels, for its colours: uint8."""
+  return np.asarray(image.reduce(max(1, min(image.size) // SHORT_SIDE)))
 
 
 def scan_chroma(
-  root: str | os.PathLike,
-  files: Sequence[File],
+  source,
   cache: str | os.PathLike | None = None,
   threads: int | None = None,
   progress: bool = True,
 ) -> list[float | None]:
-  """Mean chroma of every file at reduced scale, None where it does not decode.
+  """Mean chroma of every picture of a stored source (sources.py) at reduced scale.
+
+  None where it does not decode. The other arguments are measure_all's.
+  """
+  files = [source.file(i) for i in range(len(source))]
+  measure = lambda i: _measure(source, i)
+  title = "looking for gray pictures"
+  return measure_all(files, measure, "mean chroma", title, cache, threads, progress)
+
+
+def measure_all(
+  files: Sequence[File],
+  measure: Callable[[int], Any],
+  kind: str,
+  title: str,
+  cache: str | os.PathLike | None = None,
+  threads: int | None = None,
+  progress: bool = True,
+) -> list[Any]:
+  """measure(i) of every file, None where it raises DecodeError.
 
   Args:
-    root, files: the data set.
+    files: the data set.
+    measure: of the i-th file; what it returns must survive JSON.
+    kind: what is measured; a cache of another kind is not used.
+    title: of the progress bar.
     cache: JSON file. Entries whose size and time still hold are not read again; what was measured
       is written there atomically, also when the scan is interrupted.
     threads: readers; by default one a core. Pillow decodes outside the interpreter lock.
@@ -88,50 +131,44 @@ def scan_chroma(
   path = pathlib.Path(cache).expanduser() if cache is not None else None
   if path is not None:
     _check_writable(path)
-  known = _read_cache(path) if path is not None else {}
-  result = {f.name: known[f] for f in files if f in known}
-  todo = [f for f in files if f.name not in result]
+  known = _read_cache(path, kind) if path is not None else {}
+  result = {i: known[f] for i, f in enumerate(files) if f in known}
+  todo = [i for i in range(len(files)) if i not in result]
 
-  def measure(file: File) -> float | None:
+  def attempt(i: int) -> Any:
     try:
-      return _measure(os.path.join(root, file.name))
+      return measure(i)
     except decode.DecodeError:
       return None
 
   try:
     with (
       concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
-      tqdm.tqdm(
-        total=len(todo),
-        desc="looking for gray pictures",
-        unit="image",
-        disable=not (progress and todo),
-      ) as bar,
+      tqdm.tqdm(total=len(todo), desc=title, unit="image", disable=not (progress and todo)) as bar,
     ):
       # In chunks, so that an interrupt need not wait for all of a large data set.
       for start in range(0, len(todo), _CHUNK):
         chunk = todo[start : start + _CHUNK]
-        for file, chroma in zip(chunk, pool.map(measure, chunk), strict=True):
-          result[file.name] = chroma
+        for i, value in zip(chunk, pool.map(attempt, chunk), strict=True):
+          result[i] = value
           bar.update()
   finally:
     if path is not None and todo:
-      _write_cache(path, {f: result[f.name] for f in files if f.name in result})
-  return [result[f.name] for f in files]
+      _write_cache(path, kind, {files[i]: value for i, value in result.items()})
+  return [result[i] for i in range(len(files))]
 
 
-def _measure(path: str) -> float:
-  image = decode.decode_image(path, _SHORT_SIDE)
-  return mean_chroma(np.asarray(image.reduce(max(1, min(image.size) // _SHORT_SIDE))))
+def _measure(source, i: int) -> float:
+  return mean_chroma(reduced(source.open(i, SHORT_SIDE)))
 
 
-def _read_cache(path: pathlib.Path) -> dict[File, float | None]:
+def _read_cache(path: pathlib.Path, kind: str) -> dict[File, Any]:
   try:
     content = json.loads(path.read_text(encoding="utf-8"))
-    if content["version"] != _CACHE_VERSION:
+    if (content["version"], content["kind"]) != (_CACHE_VERSION, kind):
       return {}
     return {
-      File(name, size, mtime): chroma for name, (size, mtime, chroma) in content["files"].items()
+      File(name, size, mtime): value for name, (size, mtime, value) in content["files"].items()
     }
   except (OSError, ValueError, KeyError, TypeError, AttributeError):
     return {}  # absent or damaged: it is only a cache, the scan writes it anew
@@ -144,10 +181,11 @@ def _check_writable(path: pathlib.Path) -> None:
     )
 
 
-def _write_cache(path: pathlib.Path, chroma: dict[File, float | None]) -> None:
+def _write_cache(path: pathlib.Path, kind: str, values: dict[File, Any]) -> None:
   content = {
     "version": _CACHE_VERSION,
-    "files": {f.name: [f.size, f.mtime_ns, c] for f, c in chroma.items()},
+    "kind": kind,
+    "files": {f.name: [f.size, f.mtime_ns, value] for f, value in values.items()},
   }
   temporary = None
   try:

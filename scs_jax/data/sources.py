@@ -1,41 +1,22 @@
 """Where pictures come from: numbered records that decode to uint8 RGB, HWC.
 
 A source is random access and immutable, so that the order of samples is a matter of numbers only
-(order.py) and worker threads or processes share it without a lock. Sources of encoded bytes
-(ArrayRecord shards) or of tensorflow-datasets fit the same members.
+(order.py) and worker threads or processes share it without a lock. Folders and lists of files are
+here; bundled.py, packed_source.py and tfds_source.py have the others.
 """
 
-import difflib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import bundled, decode, scan
+from scs_jax.data import bundled, decode, listing, lists, packed_source, remote, scan, tfds_source
 from scs_jax.errors import UserError
 
-EXTENSIONS = frozenset(
-  (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".ppm",
-    ".pgm",
-    ".pnm",
-    ".avif",
-  )
-)
-
+EXTENSIONS = listing.EXTENSIONS
 
 class Source(Protocol):
   """Numbered pictures. Implementations must survive pickling and calls from many threads."""
@@ -60,56 +41,34 @@ class Source(Protocol):
     """Changes when the set of records, or the size of one, changes: checked on resume."""
 
 
-class FolderSource:
-  """All pictures under a folder, recursively, in the order of their relative paths.
+class Stored(Source, Protocol):
+  """A source of encoded pictures, as all are that open_source gives."""
 
-  Left out, and counted: empty files (`skipped_empty`) and, with exclude_gray, near-gray pictures
-  (`skipped_gray`) and such that do not decode (`skipped_corrupt`). Left out silently: other
-  extensions, hidden files and folders. Links to folders are followed once: no folder is read twice.
+  def encoded(self, i: int) -> bytes:
+    """Record i as it is stored, a whole picture file. Raises DecodeError."""
+
+  def file(self, i: int) -> scan.File:
+    """Name, bytes (0: not known before it is read) and time, or what else tells a change."""
+
+
+class FileSource:
+  """Picture files of a folder, here or in a bucket, in a given order.
 
   Args:
-    root: the folder.
-    exclude_gray: decode everything once, at reduced scale, and leave out pictures whose mean Lab
-      chroma is below scan.GRAY_CHROMA, and corrupt ones. Without it corrupt pictures are met, and
-      replaced, in training.
-    cache: JSON file that keeps the result of that scan between runs (only changed files are read
-      again).
-    progress: show a progress bar during the scan.
-
-  Raises:
-    UserError: root missing, not a folder, not readable, or without pictures.
+    root: path or address of the folder.
+    files: the pictures.
+    skipped_empty: how many empty files were left out of them.
   """
 
   def __init__(
-    self,
-    root: str | os.PathLike,
-    exclude_gray: bool = False,
-    cache: str | os.PathLike | None = None,
-    progress: bool = True,
+    self, root: str | os.PathLike, files: Sequence[scan.File], skipped_empty: int = 0
   ):
-    self.root = pathlib.Path(root).expanduser()
-    _check_folder(self.root)
-    files, self.skipped_empty, others = _list_files(self.root)
-    self.skipped_gray = self.skipped_corrupt = 0
-    if not files:
-      raise UserError(
-        f"no pictures under {self.root} ({self.skipped_empty} empty files, {others} files with "
-        f"other extensions); expected files ending in {' '.join(sorted(EXTENSIONS))}"
-      )
-    if exclude_gray:
-      chroma = scan.scan_chroma(self.root, files, cache, progress=progress)
-      self.skipped_corrupt = sum(c is None for c in chroma)
-      kept = [
-        f for f, c in zip(files, chroma, strict=True) if c is not None and c >= scan.GRAY_CHROMA
-      ]
-      self.skipped_gray = len(files) - len(kept) - self.skipped_corrupt
-      if not kept:
-        raise UserError(
-          f"all {len(files)} pictures under {self.root} are gray ({self.skipped_gray}) or corrupt "
-          f"({self.skipped_corrupt}); give a folder of colour photographs"
-        )
-      files = kept
+    self._place = remote.Place(root)
+    self.root = self._place.root if self._place.remote else pathlib.Path(self._place.root)
+    self.skipped_empty = skipped_empty
     self._names = [f.name for f in files]
+    self._sizes = np.array([f.size for f in files], np.int64)
+    self._times = np.array([f.mtime_ns for f in files], np.int64)
     self._fingerprint = scan.fingerprint_of((f.name, f.size) for f in files)
 
   def __len__(self) -> int:
@@ -122,10 +81,128 @@ class FolderSource:
     return np.asarray(self.open(i, min_short_side))
 
   def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
-    return decode.decode_image(os.path.join(self.root, self._names[i]), min_short_side)
+    path = self._place.full(self._names[i])
+    data = self.encoded(i) if self._place.remote else path
+    return decode.decode_image(data, min_short_side, name=path)
+
+  def encoded(self, i: int) -> bytes:
+    with decode.explain_failures(self._place.full(self._names[i])):
+      return self._place.read(self._names[i])
+
+  def file(self, i: int) -> scan.File:
+    return scan.File(self._names[i], int(self._sizes[i]), int(self._times[i]))
 
   def name(self, i: int) -> str:
     return self._names[i]
+
+  @property
+  def fingerprint(self) -> str:
+    return self._fingerprint
+
+
+class FolderSource(FileSource):
+  """All pictures under a folder, recursively, in the order of their relative paths.
+
+  Left out, and counted: empty files (`skipped_empty`). Left out silently: other extensions, hidden
+  files and folders. Links to folders are followed once: no folder is read twice. Corrupt pictures
+  are met, and replaced, in training.
+
+  Args:
+    root: the folder, local or remote.
+
+  Raises:
+    UserError: root missing, not a folder, not readable, or without pictures.
+  """
+
+  def __init__(self, root: str | os.PathLike):
+    if remote.is_remote(root):
+      files, empty, others = listing.list_remote(remote.Place(root))
+    else:
+      root = pathlib.Path(root).expanduser()
+      listing.check_folder(root, _bundled_specs())
+      files, empty, others = listing.list_local(root)
+    if not files:
+      raise UserError(
+        f"no pictures under {root} ({empty} empty files, {others} files with "
+        f"other extensions); expected files ending in {' '.join(sorted(EXTENSIONS))}"
+      )
+    super().__init__(root, files, empty)
+
+
+class ListSource(FileSource):
+  """The pictures that a list file names (lists.py), in its order, empty ones left out.
+
+  Raises:
+    UserError: the list cannot be read, is empty or damaged, or names files that are not there.
+  """
+
+  def __init__(self, path: str | os.PathLike):
+    root, names = lists.read(path)
+    files, missing = lists.stat_all(root, names)
+    if missing:
+      raise UserError(
+        f"{len(missing)} of {len(names)} pictures of the list {os.fspath(path)} are not there, the "
+        f"first is {remote.join(root, missing[0])}; correct its line '{lists.ROOT}', or make it "
+        "anew"
+      )
+    kept = [f for f in files if f.size]
+    if not kept:
+      raise UserError(f"all {len(files)} files of the list {os.fspath(path)} are empty")
+    super().__init__(root, kept, len(files) - len(kept))
+
+
+class ColoredSource:
+  """Those records of a stored source that have colour: others are left out and counted.
+
+  Everything is decoded once, at reduced scale. `skipped_gray`: mean Lab chroma below
+  scan.GRAY_CHROMA; `skipped_corrupt`: does not decode.
+
+  Args:
+    source: all the records.
+    cache: JSON file that keeps the result of that scan between runs (only changed files are read
+      again).
+    progress: show a progress bar during the scan.
+
+  Raises:
+    UserError: none is left.
+  """
+
+  def __init__(self, source: Stored, cache: str | os.PathLike | None = None, progress: bool = True):
+    chroma = scan.scan_chroma(source, cache, progress=progress)
+    kept = [i for i, c in enumerate(chroma) if c is not None and c >= scan.GRAY_CHROMA]
+    self.skipped_empty = getattr(source, "skipped_empty", 0)
+    self.skipped_corrupt = sum(c is None for c in chroma)
+    self.skipped_gray = len(source) - len(kept) - self.skipped_corrupt
+    if not kept:
+      raise UserError(
+        f"all {len(source)} pictures under {getattr(source, 'root', 'it')} are gray "
+        f"({self.skipped_gray}) or corrupt ({self.skipped_corrupt}); give a folder of colour "
+        "photographs"
+      )
+    self._source, self._kept = source, np.array(kept, np.int64)
+    files = (source.file(i) for i in kept)
+    self._fingerprint = scan.fingerprint_of((f.name, f.size) for f in files)
+
+  def __len__(self) -> int:
+    return len(self._kept)
+
+  def __getitem__(self, i: int) -> np.ndarray:
+    return self._source[int(self._kept[i])]
+
+  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
+    return self._source.load(int(self._kept[i]), min_short_side)
+
+  def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
+    return self._source.open(int(self._kept[i]), min_short_side)
+
+  def encoded(self, i: int) -> bytes:
+    return self._source.encoded(int(self._kept[i]))
+
+  def file(self, i: int) -> scan.File:
+    return self._source.file(int(self._kept[i]))
+
+  def name(self, i: int) -> str:
+    return self._source.name(int(self._kept[i]))
 
   @property
   def fingerprint(self) -> str:
@@ -137,101 +214,39 @@ def open_source(
   exclude_gray: bool = False,
   cache: str | os.PathLike | None = None,
   progress: bool = True,
-) -> Source:
+) -> Stored:
   """Opens a data set by its spec.
 
   spec: "bundled" (all photographs that come with dependencies), "bundled:train",
-  "bundled:heldout", or the path of a folder. The other arguments are FolderSource's and do not
-  touch the bundled photographs, all of which are colour.
+  "bundled:heldout"; "tfds:NAME[:SPLIT]", a prepared tensorflow-datasets data set; the path of a
+  folder of pictures, of a packed folder (`scs-jax data pack`), or of a list (.txt, as `scs-jax data
+  select` writes it); the last three also remote, as gs://bucket/folder.
+
+  exclude_gray, cache and progress: see ColoredSource; they do not touch the bundled photographs,
+  all of which are colour.
 
   Raises UserError, naming the nearest spec or path, where there is no such thing.
   """
   spec = os.fspath(spec)
-  if spec.partition(":")[0] == "bundled":
+  kind = spec.partition(":")[0]
+  if kind == "bundled":
     split = spec.partition(":")[2] or ("all" if ":" not in spec else "")
     if split not in bundled.SPLITS:
       raise UserError(
         f"no bundled photographs {spec!r}; expected bundled, bundled:train or "
-        f"bundled:heldout{_nearest(spec, _bundled_specs())}"
+        f"bundled:heldout{listing.nearest(spec, _bundled_specs())}"
       )
     return bundled.BundledSource(split)
-  if "://" in spec:
-    raise UserError(f"remote data {spec!r} cannot be read; copy it to a local folder and give that")
-  return FolderSource(spec, exclude_gray=exclude_gray, cache=cache, progress=progress)
+  if kind == "tfds":
+    source = tfds_source.TfdsSource(spec)
+  elif spec.endswith(lists.SUFFIX) and not os.path.isdir(os.path.expanduser(spec)):
+    source = ListSource(spec)
+  elif packed_source.is_packed(spec):
+    source = packed_source.PackedSource(spec)
+  else:
+    source = FolderSource(spec)
+  return ColoredSource(source, cache, progress) if exclude_gray else source
 
 
 def _bundled_specs() -> list[str]:
   return ["bundled", *(f"bundled:{split}" for split in bundled.SPLITS if split != "all")]
-
-
-def _nearest(word: str, candidates: Iterable[str], prefix: str = "") -> str:
-  close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
-  return f"; did you mean {prefix}{close[0]}?" if close else ""
-
-
-def _check_folder(root: pathlib.Path) -> None:
-  try:
-    if root.is_dir():
-      return
-    if root.exists():
-      raise UserError(f"{root} is a file, expected a folder of pictures; give {root.parent}")
-    parent = root.parent
-    if parent.is_dir():
-      siblings = [entry.name for entry in parent.iterdir() if entry.is_dir()]
-      hint = _nearest(root.name, siblings, f"{parent}{os.sep}")
-    else:
-      existing = next((p for p in root.parents if p.is_dir()), None)
-      hint = f"; only {existing} exists" if existing else ""
-  except OSError as error:
-    raise _unreadable(root, error) from error
-  hint = _nearest(os.fspath(root), _bundled_specs()) or hint
-  raise UserError(
-    f"no folder {root}: expected a folder of pictures, or bundled, bundled:train, "
-    f"bundled:heldout{hint}"
-  )
-
-
-def _unreadable(path: str | os.PathLike, error: OSError) -> UserError:
-  return UserError(
-    f"cannot read the folder {os.fspath(path)} ({error.strerror or error}); "
-    "make it readable or give another one"
-  )
-
-
-def _list_files(root: pathlib.Path) -> tuple[list[scan.File], int, int]:
-  """Pictures sorted by relative path, the number of empty ones, and of other files."""
-  files, empty, others, visited, pending = [], 0, 0, set(), [""]
-  while pending:
-    relative = pending.pop()
-    folder = os.path.join(root, relative)
-    try:
-      identity = os.stat(folder)
-      # Guards against loops of links, and against one folder reached twice.
-      if (identity.st_dev, identity.st_ino) in visited:
-        continue
-      visited.add((identity.st_dev, identity.st_ino))
-      with os.scandir(folder) as entries:
-        entries = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-      raise _unreadable(folder, error) from error
-    linked = []
-    for entry in entries:
-      if entry.name.startswith("."):
-        continue
-      name = f"{relative}/{entry.name}" if relative else entry.name
-      try:
-        if entry.is_dir():
-          (linked if entry.is_symlink() else pending).append(name)
-          continue
-        stat = entry.stat()
-      except OSError:  # a broken link, or a file that went away
-        others += 1
-        continue
-      if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
-        others += 1
-      elif stat.st_size == 0:
-        empty += 1
-      else:
-        files.append(scan.File(name, stat.st_size, stat.st_mtime_ns))
-    pending[:0] = reversed(linked)  # last of all, so that a folder is named by its real place
-  return sorted(files, key=lambda f: f.name), empty, others

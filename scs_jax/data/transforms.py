@@ -54,6 +54,25 @@ def apply_crop(image: Picture, crop: int, where: Crop) -> np.ndarray:
   return np.ascontiguousarray(out[:, ::-1]) if where.flip else out
 
 
+def cut(image: Picture, crop: int, where: Crop) -> np.ndarray:
+  """Cuts from the picture as it is: uint8 [crop, crop, 3], contiguous. The zoom counts for nothing.
+
+  Resampling costs more than decoding, and a target of super-resolution is sharpest without. What
+  has twice the crop or more is first halved, by averages over blocks, until its short side is below
+  that; what is smaller than the crop is enlarged to it.
+  """
+  short = min(_shape(image))
+  if short < crop:
+    return apply_crop(image, crop, dataclasses.replace(where, zoom=1.0))
+  pillow = image if isinstance(image, Image.Image) else Image.fromarray(image)
+  if short >= 2 * crop:
+    pillow = pillow.reduce(1 << (short // crop).bit_length() - 1)
+  left = int(where.x * (pillow.width - crop + 1))
+  top = int(where.y * (pillow.height - crop + 1))
+  out = np.asarray(pillow.crop((left, top, left + crop, top + crop)))
+  return np.ascontiguousarray(out[:, ::-1]) if where.flip else out
+
+
 def random_crop_flip(
   image: Picture, crop: int, rng: np.random.Generator, max_zoom: float = 1.25
 ) -> np.ndarray:

@@ -227,3 +227,42 @@ def test_evaluation_at_own_sizes(source):
 
 def test_epochs_to_steps():
   assert epochs_to_steps(763, 8, 2) == 191  # 1526 / 8 = 190.75
+
+
+def test_without_resampling_every_crop_is_a_piece_of_a_picture(tmp_path):
+  root = tmp_path / "photos"
+  root.mkdir()
+  rng = np.random.default_rng(0)
+  for i in range(3):
+    pixels = rng.integers(0, 256, (20 + i, 23, 3), np.uint8)
+    Image.fromarray(pixels).save(root / f"{i}.png")
+  source = FolderSource(root)
+  spec = BatchSpec(batch_size=6, crop=12, resample=False, reference_probability=1.0,
+                   reference_size=11, seed=1)
+  for batch in take(2, source, spec):
+    for image, reference, record in zip(
+      batch["image"], batch["reference"], batch["record"], strict=True):
+      pieces = np.lib.stride_tricks.sliding_window_view(source[int(record)], (12, 12), (0, 1))
+      pieces = np.moveaxis(pieces, 2, -1)
+      assert any((pieces == p).all((2, 3, 4)).any() for p in (image, image[:, ::-1]))
+      found = set()
+      for other in range(3):
+        pieces = np.lib.stride_tricks.sliding_window_view(source[other], (11, 11), (0, 1))
+        pieces = np.moveaxis(pieces, 2, -1)
+        found |= {other for p in (reference, reference[:, ::-1])
+                  if (pieces == p).all((2, 3, 4)).any()}
+      assert found and int(record) not in found
+
+
+def test_without_resampling_jpegs_are_decoded_at_the_least_scale(tmp_path):
+  asked = []
+
+  class Asked(FolderSource):
+    def open(self, i, min_short_side=None):
+      image = super().open(i, min_short_side)
+      asked.append((min_short_side, image.size))
+      return image
+
+  Image.new("RGB", (300, 200), (200, 10, 10)).save(tmp_path / "a.jpg")
+  take(1, Asked(tmp_path), BatchSpec(1, 50, resample=False, threads=0))
+  assert asked == [(50, (75, 50))]

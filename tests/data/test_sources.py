@@ -86,6 +86,15 @@ def test_mean_chroma_against_skimage():
   assert scan.mean_chroma(gray) < 1e-3
 
 
+def test_color_variation_against_skimage():
+  rgb = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
+  a, b = np.moveaxis(color.rgb2lab(rgb)[..., 1:], -1, 0)
+  expected = np.sqrt(np.var(a) + np.var(b))
+  assert scan.color_variation(rgb) == pytest.approx(expected, abs=0.02)
+  sepia = np.full((16, 16, 3), (160, 120, 80), np.uint8)
+  assert scan.color_variation(sepia) < 1e-3 < 20 < scan.mean_chroma(sepia)
+
+
 def test_gray_and_corrupt_are_left_out_and_counted(folder):
   save(folder / "gray.png", (90, 90, 90))
   save(folder / "cast.jpg", (120, 121, 122))
@@ -94,7 +103,7 @@ def test_gray_and_corrupt_are_left_out_and_counted(folder):
   assert len(plain) == 6
   with pytest.raises(DecodeError, match="torn"):
     plain[names(plain).index("torn.png")]
-  source = FolderSource(folder, exclude_gray=True, progress=False)
+  source = open_source(folder, exclude_gray=True, progress=False)
   assert names(source) == ["A.JPG", "b.png", "sub/deep/c.Jpeg"]
   assert (source.skipped_gray, source.skipped_corrupt, source.skipped_empty) == (2, 1, 1)
   assert source.fingerprint != plain.fingerprint
@@ -106,7 +115,7 @@ def test_scan_cache_reads_only_what_changed(folder, tmp_path, monkeypatch):
   cache = tmp_path / "scan.json"
   read = []
   measure = scan._measure
-  monkeypatch.setattr(scan, "_measure", lambda path: (read.append(path), measure(path))[1])
+  monkeypatch.setattr(scan, "_measure", lambda s, i: (read.append(s.name(i)), measure(s, i))[1])
 
   def kept():
     read.clear()
@@ -118,8 +127,10 @@ def test_scan_cache_reads_only_what_changed(folder, tmp_path, monkeypatch):
   assert first == ["A.JPG", "b.png", "sub/deep/c.Jpeg"] and len(read) == 5
   assert kept() == first and read == []
   os.utime(folder / "b.png", (1, 1))
-  assert kept() == first and [os.path.basename(p) for p in read] == ["b.png"]
-  for damaged in ("{half", "[]", '{"version": 1, "files": {"a": 3}}', '{"version": 0}'):
+  assert kept() == first and read == ["b.png"]
+  other = cache.read_text().replace("mean chroma", "colour variation")
+  cut = '{"version": 2, "kind": "mean chroma", "files": {"a": 3}}'
+  for damaged in ("{half", "[]", cut, '{"version": 0}', other):
     cache.write_text(damaged)
     assert kept() == first and len(read) == 5
   assert set(json.loads(cache.read_text())["files"]) == {
@@ -131,15 +142,15 @@ def test_interrupted_scan_keeps_what_it_measured(folder, tmp_path, monkeypatch):
   monkeypatch.setattr(scan, "_CHUNK", 1)
   measure = scan._measure
 
-  def stop_at_b(path):
-    if path.endswith("b.png"):
+  def stop_at_b(source, i):
+    if source.name(i) == "b.png":
       raise KeyboardInterrupt
-    return measure(path)
+    return measure(source, i)
 
   monkeypatch.setattr(scan, "_measure", stop_at_b)
   cache = tmp_path / "scan.json"
   with pytest.raises(KeyboardInterrupt):
-    FolderSource(folder, exclude_gray=True, cache=cache, progress=False)
+    open_source(folder, exclude_gray=True, cache=cache, progress=False)
   assert list(json.loads(cache.read_text())["files"]) == ["A.JPG"]
 
 
@@ -161,7 +172,6 @@ def test_errors_say_what_to_do(folder, tmp_path, monkeypatch):
     (tmp_path / "x" / "y", f"only {tmp_path} exists"),
     (folder / "b.png", f"is a file, expected a folder of pictures; give {folder}"),
     (tmp_path / "void", "no pictures under .*0 empty files"),
-    ("gs://bucket/photos", "copy it to a local folder"),
   ]
   for spec, message in cases:
     with pytest.raises(UserError, match=message) as caught:

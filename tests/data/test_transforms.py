@@ -85,3 +85,27 @@ def test_reduction_does_not_alias():
   stripes[:, ::2] = 255
   out = transforms.center_crop(stripes, 64)
   assert np.abs(out[4:-4, 4:-4].astype(int) - 128).max() <= 2
+
+
+@pytest.mark.parametrize(("shape", "halvings"), [
+  ((16, 16), 0), ((16, 40), 0), ((31, 20), 0), ((32, 45), 1), ((70, 63), 1), ((64, 64), 2),
+  ((150, 129), 3)])
+def test_cut_takes_pixels_as_they_are(shape, halvings):
+  image, where = picture(*shape), transforms.Crop(zoom=1.2, y=0.999, x=0.4)
+  whole = np.asarray(Image.fromarray(image).reduce(2 ** halvings)) if halvings else image
+  height, width = whole.shape[:2]
+  assert 16 <= min(height, width) < 32
+  top, left = int(0.999 * (height - 15)), int(0.4 * (width - 15))
+  expected = whole[top:top + 16, left:left + 16]
+  np.testing.assert_array_equal(transforms.cut(image, 16, where), expected)
+  np.testing.assert_array_equal(transforms.cut(Image.fromarray(image), 16, where), expected)
+  mirrored = transforms.cut(image, 16, transforms.Crop(1.2, 0.999, 0.4, flip=True))
+  assert mirrored.flags["C_CONTIGUOUS"]
+  np.testing.assert_array_equal(mirrored, expected[:, ::-1])
+
+
+def test_cut_enlarges_what_is_smaller():
+  image, where = picture(12, 30), transforms.Crop(zoom=1.2, y=0.5, x=0.5)
+  expected = transforms.apply_crop(image, 16, transforms.Crop(1.0, 0.5, 0.5))
+  np.testing.assert_array_equal(transforms.cut(image, 16, where), expected)
+  assert transforms.cut(picture(1, 1), 5, where).shape == (5, 5, 3)

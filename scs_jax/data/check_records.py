@@ -1,0 +1,243 @@
+"""Looks at every record of a data set: does it decode, its size, is it gray or there twice."""
+
+import concurrent.futures
+import hashlib
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tqdm
+from PIL import Image
+
+from scs_jax.data import decode, scan
+from scs_jax.errors import UserError
+
+SHORT_SIDES = (64, 128, 256, 384, 512, 768, 1024)
+"""Where the bins of the histogram of short sides part."""
+
+MOST_NEAR = 15
+"""Bits of 64 beyond which pictures of any kind count as alike."""
+
+_CHUNK = 2048
+
+
+class Record(NamedTuple):
+  """What was seen of one record.
+
+  Attributes:
+    digest: of its bytes; empty where they could not be read.
+    error: why it cannot be read; empty if it can.
+    width, height: in pixels, upright.
+    gray: its mean Lab chroma is below scan.GRAY_CHROMA.
+    look: difference hash of 64 bits.
+  """
+
+  digest: bytes
+  error: str = ""
+  width: int = 0
+  height: int = 0
+  gray: bool = False
+  look: int = 0
+
+
+class Findings(NamedTuple):
+  """What a check found.
+
+  Attributes:
+    sizes: int [k, 2], (height, width) of the records that decode.
+    unreadable: [(name, cause)].
+    gray: names.
+    duplicates: groups of names whose bytes are the same.
+    near: groups of names that look alike, each of other bytes; empty where not asked for.
+    shared: [(name, name in the other data set)] of the same bytes.
+    shards: [(shard, cause)] of a packed folder that are damaged.
+    empty: files of no bytes, which are left out of a folder.
+    records: how many there are.
+  """
+
+  sizes: np.ndarray
+  unreadable: list[tuple[str, str]]
+  gray: list[str]
+  duplicates: list[list[str]]
+  near: list[list[str]]
+  shared: list[tuple[str, str]]
+  shards: list[tuple[str, str]]
+  empty: int
+  records: int
+
+  @property
+  def wrong(self) -> bool:
+    """Whether something is to be mended. Gray pictures and such that look alike may be meant."""
+    return bool(self.unreadable or self.duplicates or self.shared or self.shards or self.empty)
+
+  def as_json(self) -> dict[str, Any]:
+    """All of it, for a file."""
+    return {
+      **{k: v for k, v in self._asdict().items() if k != "sizes"},
+      "wrong": self.wrong,
+      "short_sides": {label: count for label, count in self.histogram()},
+      "sizes": _extent(self.sizes),
+    }
+
+  def histogram(self) -> list[tuple[str, int]]:
+    """[(range of short sides, records)]."""
+    shorts = self.sizes.min(axis=1) if len(self.sizes) else np.zeros(0, int)
+    counts = np.bincount(np.digitize(shorts, SHORT_SIDES), minlength=len(SHORT_SIDES) + 1)
+    labels = [f"below {SHORT_SIDES[0]}"]
+    labels += [f"{a} to {b - 1}" for a, b in itertools.pairwise(SHORT_SIDES)]
+    labels.append(f"{SHORT_SIDES[-1]} or more")
+    return list(zip(labels, map(int, counts), strict=True))
+
+
+def check(
+  source,
+  near: int | None = None,
+  against=None,
+  threads: int | None = None,
+  progress: bool = True,
+) -> Findings:
+  """Reads and decodes every record of a stored source (sources.py), at full size.
+
+  Args:
+    source: the pictures.
+    near: bits of the 64 of a difference hash in which pictures that look alike may differ; None:
+      not looked for.
+    against: another stored source, none of whose pictures should be in this one: held-out ones.
+    threads: readers; by default one a core.
+    progress: a bar on stderr.
+
+  Raises:
+    UserError: near is out of range.
+  """
+  if near is not None and not 0 <= near <= MOST_NEAR:
+    raise UserError(f"{near} bits: expected 0 to {MOST_NEAR}, of 64, in which pictures may differ")
+  records = _all(lambda i: _look(source, i), len(source), "checking", threads, progress)
+  others: dict[bytes, int] = {}
+  if against is not None:
+    digests = _all(lambda i: _digest(against, i), len(against), "reading", threads, progress)
+    others = {digest: i for i, digest in enumerate(digests) if digest}
+  whole = [i for i, r in enumerate(records) if not r.error]
+  sizes = np.array([(records[i].height, records[i].width) for i in whole], int).reshape(-1, 2)
+  same = _groups([r.digest for r in records])
+  named = lambda groups: [[source.name(i) for i in group] for group in groups]
+  alike = [] if near is None else _alike(records, whole, near)
+  return Findings(
+    sizes=sizes,
+    unreadable=[(source.name(i), r.error) for i, r in enumerate(records) if r.error],
+    gray=[source.name(i) for i in whole if records[i].gray],
+    duplicates=named(same),
+    near=named(alike),
+    shared=[
+      (source.name(i), against.name(others[r.digest]))
+      for i, r in enumerate(records)
+      if r.digest in others
+    ],
+    shards=source.damaged_shards() if hasattr(source, "damaged_shards") else [],
+    empty=int(getattr(source, "skipped_empty", 0)),
+    records=len(source),
+  )
+
+
+def _all(measure, count: int, title: str, threads: int | None, progress: bool) -> list:
+  results: list = []
+  with (
+    concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
+    tqdm.tqdm(total=count, desc=title, unit="image", disable=not progress) as bar,
+  ):
+    for start in range(0, count, _CHUNK):  # so that an interrupt need not wait for all
+      for result in pool.map(measure, range(start, min(count, start + _CHUNK))):
+        results.append(result)
+        bar.update()
+  return results
+
+
+def _read(source, i: int) -> bytes:
+  # A packed folder compares checksums that training leaves to the shards' own.
+  return source.checked(i) if hasattr(source, "checked") else source.encoded(i)
+
+
+def _digest(source, i: int) -> bytes:
+  try:
+    return hashlib.sha256(_read(source, i)).digest()[:16]
+  except decode.DecodeError:
+    return b""
+
+
+def _look(source, i: int) -> Record:
+  try:
+    data = _read(source, i)
+  except decode.DecodeError as error:
+    return Record(b"", str(error))
+  digest = hashlib.sha256(data).digest()[:16]
+  try:
+    image = decode.decode_image(data, name=source.name(i))
+  except decode.DecodeError as error:
+    return Record(digest, str(error))
+  gray = scan.mean_chroma(scan.reduced(image)) < scan.GRAY_CHROMA
+  return Record(digest, "", *image.size, gray, difference_hash(image))
+
+
+def difference_hash(image: Image.Image) -> int:
+  """64 bits: whether each of 8 x 9 averaged gray values is darker than its right neighbour."""
+  small = image.convert("L").resize((9, 8), Image.Resampling.BOX)
+  values = np.asarray(small, np.int16)
+  return int.from_bytes(np.packbits(values[:, :-1] < values[:, 1:]).tobytes(), "big")
+
+
+def _groups(keys: Sequence[bytes]) -> list[list[int]]:
+  """Numbers that share a key that is not empty."""
+  found = defaultdict(list)
+  for i, key in enumerate(keys):
+    if key:
+      found[key].append(i)
+  return [group for group in found.values() if len(group) > 1]
+
+
+def _alike(records: Sequence[Record], whole: Sequence[int], near: int) -> list[list[int]]:
+  """Groups of records whose hashes differ in at most `near` bits, chains included.
+
+  Two hashes that differ in so few bits agree in one of near + 1 parts at least: only those are
+  compared. Of records with the same bytes one takes part; flat ones, whose hash is 0, none.
+  """
+  first: dict[bytes, int] = {}
+  for i in whole:
+    if records[i].look:
+      first.setdefault(records[i].digest, i)
+  members = np.array(sorted(first.values()), int)
+  looks = np.array([records[i].look for i in members], np.uint64)
+  parent = {int(i): int(i) for i in members}
+
+  def root(i: int) -> int:
+    while parent[i] != i:
+      parent[i] = parent[parent[i]]
+      i = parent[i]
+    return i
+
+  edges = np.linspace(0, 64, near + 2).astype(int)
+  for low, high in itertools.pairwise(edges):
+    mask = np.uint64((1 << int(high - low)) - 1)
+    parts = (looks >> np.uint64(low)) & mask
+    order = np.argsort(parts, kind="stable")
+    ends = np.flatnonzero(np.diff(parts[order])) + 1
+    for bucket in np.split(order, ends):
+      for k, j in enumerate(bucket[:-1]):
+        rest = bucket[k + 1 :]
+        close = rest[np.bitwise_count(looks[rest] ^ looks[j]) <= near]
+        for other in close:
+          parent[root(int(members[other]))] = root(int(members[j]))
+  found = defaultdict(list)
+  for i in parent:
+    found[root(i)].append(i)
+  return [sorted(group) for group in found.values() if len(group) > 1]
+
+
+def _extent(sizes: np.ndarray) -> dict[str, list[int]]:
+  """Smallest, middle and largest picture by area, as [height, width]."""
+  if not len(sizes):
+    return {}
+  order = np.argsort(sizes.prod(axis=1), kind="stable")
+  pick = {"smallest": order[0], "median": order[len(order) // 2], "largest": order[-1]}
+  return {name: sizes[i].tolist() for name, i in pick.items()}

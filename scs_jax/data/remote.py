@@ -1,0 +1,184 @@
+"""Folders here or in a bucket (gs://, s3://, ...): one way to list, read and write them.
+
+fsspec does the work: what etils.epath, and so orbax's checkpoints, reads buckets through. It is
+asked itself, since a path's interface has neither a listing with sizes nor a read of a part of a
+file; and so no TensorFlow is looked for.
+"""
+
+import contextlib
+import difflib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import fsspec
+
+from scs_jax.errors import UserError
+
+# What fsspec needs besides, by the address's scheme.
+_DRIVERS = {
+  "gs": "gcsfs",
+  "gcs": "gcsfs",
+  "s3": "s3fs",
+  "s3a": "s3fs",
+  "az": "adlfs",
+  "abfs": "adlfs",
+  "hf": "huggingface_hub",
+}
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+  """Whether a path is an address such as gs://bucket/folder."""
+  return "://" in os.fspath(path)
+
+
+def join(root: str | os.PathLike, name: str) -> str:
+  """The full path or address of a file in a folder."""
+  root = os.fspath(root)
+  return f"{root.rstrip('/')}/{name}" if is_remote(root) else os.path.join(root, name)
+
+
+class Place:
+  """A folder, local or remote. Survives pickling; calls from many threads are safe.
+
+  Attributes:
+    root: its path or address, as text.
+    remote: whether it is an address.
+
+  Raises:
+    UserError: an address whose scheme is unknown, or needs a package that is not installed.
+  """
+
+  def __init__(self, root: str | os.PathLike):
+    self.remote = is_remote(root)
+    self.root = os.fspath(root) if self.remote else os.path.expanduser(os.fspath(root))
+    if self.remote:
+      self._files, self._path = _file_system(self.root)
+
+  def full(self, name: str) -> str:
+    """Path or address of a file inside."""
+    return join(self.root, name)
+
+  def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
+    """A file's bytes [start, end). Raises OSError; for what else drivers raise, too."""
+    if self.remote:
+      with as_os_errors(self.full(name)):
+        return self._files.cat_file(f"{self._path}/{name}", start=start, end=end)
+    with open(self.full(name), "rb") as file:
+      file.seek(start or 0)
+      return file.read() if end is None else file.read(end - (start or 0))
+
+  def write(self, name: str, content: bytes) -> None:
+    """Writes a file whole or not at all (an object of a bucket appears when it is complete)."""
+    if self.remote:
+      with as_os_errors(self.full(name)):
+        self._files.pipe_file(f"{self._path}/{name}", content)
+      return
+    path = pathlib.Path(self.full(name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = None
+    try:
+      with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".aside-", delete=False) as file:
+        aside = file.name
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(aside, path)
+    except BaseException as error:
+      if aside is not None:
+        pathlib.Path(aside).unlink(missing_ok=True)
+      if isinstance(error, OSError):
+        error.filename = str(path)  # a failed write names none
+      raise
+
+  def take(self, path: str | os.PathLike, name: str) -> None:
+    """Moves a finished local file here, under a name; on one disk that is a renaming."""
+    if not self.remote:
+      os.replace(path, self.full(name))
+      return
+    with as_os_errors(self.full(name)):
+      self._files.put_file(os.fspath(path), f"{self._path}/{name}")
+    os.unlink(path)
+
+  def exists(self, name: str = "") -> bool:
+    """Whether there is a file, or the folder itself."""
+    if not self.remote:
+      return os.path.exists(self.full(name) if name else self.root)
+    with as_os_errors(self.full(name)):
+      return self._files.exists(f"{self._path}/{name}" if name else self._path)
+
+  def sizes(self) -> dict[str, tuple[int, int]]:
+    """{path relative to the folder: (bytes, time in ns)} of all files below a remote folder.
+
+    Those of local folders are read by sources.py, which minds links.
+    """
+    with as_os_errors(self.root):
+      found = self._files.find(self._path, detail=True)
+    start = len(self._path.rstrip("/")) + 1
+    return {
+      path[start:]: (int(info.get("size") or 0), _nanoseconds(info.get("mtime")))
+      for path, info in found.items()
+      if info.get("type") == "file" and len(path) > start
+    }
+
+  def names(self, folder: str = "") -> list[str]:
+    """Names of what stands directly in the folder, or in one inside; none where it is not there."""
+    if not self.remote:
+      path = os.path.join(self.root, folder)
+      return sorted(os.listdir(path)) if os.path.isdir(path) else []
+    path = f"{self._path}/{folder}" if folder else self._path
+    with as_os_errors(self.root):
+      try:
+        found = self._files.ls(path, detail=False, refresh=True)
+      except FileNotFoundError:
+        return []
+    return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+
+  def remove(self, folder: str) -> None:
+    """Removes a folder inside, with all that it holds, where there is one."""
+    if not self.remote:
+      shutil.rmtree(self.full(folder), ignore_errors=True)
+      return
+    with as_os_errors(self.full(folder)), contextlib.suppress(FileNotFoundError):
+      self._files.rm(f"{self._path}/{folder}", recursive=True)
+
+
+@contextlib.contextmanager
+def as_os_errors(where: str) -> Iterator[None]:
+  """Whatever a driver raises becomes an OSError that names the place; OSErrors stay."""
+  try:
+    yield
+  except (OSError, UserError, MemoryError):
+    raise
+  except Exception as error:  # each driver has its own: credentials, network, timeouts
+    message = " ".join(str(error).split()) or type(error).__name__
+    raise OSError(f"{where}: {message}") from error
+
+
+def _file_system(url: str):
+  """(fsspec's file system, path inside it)."""
+  scheme = url.partition("://")[0].lower()
+  try:
+    files, path = fsspec.core.url_to_fs(url)
+  except ValueError as error:
+    near = difflib.get_close_matches(scheme, list(_DRIVERS), n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]}://?" if near else "expected such as gs:// or s3://"
+    raise UserError(f"cannot read {url}: unknown scheme {scheme}://; {hint}") from error
+  except ImportError as error:
+    package = _DRIVERS.get(scheme)
+    advice = f"run pip install {package}" if package else " ".join(str(error).split())
+    raise UserError(
+      f"cannot read {url}: {scheme}:// needs {package or 'a package'}, which is not installed; "
+      f"{advice}, or give a local copy"
+    ) from error
+  except Exception as error:  # a driver that looks for credentials at once
+    message = " ".join(str(error).split())
+    raise UserError(f"cannot reach {url} ({message}); check the address and your login") from error
+  return files, path.rstrip("/")
+
+
+def _nanoseconds(time) -> int:
+  """A driver's time of last change, where it gives one as a number."""
+  return int(time * 1e9) if isinstance(time, (int, float)) else 0
