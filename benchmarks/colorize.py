@@ -63,8 +63,8 @@ def main() -> int:
   return 0
 
 
-def child(case: dict, args) -> dict:
-  command = [sys.executable, __file__, "--config", args.config, "--case", json.dumps(case)]
+def child(case: dict, args, script: str = __file__) -> dict:
+  command = [sys.executable, script, "--config", args.config, "--case", json.dumps(case)]
   done = subprocess.run(command, capture_output=True, text=True, check=False)
   if done.returncode:
     lines = done.stderr.strip().splitlines()

@@ -27,6 +27,20 @@ def get_config() -> ConfigDict:
   config.dtype = "float32"
   # Pictures a step over all devices together, so that a run means the same on any machine.
   config.batch_size = 4
+  # A batch too large for the devices goes through in this many microbatches, whose mean gradient
+  # makes one update: the same one, except that means over a batch (BatchNorm's, a relativistic
+  # discriminator's) are then over a microbatch. One holds every accumulate-th picture of the batch.
+  config.accumulate = 1
+  # What is kept for the gradient: all that it needs ("none"), the results of convolutions and
+  # matrix products ("dots"), or what stands between a network's blocks ("blocks"); the rest is
+  # computed again. Less memory for more work, and the same numbers.
+  config.remat = "none"
+  # Running average of the parameters, by this factor a step (less in the first steps); pictures
+  # are then coloured with the average, during training and after. 0 keeps none, as the papers do.
+  config.ema_decay = 0.0
+  # A run ends where a loss or gradient is not finite, its last good state saved. So many such
+  # updates in all may be left out before.
+  config.skip_nonfinite = 0
   # Optimizer steps in all. Papers that count epochs set `epochs` instead: above 0 it wins, and the
   # loop derives the steps from the size of the data set.
   config.steps = 1000
@@ -68,16 +82,88 @@ def get_config() -> ConfigDict:
       "limit": 16,
     }
   )
-  # jit over a mesh of all devices; pmap is the other way, kept for comparison.
-  config.parallel = ConfigDict({"mode": "jit"})
+  config.parallel = ConfigDict(
+    {
+      # jit over a mesh of all devices; pmap is the other way, kept for comparison.
+      "mode": "jit",
+      # Neighbouring devices that a copy of parameters and optimizer state is cut over, so that
+      # each holds a part; must divide the number of devices. The batch is spread over all devices
+      # either way. These networks fit one chip whole: above 1 pays where the optimizer's state does
+      # not fit beside the activations.
+      "fsdp": 1,
+      # Arrays with fewer elements are not worth fetching in parts, and stay whole on each device.
+      "fsdp_least": 2**14,
+    }
+  )
   # The paper's own figures, shown beside ours: reported.parameters = ((row, millions), ...).
   config.reported = ConfigDict()
   return config.lock()
 
 
+def pairs_data() -> ConfigDict:
+  """The section `data` of a method that takes pairs of a monochrome and a colour view."""
+  return ConfigDict(
+    {
+      "kind": "pairs",
+      # "bundled", a folder in a layout of data/stereo_layouts.py, "MONO_DIR,COLOR_DIR", or a list.
+      "source": "bundled",
+      "heldout": "bundled:heldout",
+      # Patterns of pairs' names, as mb2005_*: which take part, in either; () takes all. What is
+      # held out of one and the same source is never trained on.
+      "only": (),
+      "heldout_only": (),
+      # Which view is monochrome: right or left; auto finds the one whose matches lie to the right.
+      "mono_view": "auto",
+      # Rendering (clean, final) or other exposure (E, L) of data sets that have several.
+      "variant": "",
+      # Views are reduced by this factor, and disparities with them: the search range as well.
+      "reduce": 1,
+      # (height, width) of training examples; Section IV-B of Cycle CNN.
+      "crop": (256, 512),
+      # (height, width) of the middle of held-out pairs that is scored; (0, 0): whole pairs, one a
+      # batch.
+      "heldout_crop": (0, 0),
+      # Half of the examples upside down. Not stated in a paper, so off.
+      "vertical_flip": False,
+      "camera": _cameras(),
+      "threads": 4,
+      "workers": 0,
+      "prefetch": 2,
+    }
+  )
+
+
+def _cameras() -> ConfigDict:
+  """Two cameras that colour stereo is shot with (data/camera.py); real pairs need none.
+
+  Each number is drawn from (low, high) for each pair. They are not stated in a paper; chosen so
+  that the views differ as those of two cameras of one make do: without a colour filter a camera
+  gets more light, and no demosaicking blurs it.
+  """
+  mono = {
+    "exposure": (0.0, 0.7),  # stops
+    "gamma": (0.8, 1.1),  # exponent after the sRGB curve
+    "contrast": (0.0, 0.4),  # of an S-shaped response
+    "blur": (0.0, 0.4),  # sigma, pixels
+    "shot": (0.005, 0.01),  # noise at white, linear light
+    "read": (0.001, 0.003),  # noise at black, linear light
+  }
+  color = {
+    "exposure": (-0.5, 0.0),
+    "gamma": (0.9, 1.2),
+    "contrast": (0.0, 0.2),
+    "blur": (0.3, 0.8),
+    "shot": (0.01, 0.03),
+    "read": (0.002, 0.006),
+  }
+  return ConfigDict({"enabled": False, "mono": mono, "color": color})
+
+
 def _data() -> ConfigDict:
   return ConfigDict(
     {
+      # Single photos; pairs_data() is the section of a method that takes "pairs".
+      "kind": "photos",
       # A folder of pictures, or the photos that ship with scikit-image and scikit-learn.
       "source": "bundled",
       "heldout": "bundled:heldout",

@@ -130,6 +130,34 @@ def make_joint_config():
 
 
 @pytest.fixture(scope="session")
+def make_cycle_config():
+  """A function: cycle_cnn/small at the smallest sizes that still have every part, unlocked."""
+
+  def make():
+    from scs_jax.engine import config as configs
+
+    config = configs.load("cycle_cnn/small").copy_and_resolve_references()
+    config.unlock()
+    config.network.features = 2
+    config.network.pairs = 1
+    config.network.search_range = 16
+    config.data.crop = (16, 32)
+    config.data.reduce = 1
+    config.optimizer.schedule = "constant"
+    config.batch_size = 2
+    config.steps = 4
+    config.refine_share = 0.5
+    config.checkpoint.every_steps = 2
+    config.log.every_steps = 1
+    config.log.evaluate_every = 4
+    config.log.panels_every = 4
+    config.evaluate.limit = 2
+    return config
+
+  return make
+
+
+@pytest.fixture(scope="session")
 def temporaries():
   """A function: bytes of temporaries that XLA plans for `function(*shapes)`; nothing is run.
 

@@ -1,6 +1,7 @@
 """From a config's data section to what the training loop is handed."""
 
 import functools
+import os
 import pathlib
 
 from scs_jax.engine.loop import Data
@@ -11,7 +12,7 @@ def open_data(config, workdir) -> tuple[Data, int]:
   """Opens training and held-out pictures.
 
   Args:
-    config: resolved and validated.
+    config: resolved and validated; config.data.kind says whether it is about photos or pairs.
     workdir: the run's folder; a scan for gray pictures is kept there.
 
   Returns:
@@ -21,6 +22,8 @@ def open_data(config, workdir) -> tuple[Data, int]:
     UserError: a folder that is missing, empty or without pictures.
     OSError: the run's folder cannot be made.
   """
+  if config.data.get("kind", "photos") == "pairs":
+    return _open_pairs(config)
   import jax
 
   from scs_jax.data import pipeline, sources
@@ -71,6 +74,100 @@ def open_data(config, workdir) -> tuple[Data, int]:
   return Data(open_batches, heldout, identity, source.name, notes), steps
 
 
+def open_pairs(config, spec: str | None = None, heldout: bool = False):
+  """The stereo pairs of a config of kind "pairs", as data.stereo.PairSource.
+
+  Args:
+    config: resolved and validated.
+    spec: which pairs; None: the config's own, training or held-out.
+    heldout: of the config's own spec, the held-out pairs; else those that are trained on, which
+      leave out what the same source has held out.
+
+  Raises:
+    UserError: there are no such pairs.
+  """
+  from scs_jax.data import camera, stereo
+
+  section = config.data
+  only, without = (), ()
+  if spec is None:
+    spec = section.heldout if heldout else section.source
+    only = tuple(map(str, section.heldout_only if heldout else section.only))
+    if not heldout and spec == section.heldout:
+      without = tuple(map(str, section.heldout_only))
+    # Of the bundled scene only those rows are trained on that are not held out.
+    spec = "bundled:train" if spec == "bundled" and not heldout else spec
+  return stereo.open_pairs(
+    spec,
+    mono_view=section.mono_view,
+    camera=camera.from_section(section.camera, config.seed),
+    reduce=section.reduce,
+    variant=section.variant,
+    only=only,
+    without=without,
+  )
+
+
+def _open_pairs(config) -> tuple[Data, int]:
+  import jax
+
+  from scs_jax.data import order, pairs
+
+  section = config.data
+  if not section.source:
+    raise UserError(
+      "config.data.source is empty: expected a folder of stereo pairs, MONO_DIR,COLOR_DIR, a list "
+      "file, or bundled; set --data"
+    )
+  source = open_pairs(config)
+  spec = pairs.PairSpec(
+    batch_size=config.batch_size,
+    crop=tuple(section.crop),
+    vertical_flip=section.vertical_flip,
+    seed=config.seed,
+    threads=section.threads,
+    workers=section.workers,
+    prefetch=section.prefetch,
+  )
+  hosts = jax.process_index(), jax.process_count()
+  open_batches = functools.partial(_open_pair_batches, source, spec, *hosts)
+  notes = list(source.notes)
+  heldout = []
+  if section.heldout and (config.log.evaluate_every or config.log.panels_every):
+    found = open_pairs(config, heldout=True)
+    notes += [note for note in found.notes if note not in notes]
+    notes += trained_on_too(source, found)
+    crop = tuple(section.heldout_crop) if all(section.heldout_crop) else None
+    size = config.evaluate.batch_size if crop else 1
+    with pairs.eval_batches(found, crop, size, config.evaluate.limit or None) as batches:
+      heldout = list(batches)
+    bad = [int(i) for batch in heldout for i in batch["bad"] if i >= 0]
+    if bad:
+      why = pairs.why_bad(found, bad[0], crop)
+      names = _some([found.name(i) for i in bad])
+      notes.append(f"held-out pairs that cannot be scored: {len(bad)} ({names}); {why}")
+    # One that is all padding would only be compiled for, at the size of its black picture.
+    heldout = [batch for batch in heldout if batch["mask"].any()]
+    if not heldout:
+      raise UserError(f"none of the held-out pairs can be scored: {why}")
+  steps = config.steps
+  if config.epochs > 0:
+    steps = order.epochs_to_steps(len(source), config.batch_size, config.epochs)
+  identity = {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
+  return Data(open_batches, heldout, identity, source.name, notes), steps
+
+
+def trained_on_too(source, heldout) -> list[str]:
+  """A line where pairs that are held out are trained on as well, wholly or in part."""
+  place = lambda record: tuple(map(os.path.realpath, record.views))
+  rows: dict[tuple[str, ...], list] = {}
+  for record in source.records:
+    rows.setdefault(place(record), []).append(record.rows)
+  meet = lambda a, b: a is None or b is None or (a[0] < b[1] and b[0] < a[1])
+  both = [r.name for r in heldout.records if any(meet(r.rows, o) for o in rows.get(place(r), ()))]
+  return [f"held-out pairs that are trained on as well: {_some(both)}"] if both else []
+
+
 def _left_out(source) -> list[str]:
   """One line on what a folder holds that is not shown; none where it is all shown."""
   counts = {
@@ -91,3 +188,28 @@ def _open(source, spec, host: int, hosts: int, start_step: int):
   from scs_jax.data import pipeline
 
   return pipeline.train_batches(source, spec, start_step=start_step, host=host, hosts=hosts)
+
+
+def _open_pair_batches(source, spec, host: int, hosts: int, start_step: int):
+  from scs_jax.data import pairs
+
+  return pairs.train_batches(source, spec, start_step=start_step, host=host, hosts=hosts)
+
+
+def batch_shapes(config) -> dict:
+  """A global training batch of this config as {name: jax.ShapeDtypeStruct}, without any data."""
+  import jax
+  import numpy as np
+
+  section, n = config.data, config.batch_size
+  shapes = {"index": ((n,), np.uint32)}
+  if section.kind == "pairs":
+    height, width = section.crop
+    shapes["mono"] = (n, height, width, 1), np.uint8
+    shapes["color"] = (n, height, width, 3), np.uint8
+  else:
+    shapes["image"] = ((n, section.crop, section.crop, 3), np.uint8)
+    if section.reference_probability > 0:
+      side = section.reference_size or section.crop
+      shapes |= {"reference": ((n, side, side, 3), np.uint8), "use_reference": ((n,), np.bool_)}
+  return {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}

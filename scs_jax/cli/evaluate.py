@@ -1,4 +1,4 @@
-"""`scs-jax evaluate`: measures a trained model on pictures, beside baselines, with intervals."""
+"""`scs-jax evaluate`: measures a trained model on pictures or pairs, beside baselines."""
 
 HELP = """Measures a checkpoint. Every picture's largest central part is brought to --size, grayed
 and reduced by --scale; the model colours and enlarges it again in the three modes of SCSNet's
@@ -7,13 +7,21 @@ elastically distorted; random, by another picture that has colour, distorted too
 bicubic gray, the reference's mean chroma, and Welsh et al. 2002, each with the model's difference
 to it. Gray pictures are left out of the means of colour metrics. Prints tables and writes
 results.json, per_image.csv and report.html, which opens offline. Exit code 1: some pictures could
-not be read; they are listed and left out of the averages."""
+not be read; they are listed and left out of the averages.
+
+A method for pairs (cycle_cnn) colours whole pairs of a monochrome and a colour view: first-time,
+the monochrome view, against its truth where there is one; second-time, the gray of the colour view
+by that result, against the colour view. Beside it stand Reinhard et al. 2001 and the colours at
+zero disparity. The report has the linear correlation of first- and second-time figures, and for
+each pair shown its views, results, confidence, global curve and disparity."""
 
 EXAMPLES = """
 scs-jax evaluate --checkpoint runs/small
 scs-jax evaluate --checkpoint runs/small --data holiday --modes automatic --limit 500
 scs-jax evaluate --checkpoint runs/small --data bundled:heldout --scale 3.3 --size 320x240
 scs-jax evaluate --checkpoint runs/small --data faces --reference-data paintings --out faces-eval
+scs-jax evaluate --checkpoint runs/pairs --data mono_camera,color_camera
+scs-jax evaluate --checkpoint runs/pairs --data middlebury --modes second --size 512x256
 """
 
 
@@ -24,18 +32,22 @@ def add_arguments(parser) -> None:
   add(
     "--data",
     metavar="DIR",
-    help="folder of pictures (any tree), bundled or bundled:heldout; default: the run's held-out "
-    "pictures",
+    help="folder of pictures (any tree), bundled or bundled:heldout; of pairs: a folder of stereo "
+    "pairs, MONO_DIR,COLOR_DIR or a list file too; default: the run's held-out pictures",
   )
-  add("--modes", metavar="LIST", help="of automatic,self,random; default: all that can be done")
+  add(
+    "--modes",
+    metavar="LIST",
+    help="of automatic,self,random, or of first,second for pairs; default: all that can be done",
+  )
   add("--scale", type=float, metavar="X", help="magnification; default: the run's evaluate.scale")
   add(
     "--size",
     metavar="PIXELS",
     help="side of the pictures measured, or WIDTHxHEIGHT; smaller ones are enlarged to it; "
-    "default: the run's data.crop",
+    "default: the run's data.crop. Of pairs the middle part, smaller ones left out; default: whole",
   )
-  add("--limit", type=int, metavar="N", help="only the first N pictures, by name")
+  add("--limit", type=int, metavar="N", help="only the first N pictures or pairs, by name")
   add("--batch-size", type=int, metavar="N", help="default: the run's evaluate.batch_size")
   add(
     "--seed",

@@ -23,11 +23,11 @@ class Pictures:
   empty: int  # files that the folder holds, and that hold nothing
 
 
-def _groups(order: Sequence[int], each: int) -> list[tuple[str, list[int]]]:
+def group(order: Sequence[int], each: int, what: str = "pictures") -> list[tuple[str, list[int]]]:
   """Best, typical and worst pictures of an order; all of them where they are few."""
   order = [int(i) for i in order]
   if len(order) <= 3 * each:
-    return [("All pictures, the best first", order)]
+    return [(f"All {what}, the best first", order)]
   middle = (len(order) - each) // 2
   return [
     ("Best", order[:each]),
@@ -45,7 +45,7 @@ def draw(setting: Settings, trial: Trial, pictures: Pictures, scores: Scores) ->
   }
   groups = {}
   for mode, (order, label) in ranked.items():
-    kinds = _groups(order, setting.panels)
+    kinds = group(order, setting.panels)
     groups[mode] = [(f"{kind}, by {label}", chosen) for kind, chosen in kinds]
     gray = scores.records[mode][scores.gray[mode]].tolist()
     if gray and len(order) < len(scores.records[mode]):

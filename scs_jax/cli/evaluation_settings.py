@@ -3,9 +3,9 @@
 import dataclasses
 import math
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
-from scs_jax.engine import resolve, spelling
+from scs_jax.engine import pairs, resolve, spelling
 from scs_jax.engine.checkpoint_folder import FOLDER, find_checkpoint, read_config
 from scs_jax.engine.evaluate import MODES, SMALLEST
 from scs_jax.engine.rules import ENGINE_RULES, Between
@@ -25,7 +25,7 @@ class Settings:
     model: what it is called in tables.
     data, reference_data: as `sources.open_source` takes them; name: of the data, short.
     modes: in order; modes_asked: whether the user named them.
-    size: (height, width) of the pictures measured.
+    size: (height, width) of the pictures measured; None: whole pairs, each at its own.
     out: where results are written; overwrite: whatever is there.
     notes: what the user should see.
   """
@@ -41,7 +41,7 @@ class Settings:
   modes: tuple[str, ...]
   modes_asked: bool
   scale: float
-  size: tuple[int, int]
+  size: tuple[int, int] | None
   limit: int | None
   batch_size: int
   seed: int
@@ -57,22 +57,60 @@ class Settings:
     self.notes.append(f"mode {mode} is left out: {why}")
 
 
-def read(args) -> tuple[Settings, Any, Any]:
-  """(settings, the checkpoint's config, its method).
+class Run(NamedTuple):
+  """The checkpoint that is measured: its place, its config, its method."""
+
+  root: Any
+  step: int
+  config: Any
+  method: Any
+
+  @property
+  def takes_pairs(self) -> bool:
+    return getattr(self.method, "takes_pairs", False)
+
+
+def open_run(args) -> Run:
+  """The checkpoint that the flags name.
 
   Raises:
-    UserError: no such checkpoint, a value out of range.
+    UserError: there is none.
   """
-  which = _step(args.step)
-  root, step = find_checkpoint(args.checkpoint, which)
+  root, step = find_checkpoint(args.checkpoint, _step(args.step))
   config = read_config(root, step)
-  method = resolve.build(config)
+  return Run(root, step, config, resolve.build(config))
+
+
+def read(args, run: Run) -> Settings:
+  """The settings for pictures.
+
+  Raises:
+    UserError: a value out of range.
+  """
+  config, method = run.config, run.method
   data = config.data.heldout if args.data is None else args.data
   if not data:
     raise UserError(
       "which pictures? the run has no held-out ones (its config.data.heldout is empty) and --data "
       "is not given; expected a folder of pictures, or bundled:heldout"
     )
+  scale = _scale(args.scale, config, method)
+  size = config.data.crop, config.data.crop
+  if args.size is not None:
+    size = read_size(args.size)
+  setting = common(args, run, data, MODES, f"{scale:g}x-{short(size)}px", size)
+  setting.scale = scale
+  _choose_modes(setting, args.modes, method)
+  setting.notes += _seen(config, data)
+  return setting
+
+
+def common(args, run: Run, data: str, modes, what: str, size) -> Settings:
+  """What pictures and pairs have in common, checked; `what` the name of the results says of them.
+
+  Raises:
+    UserError: a value out of range.
+  """
   for flag, value, least in (
     ("--limit", args.limit, 1),
     ("--batch-size", args.batch_size, 1),
@@ -81,33 +119,28 @@ def read(args) -> tuple[Settings, Any, Any]:
   ):
     if value is not None and not least <= value < 2**31:
       raise UserError(f"{flag} {value}: expected a whole number from {least}")
-  scale = _scale(args.scale, config, method)
   name = data.replace(":", "-") if data.startswith("bundled") else pathlib.Path(data).resolve().name
-  size = _size(args.size, config)
-  setting = Settings(
+  return Settings(
     checkpoint=args.checkpoint,
-    root=root,
-    step=step,
+    root=run.root,
+    step=run.step,
     which=args.step,
-    model=config.method.name.rpartition(":")[2].lower(),
+    model=run.config.method.name.rpartition(":")[2].lower(),
     data=data,
     reference_data=args.reference_data,
     name=name,
-    modes=MODES,
+    modes=tuple(modes),
     modes_asked=args.modes is not None,
-    scale=scale,
+    scale=1.0,
     size=size,
     limit=args.limit,
-    batch_size=args.batch_size or config.evaluate.batch_size,
+    batch_size=args.batch_size or run.config.evaluate.batch_size,
     seed=args.seed,
-    out=_out(args.out, root, f"{name}-{scale:g}x-{_short(size)}px-step{step}"),
+    out=_out(args.out, run.root, f"{name}-{what}-step{run.step}"),
     overwrite=args.overwrite,
     panels=args.panels,
     baselines=not args.no_baselines,
   )
-  _choose_modes(setting, args.modes, method)
-  setting.notes += _seen(config, data)
-  return setting, config, method
 
 
 def _step(text: str) -> str | int:
@@ -125,16 +158,12 @@ def _scale(scale: float | None, config, method) -> float:
     if not rule.allows(scale):
       near = rule.nearest(scale)
       advice = "" if near is None else f"; the nearest allowed is {near:g}"
-      raise UserError(
-        f"--scale {scale:g}: {config.method.name} takes {rule.expected()}{advice}"
-      )
+      raise UserError(f"--scale {scale:g}: {config.method.name} takes {rule.expected()}{advice}")
   return scale
 
 
-def _size(text: str | None, config) -> tuple[int, int]:
-  """(height, width)."""
-  if text is None:
-    return config.data.crop, config.data.crop
+def read_size(text: str) -> tuple[int, int]:
+  """--size as (height, width)."""
   parts = text.lower().split("x")
   if len(parts) > 2 or not all(part.isdecimal() for part in parts):
     raise UserError(f"--size {text}: expected pixels a side, as 256, or WIDTHxHEIGHT, as 320x240")
@@ -146,7 +175,7 @@ def _size(text: str | None, config) -> tuple[int, int]:
   return height, width
 
 
-def _short(size: tuple[int, int]) -> str:
+def short(size: tuple[int, int]) -> str:
   """As --size takes it: 160, or 320x240."""
   height, width = size
   return f"{width}" if height == width else f"{width}x{height}"
@@ -163,20 +192,31 @@ def _out(out: str | None, root, name: str) -> pathlib.Path:
   return pathlib.Path(run) / "evaluation" / name
 
 
+def read_modes(asked: str, modes, others, why: str) -> tuple[str, ...]:
+  """--modes, in order.
+
+  Args:
+    modes: those that there are; others: those of the other kind of method; why: they are not.
+  """
+  names = [name.strip() for name in asked.split(",") if name.strip()]
+  for name in names:
+    if name in others:
+      raise UserError(f"--modes {asked}: {why}; its modes are {','.join(modes)}")
+    if name not in modes:
+      raise UserError(f"--modes {asked}: no mode {name!r}; {spelling.hint(name, modes)}")
+  if not names:
+    raise UserError(f"--modes is empty: expected some of {','.join(modes)}")
+  return tuple(mode for mode in modes if mode in names)
+
+
 def _choose_modes(setting: Settings, asked: str | None, method) -> None:
   referential = getattr(method, "takes_reference", True)
   if asked is not None:
-    names = [name.strip() for name in asked.split(",") if name.strip()]
-    for name in names:
-      if name not in MODES:
-        raise UserError(f"--modes {asked}: no mode {name!r}; {spelling.hint(name, MODES)}")
-      if name != "automatic" and not referential:
-        raise UserError(
-          f"--modes {asked}: {setting.model} takes no reference; use --modes automatic"
-        )
-    if not names:
-      raise UserError(f"--modes is empty: expected some of {','.join(MODES)}")
-    setting.modes = tuple(mode for mode in MODES if mode in names)
+    setting.modes = read_modes(
+      asked, MODES, pairs.MODES, f"{setting.model} colours single pictures"
+    )
+    if setting.modes != ("automatic",) and not referential:
+      raise UserError(f"--modes {asked}: {setting.model} takes no reference; use --modes automatic")
   elif not referential:
     for mode in ("self", "random"):
       setting.drop(mode, f"{setting.model} takes no reference")

@@ -1,7 +1,7 @@
 """The command `scs-jax`: finds the verb, runs it, and turns what a user can mend into one line.
 
-Exit codes: 0 done; 1 a bug, with traceback; 2 something the user can mend; 130 interrupted;
-141 the reader of our output went away (`scs-jax params | head`).
+Exit codes: 0 done; 1 a bug, with traceback, or a check that found something; 2 something the user
+can mend; 130 interrupted; 141 the reader of our output went away (`scs-jax params | head`).
 """
 
 import importlib
@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import scs_jax
@@ -19,7 +19,10 @@ from scs_jax.errors import UserError
 
 
 class Verb(NamedTuple):
-  """A verb's module (HELP, EXAMPLES, add_arguments, run), imported only when it is asked for."""
+  """A verb's module, imported only when it is asked for.
+
+  It has HELP, EXAMPLES, add_arguments and run; or HELP and a table VERBS of verbs of its own.
+  """
 
   module: str
   summary: str
@@ -52,29 +55,43 @@ VERBS = {
     "print the parameter counts of a config beside the paper's",
     "scs-jax params --config scsnet/paper",
   ),
+  "plan": Verb(
+    "scs_jax.cli.plan",
+    "what training takes on a machine that need not be there: memory, time, traffic",
+    "scs-jax plan --config scsnet/paper --topology v5e:4x4",
+  ),
   "convert": Verb(
     "scs_jax.cli.convert",
     "turn published weights into a file that a training can start from",
     "scs-jax convert zhang2017 siggraph17-df00044c.pth zhang2017.npz",
   ),
+  "data": Verb(
+    "scs_jax.cli.data",
+    "look at data, and prepare it, before a training does",
+    "scs-jax data check-stereo pairs --search-range 64",
+  ),
 }
 
+_ABOUT = "Image colorization and super-resolution in JAX, after four papers."
 
-def overview() -> str:
-  """The text of `scs-jax --help`."""
-  width = max(map(len, VERBS))
+
+def overview(
+  command: str = "scs-jax", about: str = _ABOUT, verbs: Mapping[str, Verb] = VERBS
+) -> str:
+  """The text of `scs-jax --help`, or of `scs-jax VERB --help` for a verb that has verbs."""
+  width = max(map(len, verbs))
   lines = [
-    "usage: scs-jax VERB [flags]",
+    f"usage: {command} VERB [flags]",
     "",
-    "Image colorization and super-resolution in JAX, after four papers.",
+    about,
     "",
     "verbs:",
-    *(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()),
+    *(f"  {name:<{width}}  {verb.summary}" for name, verb in verbs.items()),
     "",
     "examples:",
-    *(f"  {verb.example}" for verb in VERBS.values()),
+    *(f"  {verb.example}" for verb in verbs.values()),
     "",
-    "`scs-jax VERB --help` lists a verb's flags, with more examples.",
+    f"`{command} VERB --help` lists a verb's flags, with more examples.",
     "`--debug` adds a traceback to every error; `--version` prints the versions in use.",
   ]
   return "\n".join(lines)
@@ -95,25 +112,32 @@ def versions() -> str:
 
 def _run_verb(argv: Sequence[str]) -> int:
   """Reads `VERB [flags]` and runs it; returns its exit code."""
-  before = [argument for argument in argv[:1] if argument == "--debug"]
-  argv = [*argv[len(before) :], *before]  # `scs-jax --debug train` is `scs-jax train --debug`
-  first, rest = (argv[0], argv[1:]) if argv and argv != before else ("", [])
-  if first in ("-h", "--help") or (first == "help" and not rest):
-    print(overview())
-    return 0
-  if first == "--version":
-    print(versions())
-    return 0
-  if first == "help":
-    first, rest = rest[0], ["--help"]
-  if not first:
-    print(overview(), file=sys.stderr)
-    return 2
-  if first not in VERBS:
-    kind = "flag" if first.startswith("-") else "verb"
-    raise UserError(f"unknown {kind} {first!r}; {spelling.hint(first, VERBS)}")
-  module = importlib.import_module(VERBS[first].module)
-  parser = arguments.make_parser(first, module.HELP, module.EXAMPLES)
+  command, about, verbs = "scs-jax", _ABOUT, VERBS
+  while True:
+    before = [argument for argument in argv[:1] if argument == "--debug"]
+    argv = [*argv[len(before) :], *before]  # `scs-jax --debug train` is `scs-jax train --debug`
+    first, rest = (argv[0], argv[1:]) if argv and argv != before else ("", [])
+    if first in ("-h", "--help") or (first == "help" and not rest):
+      print(overview(command, about, verbs))
+      return 0
+    if first == "--version":
+      print(versions())
+      return 0
+    if first == "help":
+      argv = [*rest, "--help"]
+      continue
+    if not first:
+      print(overview(command, about, verbs), file=sys.stderr)
+      return 2
+    if first not in verbs:
+      kind = "flag" if first.startswith("-") else "verb"
+      raise UserError(f"unknown {kind} {first!r}; {spelling.hint(first, verbs)}")
+    module = importlib.import_module(verbs[first].module)
+    if not hasattr(module, "VERBS"):
+      break
+    command, about, verbs, argv = f"{command} {first}", module.HELP, module.VERBS, rest
+  verb = f"{command} {first}".removeprefix("scs-jax ")
+  parser = arguments.make_parser(verb, module.HELP, module.EXAMPLES)
   module.add_arguments(parser)
   return module.run(arguments.parse(parser, rest))
 

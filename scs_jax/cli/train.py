@@ -2,7 +2,9 @@
 
 HELP = """Trains a method. The run's folder receives checkpoints, metrics.jsonl, config.json and
 panels/*.png (gray input, reference, result, truth). The same command again goes on from the last
-checkpoint, on any number of devices; SIGTERM saves and exits with code 0."""
+checkpoint, on any number of devices; SIGTERM saves and exits with code 0. Several processes, one
+a host, are one run: each is started with the same command, a folder that all of them see, and
+--distributed auto or where to meet."""
 
 EXAMPLES = """
 scs-jax train --config scsnet/small --workdir runs/small
@@ -10,6 +12,8 @@ scs-jax train --config scsnet/small --workdir runs/mine --data photos --heldout 
 scs-jax train --config scsnet/small --workdir runs/slow --config.optimizer.learning_rate=3e-4
 scs-jax train --config scsnet/paper --workdir runs/paper --data train --heldout val \\
   --config.loss.perceptual_file=vgg16-397923af.pth
+scs-jax train --config scsnet/small --workdir runs/small --profile 100:5
+scs-jax train --config scsnet/paper --workdir /shared/paper --data /data/train --distributed auto
 """
 
 
@@ -29,22 +33,67 @@ def add_arguments(parser) -> None:
     help="folder of held-out pictures, or 'bundled:heldout'; short for --config.data.heldout",
   )
   parser.add_argument("--quiet", action="store_true", help="no progress bar")
+  parser.add_argument(
+    "--profile",
+    metavar="START:STEPS",
+    help="trace STEPS steps, from step START on (counted from 0), into WORKDIR/profile",
+  )
+  several = parser.add_argument_group("several processes")
+  several.add_argument(
+    "--distributed",
+    choices=("auto",),
+    help="find the other processes by what the cluster says: TPU pods, SLURM, Open MPI",
+  )
+  several.add_argument(
+    "--coordinator", metavar="HOST:PORT", help="where to meet: an address of process 0, a free port"
+  )
+  several.add_argument("--num-processes", type=int, metavar="N", help="how many there are")
+  several.add_argument("--process-id", type=int, metavar="I", help="which this one is, from 0")
 
 
 def run(args) -> int:
   from scs_jax.engine import stop
 
-  with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
-    return _run(args)
+  together = (args.coordinator, args.num_processes, args.process_id)
+  if args.distributed is None and together == (None, None, None):
+    with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
+      return _run(args)
+  return _run_together(args, together)
 
 
-def _run(args) -> int:
+def _run_together(args, together) -> int:
+  """One process of several: none may leave without the others' knowing."""
+  from scs_jax.cli import failures
+  from scs_jax.engine import distributed, stop
+  from scs_jax.errors import UserError
+
+  if args.distributed is not None and together != (None, None, None):
+    raise UserError("--distributed auto finds out by itself; give it, or --coordinator, not both")
+  with stop.raising_flag() as stopped:  # the first step tells the others
+    distributed.start(*together)
+    with distributed.ending_together(failures.explain):
+      return _run(args, stopped)
+
+
+def _profile(text: str | None) -> tuple[int, int] | None:
+  from scs_jax.errors import UserError
+
+  if text is None:
+    return None
+  start, _, steps = text.partition(":")
+  if not (start.isdecimal() and steps.isdecimal() and int(steps) > 0):
+    raise UserError(f"--profile {text!r}: expected START:STEPS, as 100:5")
+  return int(start), int(steps)
+
+
+def _run(args, stopped=None) -> int:
   from scs_jax.cli import arguments, datasets
-  from scs_jax.engine import loop, resolve
+  from scs_jax.engine import distributed, loop, resolve
   from scs_jax.errors import UserError
 
   if not args.workdir:  # as of an unset variable; a path would take it for the current folder
     raise UserError("--workdir is empty: expected the run's folder")
+  profile = _profile(args.profile)
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:
       args.overrides.append(f"{key}={flag}")
@@ -55,7 +104,9 @@ def _run(args) -> int:
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0
   method = resolve.build(config)  # again: a schedule depends on the number of steps
-  outcome = loop.train(config, method, data, args.workdir, quiet=args.quiet)
-  if not outcome.stopped:
+  outcome = loop.train(
+    config, method, data, args.workdir, args.quiet, profile=profile, stopped=stopped
+  )
+  if not outcome.stopped and distributed.is_first():
     print(f"{args.workdir}: step {outcome.step}; checkpoints, metrics.jsonl and panels are there")
   return 0

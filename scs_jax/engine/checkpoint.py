@@ -2,10 +2,14 @@
 
     WORKDIR/checkpoints/1200/
       weights/            params and model_state            (all that inference reads)
-      training/           step and opt_state
+      training/           step, opt_state, skipped; trained
       data/data.json      position in the data
       config/config.json  the resolved config
       about/about.json    versions, metrics, path and shape of every array
+
+Where a run averages its parameters (config.ema_decay), the averages are the `params` of weights/,
+since they are what pictures are coloured with, and the parameters that training goes on from are
+`trained`; without averages there is no `trained`.
 
 A step folder appears under its number by one rename, when it is complete, and leaves in the same
 way; so a run killed at any moment leaves whole checkpoints, and the one before stays until the next
@@ -26,6 +30,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
@@ -177,10 +183,7 @@ class Checkpoints:
     self.wait()
     if step not in self._manager.all_steps():
       score = self._score(metrics)
-      items = {
-        "weights": {"params": state.params, "model_state": state.model_state},
-        "training": {"step": state.step, "opt_state": state.opt_state},
-      }
+      items = _items(state, averaged=bool(state.average))
       about = {
         "step": step,
         "versions": _versions(),
@@ -321,14 +324,28 @@ class Checkpoints:
           f"{folder} was written by method {written!r}, this run is {wanted!r}; "
           "choose the config of that method or another working folder"
         )
-    fields = restore_arrays(
-      folder,
-      {
-        "weights": {"params": like.params, "model_state": like.model_state},
-        "training": {"step": like.step, "opt_state": like.opt_state},
-      },
-    )
+    written = read_json(folder, "about")["leaves"]["training"]
+    averaged = any(name.startswith("trained/") for name in written)
+    items = _items(like, averaged)
+    if "skipped" not in written:  # an earlier version's
+      del items["training"]["skipped"]
+    fields = {"skipped": np.int32(0)} | restore_arrays(folder, items)
+    if averaged:
+      fields |= {"average": fields["params"], "params": fields.pop("trained")}
+    if not like.average:
+      fields["average"] = {}
+    elif not averaged:  # averages begin here
+      fields["average"] = jax.tree.map(jnp.copy, fields["params"])
     return like.replace(**fields), read_json(folder, "data")
+
+
+def _items(state: TrainState, averaged: bool) -> dict[str, dict[str, Any]]:
+  """What of a state is written where; `state` may be one of shapes."""
+  weights = {"params": (state.average or state.params) if averaged else state.params}
+  training = {"step": state.step, "opt_state": state.opt_state, "skipped": state.skipped}
+  if averaged:
+    training["trained"] = state.params
+  return {"weights": weights | {"model_state": state.model_state}, "training": training}
 
 
 def _versions() -> dict[str, str]:

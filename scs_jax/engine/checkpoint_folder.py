@@ -72,11 +72,26 @@ def find_checkpoint(
 def read_config(folder: str | os.PathLike[str], step: int | None = None) -> ConfigDict:
   """The resolved config, locked, that a checkpoint was written with; the last one's by default.
 
+  Keys of the engine's that came after it was written have their defaults, under which what it
+  describes is what it was.
+
   Raises:
     UserError: as `find_checkpoint`.
   """
   root, step = find_checkpoint(folder, "last" if step is None else step)
-  return config_lib.from_json(json.dumps(read_json(root / str(step), "config")))
+  config = config_lib.from_json(json.dumps(read_json(root / str(step), "config")))
+  if "parallel" in config:  # made from configs/common.py
+    with config.unlocked():
+      _complete(config, config_lib.load("common"))
+  return config
+
+
+def _complete(config: ConfigDict, defaults: ConfigDict) -> None:
+  for name, value in defaults.items():
+    if name not in config:
+      config[name] = value
+    elif isinstance(value, ConfigDict):
+      _complete(config[name], value)
 
 
 def absolute(path: str | os.PathLike[str]) -> epath.Path:

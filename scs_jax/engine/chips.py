@@ -43,8 +43,8 @@ def _gpu(name, tensor, single, gb, bandwidth):
 # By the words of jax.Device.device_kind that tell a chip, in the order in which they are tried.
 # TPUs: docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e} (peak bfloat16, HBM bandwidth, interconnect
 # bandwidth, there in bits a second). Memory of v5e, v6e and v5p is what XLA says a program may use,
-# which is less than what is built in. GPUs: NVIDIA's data sheets; the float32 column is TF32 without
-# sparsity where the chip has it, JAX's default for products on it.
+# which is less than what is built in. GPUs: NVIDIA's data sheets; the float32 column is TF32
+# without sparsity where the chip has it, JAX's default for products on it.
 _CHIPS = (
   ("TPU v5 lite", _tpu("TPU v5e", 197, 15.75, 819, 200)),
   ("TPU v5e", _tpu("TPU v5e", 197, 15.75, 819, 200)),

@@ -37,6 +37,7 @@ from scs_jax.engine.rules import (
   Optional,
   Positive,
   Rule,
+  engine_rules,
   validate,
 )
 from scs_jax.errors import UserError
@@ -54,6 +55,7 @@ __all__ = [
   "Rule",
   "apply_overrides",
   "difference",
+  "engine_rules",
   "fingerprint",
   "flatten",
   "from_json",

@@ -1,11 +1,12 @@
 """What a method is: a few pure functions over explicit state, in the manner of optax."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import flax.struct
 import jax
+import numpy as np
 
 Array = jax.Array
 Tree = Any
@@ -26,6 +27,9 @@ class TrainState:
     frozen: weights that a loss reads and no step changes (VGG16, a saliency network). They come
       from files of the user's, are arguments of the step rather than constants in the program,
       and stay out of checkpoints.
+    average: running averages of `params`, by the same names; empty where config.ema_decay is 0.
+      The engine's own: no method reads or writes them.
+    skipped: int32 scalar, updates left out since they were not finite; the engine's own too.
   """
 
   step: Array
@@ -33,6 +37,12 @@ class TrainState:
   opt_state: dict[str, Tree]
   model_state: dict[str, Tree]
   frozen: dict[str, Tree] = flax.struct.field(default_factory=dict)
+  average: dict[str, Tree] = flax.struct.field(default_factory=dict)
+  skipped: Array = flax.struct.field(default_factory=lambda: np.zeros((), np.int32))
+
+  def for_use(self) -> "TrainState":
+    """The state to color with: averaged parameters where there are any."""
+    return self.replace(params=self.average, average={}) if self.average else self
 
 
 @flax.struct.dataclass
@@ -72,9 +82,21 @@ class Collective:
   Under jit arrays are global and a mean already is the mean over the whole batch; under pmap a
   device sees its own part, and the mean goes over the axis. Every mean over the batch goes
   through here, so that the number of devices changes nothing.
+
+  The rest is how engine/step is to do its part; no method looks at it.
+
+  Attributes:
+    axis_name: of pmap, or None.
+    remat: config.remat: what is kept for the gradient.
+    gather: brings together parameters that lie cut over devices; None where none do.
+    finite: receives, while a step is traced, whether each update's loss and gradients are finite;
+      None where nobody asks.
   """
 
   axis_name: str | None = flax.struct.field(pytree_node=False, default=None)
+  remat: str = flax.struct.field(pytree_node=False, default="none")
+  gather: Callable[[Tree], Tree] | None = flax.struct.field(pytree_node=False, default=None)
+  finite: list[Array] | None = flax.struct.field(pytree_node=False, default=None)
 
   def mean(self, tree: Tree) -> Tree:
     """Mean over the devices' parts (equal in size) of a tree of per-device means."""
@@ -95,9 +117,19 @@ class Method(Protocol):
       None: the whole picture.
     usual_scale: output size over input size that such a method is trained at; whoever takes its
       chroma alone asks for it there. 1 where a class does not say.
+    takes_pairs: whether it colours a monochrome view from a colour view beside it, of one size and
+      rectified: a Query then has both, and training batches have "mono" and "color" in place of
+      "image". False where a class does not say.
+    search_range: candidates along the row that such a method looks at, from a pixel's own column to
+      the right: the largest disparity and one; None where it takes no pairs.
+    multiple: sizes that a network pads to; strips of a picture are cut at multiples of it.
+    row_overlap: rows above and below that a result depends on, so that strips of rows which overlap
+      by as many give what the whole picture gives; None: there are no such strips.
 
   A method may also have `recipe(state, referential) -> engine.stages.Recipe`, the way it colours
-  a picture of any size in pieces. Without one, pictures are coloured whole.
+  a picture of any size in pieces. Without one, pictures are coloured whole. One that takes pairs
+  may have `colorize_twice(state, query) -> (Prediction, Prediction)`: what `predict` gives, and the
+  colour view coloured anew from that, at its own side (not mirrored).
   """
 
   RULES: Mapping[str, Any]
@@ -106,6 +138,10 @@ class Method(Protocol):
   keeps_luminance: bool = False
   usual_side: int | None = None
   usual_scale: float = 1.0
+  takes_pairs: bool = False
+  search_range: int | None = None
+  multiple: int = 1
+  row_overlap: int | None = None
 
   def __init__(self, config): ...
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scs_jax.engine.evaluate import COLORFULNESS, METRICS
+from scs_jax.engine.evaluate import COLORFULNESS
 from scs_jax.engine.intervals import percentile_interval, resampled_means
 from scs_jax.engine.trial import ByMetric, Scores
 
@@ -61,9 +61,9 @@ class Estimate(NamedTuple):
   Attributes:
     mean: NaN where no picture counts.
     low, high: NaN where there are fewer than two pictures, and for "..._set_gap".
-    n: how many count; of one metric the same ones for all predictors.
+    n: how many count; of one metric the same ones for all predictors, trivial ones aside.
     infinite: for how many this predictor's PSNR is infinite, its result being the picture; these
-      are left out for all predictors.
+      are left out for all predictors, or for a trivial one alone.
   """
 
   mean: float
@@ -80,7 +80,8 @@ class Summary(NamedTuple):
   """What was estimated.
 
   Attributes:
-    of: {mode: {predictor: {metric: Estimate}}}; "real" has the real pictures' colourfulness.
+    of: {mode: {predictor: {metric: Estimate}}}; "real" has what is measured of the real pictures
+      alone, their colourfulness, and is there where anything is.
     differences: {mode: {baseline: {metric: Estimate}}}: the model's value minus the baseline's,
       picture by picture.
   """
@@ -91,7 +92,7 @@ class Summary(NamedTuple):
 
 def is_of_color(metric: str) -> bool:
   """Whether a metric is taken over the pictures with colour alone."""
-  return metric == "psnr_ab" or metric.startswith(tuple(COLORFULNESS))
+  return metric in ("psnr_ab", "psnr_cbcr") or metric.startswith(tuple(COLORFULNESS))
 
 
 def interval_of(metric: str) -> str:
@@ -108,18 +109,23 @@ def summarize(scores: Scores, model: str, seed: int) -> Summary:
     seed: of the bootstrap.
   """
   found = {
-    mode: _of_mode(by, scores.real[mode], scores.gray[mode], model, seed)
+    mode: _of_mode(by, scores.real[mode], scores.gray[mode], model, scores.trivial.get(mode), seed)
     for mode, by in scores.of.items()
   }
   return Summary({m: f[0] for m, f in found.items()}, {m: f[1] for m, f in found.items()})
 
 
 def _of_mode(
-  by: Mapping[str, ByMetric], real: ByMetric, gray: np.ndarray, model: str, seed: int
+  by: Mapping[str, ByMetric],
+  real: ByMetric,
+  gray: np.ndarray,
+  model: str,
+  trivial: str | None,
+  seed: int,
 ) -> tuple[Rows, Rows]:
   whole = {predictor: _with_gaps(values, real) for predictor, values in by.items()}
   columns = {(p, metric): v for p, values in whole.items() for metric, v in values.items()}
-  columns |= {(REAL, metric): real[metric] for metric in COLORFULNESS}
+  columns |= {(REAL, metric): values for metric, values in real.items()}
   rivals = [predictor for predictor in by if predictor != model]
   with np.errstate(invalid="ignore"):  # two infinite ones, which do not count
     paired = {
@@ -128,10 +134,18 @@ def _of_mode(
       for metric in whole[rival]
       if not metric.endswith(_DIFFERENCE)
     }
-  finite = {m: np.all([np.isfinite(v[m]) for v in by.values()], axis=0) for m in METRICS}
+  of_all = [values for predictor, values in by.items() if predictor != trivial]
+  finite = {m: np.all([np.isfinite(v[m]) for v in of_all], axis=0) for m in by[model]}
   asked = lambda metric: ~gray if is_of_color(metric) else np.ones_like(gray)
-  counts = lambda metric: asked(metric) & finite.get(metric, True)
-  rows: Rows = {predictor: {} for predictor in (*by, REAL)}
+
+  def counts(key):
+    predictor, metric = key
+    there = asked(metric) & finite.get(metric, True)
+    if predictor == trivial and metric in finite:
+      there &= np.isfinite(by[trivial][metric])
+    return there
+
+  rows: Rows = {predictor: {} for predictor in (*by, *([REAL] if real else []))}
   for (predictor, metric), estimate in _estimate(columns, counts, seed).items():
     infinite = int(np.isinf(columns[predictor, metric][asked(metric)]).sum())
     rows[predictor][metric] = estimate._replace(infinite=infinite)
@@ -146,8 +160,8 @@ def _of_mode(
 
 def _with_gaps(values: ByMetric, real: ByMetric) -> ByMetric:
   """A predictor's scores, and how its colourfulness differs from the real picture's."""
-  whole = {metric: values[metric] for metric in (*METRICS, *COLORFULNESS)}
-  for metric in COLORFULNESS:
+  whole = dict(values)
+  for metric in real:
     difference = values[metric] - real[metric]
     whole |= {metric + _DIFFERENCE: difference, f"{metric}_image_gap": np.abs(difference)}
   return whole
@@ -157,15 +171,15 @@ def _estimate(columns: Mapping[tuple[str, str], np.ndarray], counts, seed: int) 
   """{key: Estimate} of columns [pictures] by (row, metric).
 
   Args:
-    counts: metric -> bool [pictures], those that count. Columns over the same pictures share their
+    counts: key -> bool [pictures], those that count. Columns over the same pictures share their
       draws, and draws are made of the pictures that count, so that others change nothing.
   """
   groups: dict[bytes, list[tuple[str, str]]] = {}
   for key in columns:
-    groups.setdefault(counts(key[1]).tobytes(), []).append(key)
+    groups.setdefault(counts(key).tobytes(), []).append(key)
   found = {}
   for keys in groups.values():
-    there = counts(keys[0][1])
+    there = counts(keys[0])
     table = np.stack([columns[key][there] for key in keys], axis=1)
     n = len(table)
     bounds = np.full((2, len(keys)), np.nan)
@@ -177,16 +191,19 @@ def _estimate(columns: Mapping[tuple[str, str], np.ndarray], counts, seed: int) 
   return {key: found[key] for key in columns}
 
 
-def best_of(by: Rows, metric: str, better: int, decimals: int) -> set[str]:
+def best_of(
+  by: Rows, metric: str, better: int, decimals: int, trivial: str | None = None
+) -> set[str]:
   """Predictors that are best by a metric, as far as the decimals shown tell.
 
   Args:
+    trivial: a predictor whose figures say nothing, and that is passed over.
     better: 1 where larger is, -1 where smaller is, 0 where neither is.
   """
   values = {
     p: round(rows[metric].mean, decimals)
     for p, rows in by.items()
-    if metric in rows and math.isfinite(rows[metric].mean)
+    if metric in rows and math.isfinite(rows[metric].mean) and p != trivial
   }
   if not better or len(values) < 2:
     return set()
@@ -194,22 +211,31 @@ def best_of(by: Rows, metric: str, better: int, decimals: int) -> set[str]:
   return {p for p, value in values.items() if better * value == top}
 
 
-def ranking(scores: Scores, mode: str, model: str, against: str = "bicubic_gray"):
+def ranking(
+  scores: Scores,
+  mode: str,
+  model: str,
+  metric: tuple[str, str] = ("psnr_ab", "PSNR ab"),
+  against: tuple[str, str] = ("bicubic_gray", "bicubic gray"),
+):
   """(numbers of the pictures with colour from best to worst, what they are ordered by).
 
-  By what colouring gains over bicubic gray in PSNR of ab, so that pictures of little colour do not
-  always come first; by that PSNR itself where there is no baseline. Where no picture has colour,
-  all of them by PSNR RGB.
+  By what colouring gains over a baseline in a metric of colour, so that pictures of little colour
+  do not always come first; by that metric itself where there is no baseline. Where no picture has
+  colour, all of them by PSNR RGB.
+
+  Args:
+    metric, against: by name, and as they are written.
   """
   by, there = scores.of[mode], ~scores.gray[mode]
   if not there.any():
     value, label, there = by[model]["psnr_rgb"], "PSNR RGB", ~there
-  elif against in by:
+  elif against[0] in by:
     with np.errstate(invalid="ignore"):
-      value = by[model]["psnr_ab"] - by[against]["psnr_ab"]
-    label = "gain in PSNR ab over bicubic gray"
+      value = by[model][metric[0]] - by[against[0]][metric[0]]
+    label = f"gain in {metric[1]} over {against[1]}"
   else:
-    value, label = by[model]["psnr_ab"], "PSNR ab"
+    value, label = by[model][metric[0]], metric[1]
   value = np.nan_to_num(value, nan=0.0)[there]  # both equal to the picture: nothing gained
   order = np.argsort(-value, kind="stable")
   return scores.records[mode][there][order], label

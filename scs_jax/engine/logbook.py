@@ -7,7 +7,6 @@ import math
 import os
 import pathlib
 import sys
-import time
 from collections.abc import Mapping
 
 from tqdm import tqdm
@@ -25,14 +24,13 @@ class Logbook:
     start_step: where the run goes on; later lines, of steps that a killed run had reached but not
       saved, are taken back, so that every step stands in the file once.
     total: steps in all.
-    batch_size: pictures a step, for images/s.
     quiet: no progress bar.
 
   Raises:
     OSError: a full disk, no permission; what could not be written whole is not there at all.
   """
 
-  def __init__(self, workdir, start_step: int, total: int, batch_size: int, quiet: bool = False):
+  def __init__(self, workdir, start_step: int, total: int, quiet: bool = False):
     self.path = pathlib.Path(workdir) / "metrics.jsonl"
     _take_back(self.path, start_step)
     # Unbuffered: a line is in the system's hands, whole, when `write` returns.
@@ -40,8 +38,6 @@ class Logbook:
     self._bar = tqdm(
       total=total, initial=start_step, unit="step", disable=quiet, dynamic_ncols=True
     )
-    self._batch_size = batch_size
-    self._since = (time.monotonic(), start_step)
     self._board = _tensorboard(workdir)
 
   def __enter__(self):
@@ -57,23 +53,13 @@ class Logbook:
     """One step done."""
     self._bar.update(1)
 
-  def restart_clock(self, step: int) -> None:
-    """Leaves what happened since the last line (compiling, evaluating) out of images/s."""
-    self._since = (time.monotonic(), step)
-
-  def write(self, step: int, values: Mapping[str, float], timed: bool = False) -> None:
-    """One line; `timed` adds images/s since the last timed line and shows values in the bar."""
-    values = dict(values)
-    if timed:
-      before, at = self._since
-      if step > at:
-        elapsed = max(time.monotonic() - before, 1e-9)
-        values["images_per_second"] = (step - at) * self._batch_size / elapsed
-      self.restart_clock(step)
-      shown = {name.removeprefix("loss/"): v for name, v in values.items() if "loss/" in name}
+  def write(self, step: int, values: Mapping[str, float], shown: bool = False) -> None:
+    """One line; `shown`: its losses and images/s stand in the bar."""
+    if shown:
+      bar = {name.removeprefix("loss/"): v for name, v in values.items() if "loss/" in name}
       if "images_per_second" in values:
-        shown["images/s"] = values["images_per_second"]
-      self._bar.set_postfix({name: f"{v:.3g}" for name, v in shown.items()})
+        bar["images/s"] = values["images_per_second"]
+      self._bar.set_postfix({name: f"{v:.3g}" for name, v in bar.items()})
     # JSON has no NaN; null says that the number was not one.
     line = {name: (v if math.isfinite(v) else None) for name, v in values.items()}
     self._append((json.dumps({"step": step, **line}) + "\n").encode())
@@ -94,6 +80,25 @@ class Logbook:
   def say(self, text: str) -> None:
     """A line above the bar."""
     self._bar.write(text, file=sys.stderr)
+
+
+class Silent:
+  """In the place of a Logbook in processes other than the first, which writes for all."""
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exc):
+    pass
+
+  def tick(self) -> None:
+    pass
+
+  def write(self, step: int, values: Mapping[str, float], shown: bool = False) -> None:
+    pass
+
+  def say(self, text: str) -> None:
+    pass
 
 
 def read_curve(workdir, name: str) -> list[tuple[int, float]]:

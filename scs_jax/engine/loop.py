@@ -4,23 +4,21 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.engine import config as configs
-from scs_jax.engine import report, resume, stop
+from scs_jax.engine import distributed, report, resume, stop, update
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.checkpoint_arrays import host_copy
 from scs_jax.engine.contract import Method, TrainState
-from scs_jax.engine.logbook import Logbook
+from scs_jax.engine.monitor import Monitor
 from scs_jax.engine.parallel import Parallel
 from scs_jax.engine.watch import Watch
 from scs_jax.errors import UserError
-
-_NAMED = 10  # unreadable files that are named at the end of a run
 
 
 @dataclasses.dataclass
@@ -51,12 +49,23 @@ class Outcome:
   stopped: bool
 
 
-def train(config, method: Method, data: Data, workdir, quiet: bool = False) -> Outcome:
+def train(
+  config,
+  method: Method,
+  data: Data,
+  workdir,
+  quiet: bool = False,
+  profile: tuple[int, int] | None = None,
+  stopped: stop.Flag | None = None,
+) -> Outcome:
   """Trains to `config.steps`, from the last checkpoint in `workdir` where there is one.
 
   Sample order, randomness and modes are functions of (seed, step) alone, so a run that was killed
   and started again ends in the very parameters of one that was not. After a SIGTERM what is under
   way (a compilation, a step, an evaluation) ends, its step is saved, and the function returns.
+
+  Several processes call this alike, each with its part of the data and the same `workdir`; the
+  first writes what is written once. A SIGTERM to any of them ends all at the same step.
 
   Args:
     config: resolved and validated; steps already derived from epochs.
@@ -64,71 +73,79 @@ def train(config, method: Method, data: Data, workdir, quiet: bool = False) -> O
     data: batches and held-out pictures.
     workdir: the run's folder; made where missing.
     quiet: no progress bar.
+    profile: (first step, steps) to trace into workdir/profile.
+    stopped: raised where a SIGTERM came before; SIGTERM raises it.
 
   Raises:
     UserError: another run's folder, no room, a loss that is not finite.
   """
   workdir = pathlib.Path(workdir)
   with contextlib.ExitStack() as stack:
-    stopped = stack.enter_context(stop.raising_flag())
+    stopped = stack.enter_context(stop.raising_flag(stopped))
     # Whatever can be wrong is found before anything is compiled.
-    parallel = Parallel(config.parallel.mode)
+    parallel = Parallel.of(config)
     parallel.check_batch(config.batch_size)
     watch = Watch(config, method, data.heldout, workdir)
     frozen = method.load_frozen()
     resume.require_ours(workdir)
+    distributed.meet()  # before anything is written
     checkpoints = stack.enter_context(_open_checkpoints(config, workdir))
     key = jax.random.key(config.seed)
-    state, start, best, notes = _begin(config, method, data, workdir, checkpoints, key)
+    state, start, best, notes = _begin(config, method, data, workdir, checkpoints, parallel, key)
     state = parallel.place(state.replace(frozen=frozen))
-    report.write_aside(workdir / "config.json", configs.to_json(config).encode())
-    book = stack.enter_context(Logbook(workdir, start, config.steps, config.batch_size, quiet))
+    if distributed.is_first():
+      report.write_aside(workdir / "config.json", configs.to_json(config).encode())
+    skipped = int(parallel.read_logs({"skipped": state.skipped})["skipped"])
+    monitor = stack.enter_context(
+      Monitor(config, parallel, data.name, workdir, start, skipped, quiet, profile)
+    )
     for note in [*notes, *data.notes]:
-      book.say(note)
+      monitor.say(note)
     step_function = parallel.train_step(method, key)
     batches = data.open_batches(start)
     stack.callback(getattr(batches, "close", lambda: None))
     ahead = parallel.ahead(batches)
-    bad: set[int] = set()
-    compiled: set[str] = set()
     metric = config.checkpoint.best_metric
     step = kept = start
-    while step < config.steps and not stopped:
-      host, batch = next(ahead)
-      if stopped:
+    while step < config.steps and not monitor.ended(stopped):
+      with monitor.waiting():
+        host, batch = next(ahead)
+      if monitor.ended(stopped):
         break
-      phase = method.phase(step)
-      state, logs = step_function(state, batch, phase)
+      batch = parallel.flag(batch, bool(stopped))
+      state, logs = monitor.run(step_function, state, batch, method.phase(step), step, host)
       step += 1
-      book.tick()
-      if phase not in compiled:  # leave compiling out of images/s
-        compiled.add(phase)
-        jax.block_until_ready(logs)
-        book.restart_clock(step)
-      bad.update(int(i) for i in host.get("bad", ()) if i >= 0)
       last = step == config.steps
-      if step % config.log.every_steps == 0 or last:
-        values = parallel.read_logs(logs)
-        book.write(step, values | {"unreadable_files": float(len(bad))}, timed=True)
-        _refuse_nonfinite([n for n, v in values.items() if not math.isfinite(v)], step, checkpoints)
+      logging = step % config.log.every_steps == 0 or last
+      saving = step % config.checkpoint.every_steps == 0 or last
+      # What is scored or saved is known to be good, and so are all steps that led to it.
+      monitor.look(everything=logging or saving or watch.due(step, last))
+      if logging:
+        monitor.write(step, logs)
+      if monitor.health.last_good is not None:
+        break
       scores = watch(parallel, state, step, last)
-      if scores:
-        book.write(step, scores)
-        book.restart_clock(step)
+      monitor.write_scores(step, scores)
       score = scores.get(metric, -math.inf)
-      if step % config.checkpoint.every_steps == 0 or last or score > best:
+      if saving or score > best:
         best, kept = max(best, score), step
         position = resume.position(step, best, metric, data.identity)
-        _save(checkpoints, step, parallel.fetch(state), position, config, scores)
+        _save(checkpoints, step, state, parallel, position, config, scores)
+    monitor.look(everything=True)
+    broken = monitor.health.last_good is not None
+    if broken:
+      step = monitor.health.last_good
+      state = _mended(state, config.skip_nonfinite)
     if step > kept:  # stopped between two checkpoints
       position = resume.position(step, best, metric, data.identity)
-      _save(checkpoints, step, parallel.fetch(state), position, config)
+      _save(checkpoints, step, state, parallel, position, config)
     checkpoints.wait()
+    if broken:
+      _refuse_nonfinite(monitor.health.reason, step, checkpoints)
     ended_early = step < config.steps
     if ended_early:
-      book.say(f"stopped at step {step} of {config.steps}; the same command goes on from there")
-    if bad:
-      book.say(_unreadable(bad, data.name))
+      monitor.say(f"stopped at step {step} of {config.steps}; the same command goes on from there")
+    monitor.sum_up()
     return Outcome(parallel.fetch(state), step, ended_early)
 
 
@@ -142,16 +159,17 @@ def _open_checkpoints(config, workdir: pathlib.Path) -> Checkpoints:
 
 
 def _begin(
-  config, method: Method, data: Data, workdir: pathlib.Path, checkpoints: Checkpoints, key
+  config, method: Method, data: Data, workdir: pathlib.Path, checkpoints: Checkpoints, parallel, key
 ) -> tuple[TrainState, int, float, list[str]]:
   """(state, its step, best score so far, what to say): fresh, or of the last checkpoint."""
-  fresh = lambda key: method.init(key, {})
-  start = checkpoints.latest_step()
+  fresh = lambda key: update.init(method, key, parallel.options)
+  start = distributed.from_first(checkpoints.latest_step)
   if start is None:
     # As an argument: from a constant key XLA would compute all weights while it compiles, slowly.
     return jax.jit(fresh)(key), 0, -math.inf, []
   changed = resume.differences(workdir, config, start)
-  state, position = checkpoints.restore(start, jax.eval_shape(fresh, key))
+  state, position = checkpoints.restore(start, parallel.abstract(jax.eval_shape(fresh, key)))
+  state = _mended(state, config.skip_nonfinite)
   notes = [f"going on from step {start} in {workdir}"]
   if start >= config.steps:
     notes = [
@@ -162,29 +180,34 @@ def _begin(
   return state, start, resume.best_so_far(position, config.checkpoint.best_metric), notes
 
 
+def _mended(state: TrainState, allowed: int) -> TrainState:
+  """A state that a step may change again, after one update that was not finite too many."""
+  return state.replace(skipped=jnp.minimum(state.skipped, allowed))
+
+
 def _save(
-  checkpoints: Checkpoints, step: int, state: TrainState, position: dict, config, scores=None
+  checkpoints: Checkpoints,
+  step: int,
+  state: TrainState,
+  parallel: Parallel,
+  position: dict,
+  config,
+  scores=None,
 ) -> None:
   """Saves a state that is worth going on from: with NaN in it, it would replace one that is."""
-  kept = host_copy({"params": state.params, "model_state": state.model_state})
-  finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
-  _refuse_nonfinite([] if finite else ["the parameters are"], step, checkpoints)
+  if not parallel.is_finite(state):
+    checkpoints.wait()
+    _refuse_nonfinite(f"the parameters are not finite at step {step}", None, checkpoints)
+  state = parallel.fetch(state)
   checkpoints.save(step, state, data=position, config=config, metrics=scores or None)
 
 
-def _refuse_nonfinite(wrong: Sequence[str], step: int, checkpoints: Checkpoints) -> None:
-  if not wrong:
-    return
-  checkpoints.wait()
+def _refuse_nonfinite(reason: str, step: int | None, checkpoints: Checkpoints) -> None:
   last = checkpoints.latest_step()
   whole = "there is no checkpoint yet" if last is None else f"the last checkpoint is step {last}"
+  if last is not None and last == step:
+    whole = f"the last good state, step {last}, is saved"
   raise UserError(
-    f"{', '.join(wrong)} not finite at step {step}; {whole} in {checkpoints.directory}; lower "
-    "config.optimizer.learning_rate or set config.optimizer.clip_norm"
+    f"{reason}; {whole} in {checkpoints.directory}; lower config.optimizer.learning_rate, set "
+    "config.optimizer.clip_norm, or let config.skip_nonfinite leave such updates out"
   )
-
-
-def _unreadable(bad: Collection[int], name: Callable[[int], str]) -> str:
-  named = ", ".join(name(i) for i in sorted(bad)[:_NAMED])
-  more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-  return f"pictures that cannot be read, each replaced by the next: {len(bad)} ({named}{more})"

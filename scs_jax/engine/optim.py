@@ -12,12 +12,14 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
   """The optimizer that a config section describes.
 
   Args:
-    config: `name` ("adam" or "muon"), `learning_rate`, `b1`, `b2`, `eps`, `weight_decay`,
-      `clip_norm` (0 for none), `schedule` ("constant", "cosine" down to 0 at the last step, or
-      "plateau").
+    config: `name` ("adam", "muon" or "rmsprop"), `learning_rate`, `b1`, `b2`, `eps`,
+      `weight_decay`, `clip_norm` (0 for none), `schedule` ("constant", "cosine" down to 0 at the
+      last step, or "plateau").
       Weight decay is coupled: it is added to the gradient before the moments, as torch.optim.Adam
       does and unlike AdamW. "muon" takes orthogonalised momentum steps (Jordan et al. 2024, by
       optax) for kernels and Adam's with Nesterov momentum for all else, at the same learning rate.
+      "rmsprop" divides by the root of the running mean square (`b2` of the old one is kept, `eps`
+      is added under the root, it starts at 0) as TensorFlow does, with momentum `b1` (0: none).
       "plateau" multiplies the rate by `plateau_factor` where the loss, averaged over windows of
       `plateau_window` updates, has not fallen by the fraction `plateau_tolerance` below the best
       window for `plateau_patience` windows in a row; `update` is then called with `value`, the
@@ -27,8 +29,8 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
   Returns:
     An optax transformation; its updates are to be added to the parameters.
   """
-  if config.name not in ("adam", "muon"):
-    raise UserError(f"optimizer.name is {config.name!r}; use 'adam' or 'muon'")
+  if config.name not in ("adam", "muon", "rmsprop"):
+    raise UserError(f"optimizer.name is {config.name!r}; use 'adam', 'muon' or 'rmsprop'")
   rate = config.learning_rate
   if config.schedule == "cosine":
     rate = optax.cosine_decay_schedule(rate, max(steps, 1))
@@ -40,6 +42,12 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
   if config.name == "adam":
     parts.append(optax.scale_by_adam(config.b1, config.b2, config.eps))
     parts.append(optax.scale_by_learning_rate(rate))
+  elif config.name == "rmsprop":
+    parts.append(optax.scale_by_rms(config.b2, config.eps, eps_in_sqrt=True))
+    # The rate before the momentum: a schedule changes new steps alone, as TensorFlow has it.
+    parts.append(optax.scale_by_learning_rate(rate))
+    if config.b1:
+      parts.append(optax.trace(config.b1))
   else:
     parts.append(
       optax.contrib.muon(

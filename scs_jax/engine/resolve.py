@@ -12,13 +12,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from scs_jax.engine import spelling
-from scs_jax.engine.rules import ENGINE_RULES, validate
+from scs_jax.engine.rules import engine_rules, validate
 from scs_jax.errors import UserError
 
 BUILTIN = {
   "scsnet": "scs_jax.methods.scsnet.method:SCSNet",
   "smsanet": "scs_jax.methods.smsanet.method:SMSANet",
   "joint_sr": "scs_jax.methods.joint_sr.method:JointSR",
+  "cycle_cnn": "scs_jax.methods.cycle_cnn.method:CycleCNN",
 }
 
 _CONTRACT = ("load_frozen", "init", "phase", "train_step", "predict")
@@ -84,7 +85,7 @@ def build(config: ConfigDict) -> Any:
   Raises:
     UserError: from `resolve`, or a value out of range.
   """
-  validate(config, ENGINE_RULES)
+  validate(config, engine_rules(config))
   if config.steps <= 0 and config.epochs <= 0:
     raise UserError(
       f"config.steps is {config.steps} and config.epochs {config.epochs}: expected one above 0; "

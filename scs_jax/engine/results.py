@@ -12,22 +12,14 @@ from collections.abc import Mapping, Sequence
 import jax
 
 import scs_jax
-from scs_jax.engine.estimates import (
-  DEFINITIONS,
-  REAL,
-  Estimate,
-  Rows,
-  Summary,
-  best_of,
-  interval_of,
-)
-from scs_jax.engine.evaluate import COLORFULNESS, METRICS
+from scs_jax.engine.estimates import REAL, Estimate, Rows, Summary, best_of, interval_of
+from scs_jax.engine.layout import PHOTOS, Layout
 from scs_jax.engine.trial import Scores
 
 FORMAT = "scs_jax evaluation 2"
 
 
-def to_json(about: Mapping, summary: Summary) -> bytes:
+def to_json(about: Mapping, summary: Summary, layout: Layout = PHOTOS) -> bytes:
   """The whole record: `about`, the metrics' definitions, and all estimates; NaN becomes null."""
   number = lambda x: x if math.isfinite(x) else None
 
@@ -40,7 +32,7 @@ def to_json(about: Mapping, summary: Summary) -> bytes:
   whole = {
     "format": FORMAT,
     **about,
-    "metrics": DEFINITIONS,
+    "metrics": dict(layout.definitions),
     **{
       name: {
         mode: {p: {metric: written(e) for metric, e in rows.items()} for p, rows in by.items()}
@@ -62,7 +54,7 @@ def to_csv(scores: Scores, name, reference) -> bytes:
     name: number of a picture -> its name.
     reference: (mode, number) -> the name of its reference, or "".
   """
-  columns = (*METRICS, *COLORFULNESS)
+  columns = next(iter(next(iter(scores.of.values())).values()))
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow([*CSV_START, *columns])
@@ -72,21 +64,11 @@ def to_csv(scores: Scores, name, reference) -> bytes:
       middle = [reference(mode, record), int(scores.gray[mode][i])]
       for predictor, values in by.items():
         writer.writerow([*start, predictor, *middle, *(repr(float(values[c][i])) for c in columns)])
-      real = [repr(float(scores.real[mode][c][i])) if c in COLORFULNESS else "" for c in columns]
-      writer.writerow([*start, REAL, "", middle[1], *real])
+      real = scores.real[mode]
+      if real:
+        alone = [repr(float(real[c][i])) if c in real else "" for c in columns]
+        writer.writerow([*start, REAL, "", middle[1], *alone])
   return text.getvalue().encode("utf-8", "surrogateescape")
-
-
-# Heading, metric, decimals, and which way is better (0: neither).
-COLUMNS = (
-  ("PSNR RGB", "psnr_rgb", 2, 1),
-  ("PSNR ab", "psnr_ab", 2, 1),
-  ("PSNR L", "psnr_lightness", 2, 1),
-  ("SSIM RGB", "ssim_rgb", 3, 1),
-  ("colourf.", "colorfulness_hs", 1, 0),
-  ("gap to real", "colorfulness_hs_set_gap", 1, -1),
-)
-_DECISIVE = COLUMNS[:2]
 
 
 def counted(by: Rows, metric: str) -> int:
@@ -94,18 +76,18 @@ def counted(by: Rows, metric: str) -> int:
   return next(rows[metric].n for rows in by.values() if metric in rows)
 
 
-def screen_table(by: Rows, n: int) -> str:
+def screen_table(by: Rows, n: int, layout: Layout = PHOTOS, trivial: str | None = None) -> str:
   """Aligned columns: a line of means, the best of each marked *, and a line of intervals.
 
   Below a gap stands the interval of the signed difference. A last line has the number of pictures
-  where a column's is not `n`, the mode's.
+  where a column's is not `n`, the mode's. `trivial`: as of estimates.best_of.
   """
   width, first = 14, max(map(len, (*by, "pictures")))
-  lines = [" " * first + "".join(f"{heading:>{width - 1}} " for heading, *_ in COLUMNS)]
-  best = {metric: best_of(by, metric, better, d) for _, metric, d, better in COLUMNS}
+  lines = [" " * first + "".join(f"{heading:>{width - 1}} " for heading, *_ in layout.screen)]
+  best = {m: best_of(by, m, better, d, trivial) for _, m, d, better in layout.screen}
   for predictor, rows in by.items():
     means, intervals = f"{predictor:<{first}}", " " * first
-    for _, metric, decimals, _ in COLUMNS:
+    for _, metric, decimals, _ in layout.screen:
       estimate = rows.get(metric)
       mark = "*" if predictor in best[metric] else " "
       shown = f"{estimate.mean:.{decimals}f}" if estimate is not None and estimate.n else ""
@@ -113,7 +95,7 @@ def screen_table(by: Rows, n: int) -> str:
       shown = "" if estimate is None else _interval(rows[interval_of(metric)], decimals)
       intervals += f"{shown:>{width - 1}} "
     lines += [means, intervals]
-  counts = [counted(by, metric) for _, metric, *_ in COLUMNS]
+  counts = [counted(by, metric) for _, metric, *_ in layout.screen]
   shown = "".join(f"{count if count != n else '':>{width - 1}} " for count in counts)
   lines.append(f"{'pictures':<{first}}{shown}" if shown.strip() else "")
   return "\n".join(line.rstrip() for line in lines if line.strip())
@@ -125,17 +107,17 @@ def _interval(estimate: Estimate, decimals: int, sign: str = "") -> str:
   return f"{estimate.low:{sign}.{decimals}f}..{estimate.high:{sign}.{decimals}f}"
 
 
-def screen_differences(by: Rows, model: str) -> str:
-  """What the model has over each baseline, in PSNR RGB and ab; empty where there is none."""
+def screen_differences(by: Rows, model: str, layout: Layout = PHOTOS) -> str:
+  """What the model has over each baseline, in what decides; empty where there is none."""
   if not by:
     return ""
   width, title = 24, f"{model} minus"
   first = max(map(len, (*by, title)))
-  headings = "".join(f"{heading:>{width}}" for heading, *_ in _DECISIVE)
+  headings = "".join(f"{heading:>{width}}" for heading, *_ in layout.decisive)
   lines = [f"{title:<{first}}{headings}"]
   for rival, rows in by.items():
     line = f"{rival:<{first}}"
-    for _, metric, decimals, _ in _DECISIVE:
+    for _, metric, decimals, _ in layout.decisive:
       estimate = rows[metric]
       shown = f"{estimate.mean:+.{decimals}f}  " if estimate.n else ""
       shown += _interval(estimate, decimals, "+")

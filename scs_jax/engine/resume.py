@@ -10,7 +10,7 @@ from scs_jax.errors import UserError
 
 # A run may go on with other values of these; of any other key the change is said aloud.
 _FREE = ("log.", "checkpoint.", "evaluate.", "data.threads", "data.workers", "data.prefetch",
-         "parallel.", "reported.")  # fmt: skip
+         "parallel.", "reported.", "remat", "skip_nonfinite")  # fmt: skip
 
 
 def require_ours(workdir: pathlib.Path) -> None:

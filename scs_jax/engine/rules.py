@@ -171,14 +171,19 @@ class Optional:
     return self.rule.nearest(value)
 
 
-# The keys that every method shares, see configs/common.py. Sizes that a method divides further
-# (crop, scale) get their tighter rule from the method.
+# The keys that every method of single photos shares, see configs/common.py. Sizes that a method
+# divides further (crop, scale) get their tighter rule from the method. For pairs: engine_rules().
 ENGINE_RULES: dict[str, Rule] = {
   "seed": Between(0, 2**31 - 1),
   "dtype": OneOf("float32", "bfloat16"),
   "batch_size": AtLeast(1),
+  "accumulate": Between(1, 4096),
+  "remat": OneOf("none", "dots", "blocks"),
+  "ema_decay": Between(0.0, 1.0, open_high=True),
+  "skip_nonfinite": AtLeast(0),
   "steps": AtLeast(0),
   "epochs": AtLeast(0.0),
+  "data.kind": OneOf("photos", "pairs"),
   "data.exclude_gray": OneOf(True, False),
   "data.crop": AtLeast(1),
   "data.max_zoom": AtLeast(1.0),
@@ -194,13 +199,55 @@ ENGINE_RULES: dict[str, Rule] = {
   "log.every_steps": AtLeast(1),
   "log.panels_every": AtLeast(0),
   "log.evaluate_every": AtLeast(0),
-  "evaluate.modes": Each(OneOf("automatic", "self", "random")),
+  # The last two are of pairs.
+  "evaluate.modes": Each(OneOf("automatic", "self", "random", "first", "second")),
   "evaluate.reference_size": AtLeast(4),
   "evaluate.batch_size": AtLeast(1),
   "evaluate.scale": Between(0.5, 16.0),
   "evaluate.limit": AtLeast(0),
   "parallel.mode": OneOf("jit", "pmap"),
+  "parallel.fsdp": AtLeast(1),
+  "parallel.fsdp_least": AtLeast(0),
 }
+
+_Camera = lambda low, high: Each(Between(low, high), 2)
+
+# The section `data` of kind "pairs". The cameras' ranges are those of data/camera.py.
+PAIRS_RULES: dict[str, Rule] = {
+  "data.kind": OneOf("pairs"),
+  "data.mono_view": OneOf("auto", "right", "left"),
+  "data.variant": OneOf("", "clean", "final", "E", "L"),
+  "data.reduce": OneOf(1, 2, 3, 4, 8),
+  "data.crop": Each(AtLeast(1), 2),
+  "data.heldout_crop": Each(AtLeast(0), 2),
+  "data.vertical_flip": OneOf(True, False),
+  "data.camera.enabled": OneOf(True, False),
+  **{
+    f"data.camera.{view}.{name}": _Camera(low, high)
+    for view in ("mono", "color")
+    for name, low, high in (
+      ("exposure", -8.0, 8.0),
+      ("gamma", 0.2, 5.0),
+      ("contrast", -1.0, 1.0),
+      ("blur", 0.0, 20.0),
+      ("shot", 0.0, 1.0),
+      ("read", 0.0, 1.0),
+    )
+  },
+  **{f"data.{name}": ENGINE_RULES[f"data.{name}"] for name in ("threads", "workers", "prefetch")},
+}
+
+
+def engine_rules(config: ConfigDict) -> dict[str, Rule]:
+  """The rules of the engine's own keys, which depend on the kind of data.
+
+  A config of a run from before there were pairs has no data.kind: it is of photos.
+  """
+  kind = config.data.get("kind") if "data" in config else None
+  if kind == "pairs":
+    shared = {k: rule for k, rule in ENGINE_RULES.items() if not k.startswith("data.")}
+    return shared | PAIRS_RULES
+  return {k: rule for k, rule in ENGINE_RULES.items() if k != "data.kind" or kind is not None}
 
 
 def _value_at(config: ConfigDict, path: str) -> Any:

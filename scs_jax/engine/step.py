@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import flax.struct
 import jax
+import jax.numpy as jnp
 import optax
 
 from scs_jax.engine.contract import Collective
@@ -22,7 +24,12 @@ def apply_gradients(
 
   `value` is the loss as a mean over the whole batch, as `gradients` returns it, so that a schedule
   that watches it (optimizer.schedule=plateau) decides the same on all devices; others ignore it.
+
+  While the engine gathers the gradients of several microbatches (`Pending`), the parameters stay
+  and the update waits for the last of them.
   """
+  if isinstance(opt_state, Pending):
+    return params, opt_state.add(transform, grads, value)
   more = {} if value is None else {"value": value}
   updates, opt_state = optax.with_extra_args_support(transform).update(
     grads, opt_state, params, **more
@@ -40,8 +47,14 @@ def gradients(
     params: what to differentiate with respect to.
     collective: the step's.
   """
-  (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(params)
+  inner = loss if collective.gather is None else lambda p: loss(collective.gather(p))
+  if collective.remat == "dots":
+    inner = jax.checkpoint(inner, policy=_keep_products)
+  (value, aux), grads = jax.value_and_grad(inner, has_aux=True)(params)
   value, grads = collective.mean((value, grads))
+  if collective.finite is not None:
+    leaves = jax.tree.leaves((value, grads))
+    collective.finite.append(jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all())
   return (value, aux), grads
 
 
@@ -56,3 +69,54 @@ def gradient_update(
   (value, aux), grads = gradients(loss, params, collective)
   params, opt_state = apply_gradients(transform, grads, opt_state, params, value)
   return params, opt_state, value, aux
+
+
+def _keep_products(primitive, *_, **__) -> bool:
+  """What remat "dots" keeps: jax.checkpoint_policies.dots_saveable leaves convolutions out."""
+  return primitive in (jax.lax.dot_general_p, jax.lax.conv_general_dilated_p)
+
+
+class Uses:
+  """What `Pending` learns of one network while a step is traced: how it is updated."""
+
+  def __init__(self):
+    self.transform: optax.GradientTransformation | None = None
+    self.valued = False
+
+
+@flax.struct.dataclass
+class Pending:
+  """In the place of an optimizer's state: that state, and the gradients of some microbatches.
+
+  Attributes:
+    state: the optimizer's own.
+    grads: sum of the gradients so far.
+    value: sum of the losses so far.
+    uses: shared by all copies; by identity the same static value.
+  """
+
+  state: Tree
+  grads: Tree
+  value: jax.Array
+  uses: Uses = flax.struct.field(pytree_node=False)
+
+  @classmethod
+  def start(cls, opt_state: Tree, params: Tree) -> "Pending":
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return cls(opt_state, zeros, jnp.zeros((), jnp.float32), Uses())
+
+  def add(self, transform, grads: Tree, value: jax.Array | None) -> "Pending":
+    self.uses.transform, self.uses.valued = transform, value is not None
+    total = self.value if value is None else self.value + value
+    return self.replace(grads=jax.tree.map(jnp.add, self.grads, grads), value=total)
+
+  def finish(self, params: Tree, count: int) -> tuple[Tree, Tree]:
+    """(params, opt_state) after the one update by the mean over `count` microbatches.
+
+    A network that no gradient reached in this step stays as it is.
+    """
+    if self.uses.transform is None:
+      return params, self.state
+    grads = jax.tree.map(lambda g: g / count, self.grads)
+    value = self.value / count if self.uses.valued else None
+    return apply_gradients(self.uses.transform, grads, self.state, params, value)

@@ -33,9 +33,9 @@ def _handling(handler: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def raising_flag() -> Iterator[Flag]:
-  """A flag that SIGTERM raises, so that the step at hand ends and is saved."""
-  flag = Flag()
+def raising_flag(flag: Flag | None = None) -> Iterator[Flag]:
+  """A flag (a new one, or that) that SIGTERM raises, so that the step at hand ends and is saved."""
+  flag = Flag() if flag is None else flag
   with _handling(flag.up):
     yield flag
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from scs_jax.engine.baselines import baselines_of
 from scs_jax.engine.contract import TrainState
-from scs_jax.engine.evaluate import Evaluator, Protocol, measure_alone
+from scs_jax.engine.evaluate import COLORFULNESS, METRICS, Evaluator, Protocol, measure_alone
 
 ByMetric = dict[str, np.ndarray]
+_PICTURES = ("image", "other", "mono", "color", "truth")
 
 
 @dataclasses.dataclass
@@ -22,12 +23,32 @@ class Scores:
     of: {mode: {predictor: {metric: float64 [n]}}}.
     real: {mode: {metric: float64 [n]}}, of the true pictures themselves.
     gray: {mode: bool [n]}: whether the true picture has no colour.
+    trivial: {mode: predictor} whose result may be the picture itself whatever the picture, so that
+      an infinite PSNR of it says nothing about the picture.
   """
 
   records: dict[str, np.ndarray]
   of: dict[str, dict[str, ByMetric]]
   real: dict[str, ByMetric]
   gray: dict[str, np.ndarray]
+  trivial: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+# For each mode, batch by batch: numbers of the pictures, and "of", "real" and "gray" of each.
+Parts = Mapping[str, Sequence[tuple[np.ndarray, Mapping]]]
+
+
+def gather(parts: Parts, predictors: Mapping[str, Sequence[str]], metrics: Sequence[str]) -> Scores:
+  """The scores of all batches, in the order of `predictors` (by mode) and `metrics`."""
+  records, of, real, gray = {}, {}, {}, {}
+  for mode, found in parts.items():
+    numbers, values = zip(*found, strict=True)
+    whole = jax.tree.map(lambda *pieces: np.concatenate(pieces), *values)
+    in_order = lambda by: {metric: by[metric] for metric in metrics if metric in by}
+    records[mode], real[mode] = np.concatenate(numbers), in_order(whole["real"])
+    gray[mode] = whole["gray"].astype(bool)
+    of[mode] = {p: in_order(whole["of"][p]) for p in predictors[mode]}  # a tree forgets the order
+  return Scores(records, of, real, gray)
 
 
 class Trial:
@@ -74,30 +95,23 @@ class Trial:
     """
     parts: dict[str, list] = {mode: [] for mode in self.modes}
     for batch in batches:
-      batch = _on_device(batch)
+      batch = on_device(batch)
       # Everything is under way before the first number is waited for, and one transfer takes all.
       started = {mode: self._start(mode, batch) for mode in self.modes}
       scores = {m: {p: found[0] for p, found in by.items()} for m, by in started.items()}
       scores, real = jax.device_get((scores, measure_alone(batch["image"])))
       for mode in self.modes:
         there = _there(mode, batch)
-        kept = _where(there, {"of": scores[mode], "real": real, "gray": batch["gray"]})
+        kept = where(there, {"of": scores[mode], "real": real, "gray": batch["gray"]})
         parts[mode].append((np.asarray(batch["record"], np.int64)[there], kept))
       advance(int(batch["mask"].sum()))
-    records, of, real, gray = {}, {}, {}, {}
-    for mode, found in parts.items():
-      numbers, values = zip(*found, strict=True)
-      whole = jax.tree.map(lambda *pieces: np.concatenate(pieces), *values)
-      records[mode], real[mode] = np.concatenate(numbers), whole["real"]
-      gray[mode] = whole["gray"].astype(bool)
-      of[mode] = {p: whole["of"][p] for p in self._evaluators[mode]}  # a tree forgets the order
-    return Scores(records, of, real, gray)
+    return gather(parts, self._evaluators, (*METRICS, *COLORFULNESS))
 
   def show(self, batch: Mapping) -> dict[str, list[dict[str, np.ndarray]]]:
     """{mode: a dict a place of the batch}: uint8 "gray", "reference" where there is one, "truth",
     and a result under each predictor's name; None for a place without a picture."""
     shown, truth = {}, batch["image"]
-    batch = _on_device(batch)
+    batch = on_device(batch)
     for mode in self.modes:
       found = {p: jax.device_get(f[1]) for p, f in self._start(mode, batch).items()}
       given = {k: v for k, v in found[self._model].items() if k != "rgb"}
@@ -115,11 +129,11 @@ class Trial:
     return {p: evaluator.start(state(p), batch, asked) for p, evaluator in by.items()}
 
 
-def _on_device(batch: Mapping) -> dict:
+def on_device(batch: Mapping) -> dict:
   """The pictures sent once for all predictors, and committed, as a restored state is: a program is
   compiled anew for arguments that are not."""
   sent = {name: jax.device_put(batch[name], jax.devices()[0])
-          for name in ("image", "other") if name in batch}  # fmt: skip
+          for name in _PICTURES if name in batch}  # fmt: skip
   return {**batch, **sent}
 
 
@@ -127,5 +141,6 @@ def _there(mode: str, batch: Mapping) -> np.ndarray:
   return batch["mask"] & batch["other_mask"] if mode == "random" else batch["mask"]
 
 
-def _where(there: np.ndarray, tree):
+def where(there: np.ndarray, tree):
+  """The places of a batch that count, float64."""
   return jax.tree.map(lambda x: np.asarray(x, np.float64)[there], tree)

@@ -5,17 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scs_jax.engine import report
+from scs_jax.engine import distributed, report
 from scs_jax.engine.contract import Method
-from scs_jax.engine.evaluate import (
-  METRICS,
-  SMALLEST,
-  Evaluator,
-  Protocol,
-  Result,
-  pair_next,
-)
+from scs_jax.engine.evaluate import METRICS, MODES, Evaluator, Protocol, Result, pair_next
+from scs_jax.engine.pairs_watch import Pairs
 from scs_jax.engine.parallel import Parallel
+from scs_jax.engine.watch_checks import require_best, require_modes, require_readable
 from scs_jax.errors import UserError
 
 _PICTURES = 4
@@ -27,46 +22,75 @@ class Watch:
   Args:
     config: resolved and validated.
     method: colors.
-    heldout: padded batches of held-out pictures, or none: then nothing is scored or drawn.
+    heldout: padded batches of held-out pictures or pairs, or none: then nothing is scored or drawn.
     workdir: the run's folder; panels go to panels/step_*.png in it.
 
   Raises:
     UserError: before anything is compiled: held-out pictures that cannot be read or are too few,
-      a best_metric that will not be there.
+      modes of another kind of method, a best_metric that will not be there.
   """
 
   def __init__(self, config, method: Method, heldout: Sequence[Mapping], workdir: pathlib.Path):
-    self.log, self.heldout, self.folder = config.log, heldout, workdir / "panels"
-    self.evaluators = {}
-    if not heldout:
-      return
-    _check(config, heldout)
-    setting = config.evaluate
-    if "random" in setting.modes:
-      self.heldout = pair_next(heldout)
-    for mode in setting.modes:
-      protocol = Protocol(mode, setting.scale, setting.reference_size)
-      self.evaluators[mode] = Evaluator(method.predict, protocol)
+    self.log, self.folder, self._look = config.log, workdir / "panels", None
+    kind = Pairs if getattr(method, "takes_pairs", False) else _Photos
+    if heldout:
+      self._look = kind(config, method, heldout)
+
+  def due(self, step: int, last: bool) -> bool:
+    """Whether the state after this step will be looked at."""
+    return self._look is not None and any(self._due(step, last))
+
+  def _due(self, step: int, last: bool) -> tuple[bool, bool]:
+    """Whether scores, and a panel, are due."""
+    due = lambda every: bool(every) and (step % every == 0 or last)
+    return due(self.log.evaluate_every), due(self.log.panels_every)
 
   def __call__(self, parallel: Parallel, state, step: int, last: bool) -> dict[str, float]:
     """{mode/metric: mean} where an evaluation is due, else {}; writes a panel where one is due."""
-    due = lambda every: bool(every) and (step % every == 0 or last)
-    scoring, drawing = due(self.log.evaluate_every), due(self.log.panels_every)
-    if not self.evaluators or not (scoring or drawing):
+    scoring, drawing = self._due(step, last)
+    if not self.due(step, last):
       return {}
-    state = parallel.fetch(state)
+    state = parallel.whole(state)
+
+    def look() -> dict[str, float]:
+      means, image = self._look(state, drawing, _PICTURES)
+      if drawing and image is not None:
+        report.write_aside(self.folder / f"step_{step:08d}.png", report.png(image))
+      return means if scoring else {}
+
+    return distributed.from_first(look)
+
+
+class _Photos:
+  """Held-out photographs in the config's modes.
+
+  Raises:
+    UserError: see Watch.
+  """
+
+  def __init__(self, config, method: Method, heldout: Sequence[Mapping]):
+    self._heldout = heldout
+    _check(config, heldout)
+    setting = config.evaluate
+    if "random" in setting.modes:
+      self._heldout = pair_next(heldout)
+    self._evaluators = {
+      mode: Evaluator(method.predict, Protocol(mode, setting.scale, setting.reference_size))
+      for mode in setting.modes
+    }
+
+  def __call__(
+    self, state, drawing: bool, limit: int
+  ) -> tuple[dict[str, float], np.ndarray | None]:
+    """({mode/metric: mean}, a panel of the first `limit` pictures where one is asked for)."""
     results = {
-      mode: evaluator(state, self.heldout, keep=drawing)
-      for mode, evaluator in self.evaluators.items()
+      mode: evaluator(state, self._heldout, keep=drawing)
+      for mode, evaluator in self._evaluators.items()
     }
-    if drawing:
-      image = draw(results, self.heldout, _PICTURES)
-      report.write_aside(self.folder / f"step_{step:08d}.png", report.png(image))
-    if not scoring:
-      return {}
-    return {
-      f"{mode}/{name}": value for mode, r in results.items() for name, value in r.mean().items()
+    means = {
+      f"{mode}/{name}": mean for mode, r in results.items() for name, mean in r.mean().items()
     }
+    return means, draw(results, self._heldout, limit) if results and drawing else None
 
 
 def draw(results: Mapping[str, Result], heldout: Sequence[Mapping], limit: int) -> np.ndarray:
@@ -84,25 +108,13 @@ def draw(results: Mapping[str, Result], heldout: Sequence[Mapping], limit: int) 
 
 
 def _check(config, heldout: Sequence[Mapping]) -> None:
+  require_modes(config, MODES, "single pictures")
   pictures = sum(int(batch["mask"].sum()) for batch in heldout)
-  side = min(min(batch["image"].shape[1:3]) for batch in heldout)
-  if side < SMALLEST:
-    raise UserError(
-      f"held-out pictures are {side} pixels high or wide, expected {SMALLEST} or more to measure "
-      "SSIM; raise config.data.crop, or set config.data.heldout to ''"
-    )
-  if not pictures:
-    raise UserError("none of the held-out pictures can be read; check config.data.heldout")
+  require_readable(pictures, min(min(batch["image"].shape[1:3]) for batch in heldout))
   modes = config.evaluate.modes
   if "random" in modes and pictures < 2:
     raise UserError(
       "evaluate.modes has 'random', which takes another picture as the reference, but there is "
       "one held-out picture; add pictures or leave the mode out"
     )
-  best = config.checkpoint.best_metric
-  known = [f"{mode}/{metric}" for mode in modes for metric in METRICS]
-  if best and best not in known:
-    raise UserError(
-      f"checkpoint.best_metric is {best!r}, but what is measured is "
-      f"{', '.join(known) or 'nothing'} (evaluate.modes); name one of those, or none ('')"
-    )
+  require_best(config, [f"{mode}/{metric}" for mode in modes for metric in METRICS])

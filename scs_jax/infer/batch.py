@@ -25,7 +25,7 @@ from scs_jax.errors import UserError
 from scs_jax.infer import display, pictures, resizing, video
 from scs_jax.infer.inputs import Task
 from scs_jax.infer.record import Record
-from scs_jax.infer.references import References
+from scs_jax.infer.references import Choice
 
 
 class Colors(Protocol):
@@ -35,6 +35,12 @@ class Colors(Protocol):
   note: Callable[[str], None]
 
   def color(self, picture, reference=None, **keywords) -> np.ndarray: ...
+
+
+class Lenders(Protocol):
+  """What a job needs of References."""
+
+  def choose(self, name: str, picture: pictures.Picture) -> Choice: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +94,7 @@ def color_all(
   settings: Settings,
   record: Record,
   open_colorizer: Callable[[], Colors],
-  references: References | None = None,
+  references: Lenders | None = None,
   overwrite: bool = False,
   quiet: bool = False,
 ) -> Outcome:
@@ -98,7 +104,8 @@ def color_all(
     tasks: from `inputs.find`.
     record: of the output folder; its job must contain whatever decides a result.
     open_colorizer: called once, and only if anything is to do.
-    references: what lends the colours.
+    references: what lends the colours: its `choose` gives each picture its own (for pairs, the
+      partner).
     overwrite: does everything again, and replaces files that were not made here.
     quiet: no progress bar.
 

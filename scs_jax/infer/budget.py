@@ -37,17 +37,27 @@ def require(
   need = plan.measure(painter, recipe, size, painted, reference_size)
   finishing = 12 * painted[0] * painted[1] + FINISHING * out_size[0] * out_size[1]
   host = max(need.host, finishing)
-  device_free, host_free = plan.available_bytes()
   if jax.devices()[0].platform == "cpu":
-    parts = [(max(need.host + need.program, finishing), host_free)]
+    parts = [(max(need.host + need.program, finishing), limit_bytes(limit))]
   else:
-    parts = [(host, host_free), (need.program, device_free)]
-  for i, (needed, free) in enumerate(parts):
-    bound = None if free is None else int(_SHARE * free)
-    if limit is not None and i == len(parts) - 1:
-      bound = limit
+    host_bound = int(_SHARE * plan.available_bytes()[1])
+    parts = [(host, host_bound), (need.program, limit_bytes(limit))]
+  for needed, bound in parts:
     if bound is not None and needed > bound:
       raise PlannedMemoryError(needed, bound)
+
+
+def limit_bytes(limit: int | None) -> int | None:
+  """Bytes that programs may take where they run; None: an accelerator that does not say.
+
+  Args:
+    limit: what the user gives, which is then all; None: 80 % of what is free.
+  """
+  if limit is not None:
+    return limit
+  device_free, host_free = plan.available_bytes()
+  free = host_free if jax.devices()[0].platform == "cpu" else device_free
+  return None if free is None else int(_SHARE * free)
 
 
 def smaller_ladder(

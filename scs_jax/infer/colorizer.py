@@ -53,6 +53,11 @@ class Colorizer:
   ):
     if memory_limit is not None and memory_limit < 1:
       raise UserError(f"memory limit {memory_limit}: expected bytes, 1 or more")
+    if getattr(method, "takes_pairs", False):
+      raise UserError(
+        f"{type(method).__name__} colours pairs of a monochrome and a colour view; give it both "
+        "(`scs-jax colorize --mono M --color C`, or infer.pairs.PairColorizer)"
+      )
     if tile is not None and not 32 <= tile <= 8192:
       raise UserError(f"tile {tile}: expected 32 to 8192 pixels")
     self.method, self.memory_limit = method, memory_limit
@@ -78,13 +83,7 @@ class Colorizer:
     Raises:
       UserError: no such checkpoint, half-written, of an unknown method or another network.
     """
-    root, number = checkpoint_folder.find_checkpoint(path, "best" if step is None else step)
-    method = resolve.build(checkpoint_folder.read_config(root, number))
-    shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), {}))
-    like = shapes.params, shapes.model_state
-    params, model_state = checkpoint_arrays.restore_for_inference(root, like, number)
-    state = TrainState(np.int32(number), params, {}, model_state)
-    return cls(method, state, **keywords)
+    return cls(*load(path, step), **keywords)
 
   @property
   def programs(self) -> int:
@@ -104,15 +103,11 @@ class Colorizer:
       uint8 [P, Q, 3] for an array, else a Pillow image; with the input's alpha, if it has one, as
       the fourth channel.
     """
-    picture = _read(image)
-    lender = None if reference is None else _read(reference)
+    picture = read(image)
+    lender = None if reference is None else read(reference)
     if lender is not None and lender.chroma < scan.GRAY_CHROMA:
       warnings.warn("the reference is gray: it has no colours to lend", stacklevel=2)
-    rgb = self.color(picture, lender, **keywords)
-    if picture.alpha is not None:
-      alpha = resizing.resize_bytes(picture.alpha, rgb.shape[:2])
-      rgb = np.concatenate([rgb, alpha[..., None]], axis=-1)
-    return rgb if isinstance(image, np.ndarray) else Image.fromarray(rgb)
+    return as_given(image, picture, self.color(picture, lender, **keywords))
 
   def color(
     self,
@@ -147,15 +142,14 @@ class Colorizer:
         that gives no numbers.
     """
     gray = picture.gray
-    out_size = _out_size(gray.shape, scale, size)
+    out_size = result_size(gray.shape, scale, size)
     if keep_luminance is None:
       keep_luminance = getattr(self.method, "keeps_luminance", False)
     if input_side is None and keep_luminance:
       input_side = getattr(self.method, "usual_side", None)
     seen = gray
     if input_side is not None:
-      if not (_is_number(input_side) and input_side >= 1):
-        raise UserError(f"input side {input_side!r}: expected pixels, 1 or more")
+      require_side(input_side)
       seen = resizing.reduce_to_side(gray[..., None], input_side)[..., 0]
     painted = out_size
     if keep_luminance:
@@ -166,11 +160,7 @@ class Colorizer:
       raise UserError(f"{type(self.method).__name__} takes no reference; leave it out")
     luminance.require_saturation(saturation)
     rgb = self._colors(np.ascontiguousarray(seen, np.float32), painted, out_size, reference)
-    if not np.isfinite(rgb).all():
-      raise UserError(
-        "the network's colours are not all numbers: its training has diverged; take another step "
-        "of it (step=...), or train it again with a smaller learning rate"
-      )
+    require_finite(rgb)
     if not keep_luminance:
       return luminance.saturate(rgb, saturation)
     if gray.shape != out_size:
@@ -247,6 +237,25 @@ class Colorizer:
     return rgb[: size[0], : size[1]]
 
 
+def load(path, step: int | str | None = None) -> tuple[Any, TrainState]:
+  """(method, state without what training alone needs) of a checkpoint; as from_checkpoint."""
+  root, number = checkpoint_folder.find_checkpoint(path, "best" if step is None else step)
+  method = resolve.build(checkpoint_folder.read_config(root, number))
+  shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), {}))
+  like = shapes.params, shapes.model_state
+  params, model_state = checkpoint_arrays.restore_for_inference(root, like, number)
+  return method, TrainState(np.int32(number), params, {}, model_state)
+
+
+def require_finite(rgb: np.ndarray) -> None:
+  """Raises UserError where a network's colours are not all numbers."""
+  if not np.isfinite(rgb).all():
+    raise UserError(
+      "the network's colours are not all numbers: its training has diverged; take another step "
+      "of it (step=...), or train it again with a smaller learning rate"
+    )
+
+
 def reference_rgb(reference: Picture) -> np.ndarray:
   """What a method sees of a reference: RGB in [0, 1], float32 [h, w, 3], 512 a side at most."""
   if reference.rgb is None:
@@ -256,11 +265,26 @@ def reference_rgb(reference: Picture) -> np.ndarray:
   return np.ascontiguousarray(resizing.reduce_to_side(rgb, REFERENCE_SIDE), np.float32)
 
 
-def _read(image) -> Picture:
+def read(image) -> Picture:
+  """A picture of what a Colorizer is called with."""
   return image if isinstance(image, Picture) else pictures.read(image)
 
 
-def _out_size(size: Size, scale: float | None, asked: Size | None) -> Size:
+def as_given(image, picture: Picture, rgb: np.ndarray) -> np.ndarray | Image.Image:
+  """The result with the alpha of the picture: an array where the image is one, else Pillow's."""
+  if picture.alpha is not None:
+    alpha = resizing.resize_bytes(picture.alpha, rgb.shape[:2])
+    rgb = np.concatenate([rgb, alpha[..., None]], axis=-1)
+  return rgb if isinstance(image, np.ndarray) else Image.fromarray(rgb)
+
+
+def require_side(side) -> None:
+  """Raises UserError unless it is a side that a network can see."""
+  if not (_is_number(side) and side >= 1):
+    raise UserError(f"input side {side!r}: expected pixels, 1 or more")
+
+
+def result_size(size: Size, scale: float | None, asked: Size | None) -> Size:
   """(height, width) of the result."""
   if scale is not None and asked is not None:
     raise UserError("scale and size exclude each other; give one")

@@ -39,6 +39,7 @@ class Task:
     output: where the result goes.
     video: whether it is a video.
     named: whether it was named by itself, not met in a folder or by a pattern.
+    partner: of a pair, the file of the colour view.
   """
 
   source: str
@@ -46,6 +47,7 @@ class Task:
   output: str = ""
   video: bool = False
   named: bool = False
+  partner: str = ""
 
 
 @dataclasses.dataclass
@@ -81,7 +83,7 @@ def find(given: Sequence[str], out: str, form: str = "same") -> Found:
   seen: set[str] = set()
   entries: list[Task] = []
   for text in given:
-    here = _expand(os.path.expanduser(text), out, found)
+    here = expand(os.path.expanduser(text), out, found)
     if not here:
       raise UserError(f"no pictures in {text}{_left_alone(found)}; expected {_expected()}")
     for task in here:
@@ -92,7 +94,7 @@ def find(given: Sequence[str], out: str, form: str = "same") -> Found:
     found.tasks = [dataclasses.replace(entries[0], output=out)]
   else:
     found.tasks = _place(entries, out, form)
-  _spare_inputs(found.tasks)
+  spare_inputs(found.tasks)
   return found
 
 
@@ -135,8 +137,8 @@ def _kin(suffix: str) -> str:
   return {".jpeg": ".jpg", ".tif": ".tiff"}.get(suffix, suffix)
 
 
-def _expand(text: str, out: str, found: Found) -> list[Task]:
-  """The tasks of one argument, without their outputs."""
+def expand(text: str, out: str, found: Found) -> list[Task]:
+  """The tasks of one argument, without their outputs; what is left alone goes into `found`."""
   if os.path.isdir(text):
     if os.path.realpath(text) == os.path.realpath(out):
       raise UserError(
@@ -269,8 +271,9 @@ def _renamed(task: Task, form: str) -> str:
   return (stem if known else task.relative) + suffix
 
 
-def _spare_inputs(tasks: list[Task]) -> None:
-  sources = {os.path.realpath(task.source) for task in tasks}
+def spare_inputs(tasks: list[Task]) -> None:
+  """Raises UserError where a result would replace an input or be put where it cannot be."""
+  sources = {os.path.realpath(path) for t in tasks for path in (t.source, t.partner) if path}
   for task in tasks:
     if os.path.realpath(task.output) in sources:
       raise UserError(

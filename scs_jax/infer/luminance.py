@@ -19,6 +19,7 @@ from scs_jax.ops import color
 __all__ = [
   "MAX_SATURATION",
   "enlarge_chroma",
+  "keep_luma",
   "keep_luminance",
   "programs",
   "require_saturation",
@@ -53,6 +54,34 @@ def to_rgb(lightness: np.ndarray, ab: np.ndarray, saturation: float = 1.0) -> np
   flat_lightness, flat_ab = lightness.reshape(-1), ab.reshape(-1, 2)
   result = _convert(lightness.size, saturation, lambda s: (flat_lightness[s], flat_ab[s]))
   return result.reshape(*lightness.shape, 3)
+
+
+def keep_luma(luma: np.ndarray, rgb: np.ndarray, saturation: float = 1.0) -> np.ndarray:
+  """As `keep_luminance`, in YCbCr: Cb and Cr of `rgb`, enlarged along the edges of Y, under Y.
+
+  Colours outside the gamut keep Y and their hue and give up chroma, where clipping would change Y.
+
+  Args:
+    luma: float32 [P, Q], Y of BT.601 in [0, 1].
+    rgb: float32 [h, w, 3] in [0, 1], the colours of the same picture at any size.
+    saturation: factor on Cb and Cr.
+  Returns:
+    uint8 [P, Q, 3], the Y of which is `luma` but for the rounding to bytes.
+  Raises:
+    UserError: saturation is not in [0, MAX_SATURATION].
+    ValueError: the shapes are wrong.
+  """
+  require_saturation(saturation)
+  luma, rgb = np.asarray(luma, np.float32), np.asarray(rgb, np.float32)
+  if luma.ndim != 2:
+    raise ValueError(f"luma: expected [P, Q], got shape {luma.shape}")
+  _require_rgb(rgb)
+  chroma = np.asarray(color.rgb_to_ycbcr(rgb))[..., 1:] - np.float32(0.5)
+  # The filter knows L in [0, 100] and ab about [-110, 110].
+  full = enlarge_chroma(chroma * np.float32(200), None, luma * np.float32(100))
+  flat_luma, flat = luma.reshape(-1), full.reshape(-1, 2)
+  pixels = lambda s: (flat_luma[s], flat[s] / np.float32(200))
+  return _convert(luma.size, saturation, pixels, _luma_to_levels).reshape(*luma.shape, 3)
 
 
 def keep_luminance(gray: np.ndarray, rgb: np.ndarray, saturation: float = 1.0) -> np.ndarray:
@@ -134,18 +163,22 @@ def _require_rgb(rgb: np.ndarray) -> None:
 
 
 def _convert(
-  count: int, saturation: float, lab: Callable[[slice], tuple[np.ndarray, np.ndarray]]
+  count: int,
+  saturation: float,
+  pixels: Callable[[slice], tuple[np.ndarray, np.ndarray]],
+  to_levels: Callable | None = None,
 ) -> np.ndarray:
-  """uint8 [count, 3] of `lab`, which gives L [n] and ab [n, 2] of the pixels in a slice."""
+  """uint8 [count, 3] of `pixels`, which gives L [n] and ab [n, 2] (Y, Cb and Cr) of a slice."""
+  to_levels = to_levels or _to_levels
   result = np.empty((count, 3), np.uint8)
   values = np.zeros((3, _CHUNK), np.float32)
   for start in range(0, count, _CHUNK):
     part = slice(start, min(start + _CHUNK, count))
     size = part.stop - part.start
-    values[0, :size], ab = lab(part)
-    np.multiply(ab.T, np.float32(saturation), out=values[1:, :size])
+    values[0, :size], chroma = pixels(part)
+    np.multiply(chroma.T, np.float32(saturation), out=values[1:, :size])
     # `values` may be read in place, on CPUs: not before the result is here is it written again.
-    result[part] = np.asarray(_to_levels(values))[:, :size].T
+    result[part] = np.asarray(to_levels(values))[:, :size].T
   return result
 
 
@@ -158,6 +191,19 @@ def _to_levels(lab: jax.Array) -> jax.Array:
   gray = color.clip_gamut(jax.vmap(color.lightness_to_gray, in_axes=1, out_axes=1)(lab[:1]))
   # In rounded matrices a neutral colour is not quite neutral: R, G, B may round apart.
   rgb = jnp.where(jnp.all(lab[1:] == 0, axis=0), gray, rgb)
+  return jnp.floor(rgb * 255 + 0.5).astype(jnp.uint8)
+
+
+@jax.jit
+def _luma_to_levels(ycc: jax.Array) -> jax.Array:
+  """float32 [3, n], Cb and Cr around 0, to uint8 [3, n]."""
+  luma = ycc[:1]
+  none = jnp.zeros_like(luma)
+  convert = jax.vmap(color.ycbcr_to_rgb, in_axes=1, out_axes=1)
+  chroma = convert(jnp.concatenate([none, ycc[1:] + 0.5]))  # what Cb and Cr add to R, G and B
+  room = jnp.where(chroma > 0, 1 - luma, luma)
+  share = jnp.min(room / jnp.maximum(jnp.abs(chroma), 1e-12), axis=0, keepdims=True)
+  rgb = jnp.clip(luma + jnp.clip(share, 0.0, 1.0) * chroma, 0.0, 1.0)
   return jnp.floor(rgb * 255 + 0.5).astype(jnp.uint8)
 
 

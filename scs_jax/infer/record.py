@@ -116,12 +116,13 @@ class Record:
 
 
 def _identity(task: Task) -> list | None:
-  """What tells that an input is still the same: its name, bytes and time."""
+  """What tells that an input is still the same: its name, bytes and time, and its partner's."""
   try:
-    stat = os.stat(task.source)
+    files = [os.stat(path) for path in (task.source, task.partner) if path]
   except OSError:
     return None
-  return [task.relative, stat.st_size, stat.st_mtime_ns]
+  partner = [task.partner] if task.partner else []
+  return [task.relative, *partner, *(n for f in files for n in (f.st_size, f.st_mtime_ns))]
 
 
 def fingerprint(*folders: epath.Path) -> str:

@@ -69,6 +69,34 @@ def psnr_rgb_true_lightness(a: jax.Array, truth: jax.Array) -> jax.Array:
   return psnr(merged, truth, 1.0)
 
 
+def with_true_luma(a: jax.Array, truth: jax.Array) -> jax.Array:
+  """sRGB [..., H, W, 3] in [0, 1]: the truth's Y (BT.601) under a's Cb and Cr, clipped to sRGB."""
+  check.require_same_shape("a", a, "truth", truth)
+  luma, chroma = color.rgb_to_ycbcr(truth)[..., :1], color.rgb_to_ycbcr(a)[..., 1:]
+  return color.clip_gamut(color.ycbcr_to_rgb(jnp.concatenate([luma, chroma], axis=-1)))
+
+
+def psnr_rgb_true_luma(a: jax.Array, truth: jax.Array) -> jax.Array:
+  """PSNR of sRGB [..., H, W, 3] in [0, 1] after a's Y (BT.601) was replaced by the truth's.
+
+  What remains is the error of Cb and Cr, in RGB: two cameras that see another brightness differ in
+  Y whatever a method does.
+  """
+  return psnr(with_true_luma(a, truth), truth, 1.0)
+
+
+def psnr_cbcr(a: jax.Array, b: jax.Array) -> jax.Array:
+  """PSNR over Cb and Cr (BT.601, full range) of sRGB [..., H, W, 3] in [0, 1]; data range 1."""
+  check.require_channels("a", a, 3)
+  check.require_same_shape("a", a, "b", b)
+  return psnr(color.rgb_to_ycbcr(a)[..., 1:], color.rgb_to_ycbcr(b)[..., 1:], 1.0)
+
+
+def ssim_rgb_true_luma(a: jax.Array, truth: jax.Array) -> jax.Array:
+  """`ssim_rgb` after a's Y (BT.601) was replaced by the truth's."""
+  return ssim(with_true_luma(a, truth), truth, 1.0)
+
+
 def ssim_rgb(a: jax.Array, b: jax.Array) -> jax.Array:
   """SSIM (Gaussian window) of sRGB [..., H, W, 3] in [0, 1], the mean over the three channels."""
   check.require_channels("a", a, 3)

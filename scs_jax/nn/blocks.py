@@ -57,16 +57,21 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualStack(nn.Module):
-  """`blocks` residual blocks in a row at constant width and size."""
+  """`blocks` residual blocks in a row at constant width and size.
+
+  `remat`: keep only what stands between them for the gradient, and compute the rest again.
+  """
 
   features: int
   blocks: int
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
+    block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
     for i in range(self.blocks):
-      x = ResidualBlock(self.features, dtype=self.dtype, name=f"block_{i}")(x)
+      x = block(self.features, dtype=self.dtype, name=f"block_{i}")(x)
     return x
 
 

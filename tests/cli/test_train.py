@@ -343,15 +343,44 @@ def test_a_full_disk_from_the_start_and_room_again(setup, capfd):
     assert find_checkpoint(disk / "run")[1] == 4
 
 
+def test_a_window_of_steps_is_traced(setup, capfd):
+  assert train("--profile", "1:2") == 0
+  assert "traced the steps up to 3 into run/profile" in capfd.readouterr().err
+  assert any(p.name.endswith(".xplane.pb") for p in (setup / "run/profile").rglob("*"))
+
+
+@pytest.mark.parametrize("window", ["5", "1:0", "a:b", ":3", "1:-2"])
+def test_a_window_that_is_none(setup, capfd, window):
+  assert train("--profile", window) == 2
+  one_line(capfd, f"--profile '{window}': expected START:STEPS, as 100:5")
+  assert not (setup / "run").exists()
+
+
+@pytest.mark.parametrize(
+  ("flags", "said"),
+  [
+    (["--coordinator=a:1"], "given without --num-processes and --process-id; give all three"),
+    (["--process-id=0", "--num-processes=2"], "given without --coordinator; give all three"),
+    (["--coordinator=a:1", "--num-processes=2", "--process-id=2"], "expected 0 to 1"),
+    (["--coordinator=a", "--num-processes=2", "--process-id=0"], "expected HOST:PORT"),
+    (["--distributed=auto", "--process-id=0"], "give it, or --coordinator, not both"),
+  ],
+)
+def test_flags_of_several_processes_that_do_not_fit(setup, capfd, flags, said):
+  assert train(*flags) == 2
+  one_line(capfd, said)
+  assert not (setup / "run").exists()
+
+
 @pytest.mark.parametrize("moment", ["metrics", "panel", "checkpoint"])
 def test_a_disk_that_fills_up_on_the_way(setup, capfd, monkeypatch, moment):
-  from scs_jax.engine import loop, watch
+  from scs_jax.engine import loop, monitor, watch
 
   with small_disk(setup / "disk", "4m") as disk:
     run = disk / "run"
     assert train("--config.steps=2", workdir=run) == 0
     owner, name = {
-      "metrics": (loop.Logbook, "write"),
+      "metrics": (monitor.Logbook, "write"),
       "panel": (watch, "draw"),
       "checkpoint": (loop, "_save"),
     }[moment]

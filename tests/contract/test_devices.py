@@ -1,65 +1,142 @@
-"""SCSNet's adversarial step on any number of devices, under jit and pmap: the same parameters."""
+"""Whatever the devices do with a step, it is the same step: counts, jit, pmap, fsdp, microbatches.
+
+SCSNet's adversarial step stands for means over the batch in a loss, the joint network for BatchNorm
+(and a schedule that watches the loss), SCSNet's without its adversary for neither. Tolerances are
+those of float32 sums in another order.
+"""
+
+import functools
 
 import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine import resolve
+from scs_jax.engine import resolve, update
 from scs_jax.engine.parallel import Parallel
+from scs_jax.engine.sharding import FSDP
 
-STEPS = 4
+STEPS, BATCH, FSDP_LEAST = 3, 16, 64
+SUBJECTS = ("scsnet", "joint_sr", "plain")
 
 
-@pytest.fixture(scope="module")
-def run(make_tiny_config, draw_state):
-  """A function: state and logs after some referential steps, by (mode, devices)."""
-  config = make_tiny_config()
+def small_scsnet(config):
   config.mode = "referential"
   config.network.levels = 1
   config.network.texture_blocks = 0
   for name in ("source_blocks", "reference_blocks", "decoder_blocks"):
     config.network[name] = (0, 0, 0)
-  # Adam divides by a gradient's size: where that is rounding alone, orders of summation would
-  # part by whole steps.
-  config.optimizer.eps = 1e-3
-  method = resolve.build(config)
-  assert method.adversarial
-  key = jax.random.key(0)
-  fresh = draw_state(method)
-  images = np.random.default_rng(0).integers(0, 256, (STEPS, 8, 16, 16, 3)).astype(np.uint8)
+  return config
 
-  def steps(mode, count):
-    parallel = Parallel(mode, jax.devices()[:count])
-    step = parallel.train_step(method, key)
-    state = parallel.place(jax.tree.map(np.copy, fresh))
-    for i, image in enumerate(images):
-      batch = {"image": image, "index": np.arange(8 * i, 8 * i + 8, dtype=np.uint32)}
-      state, logs = step(state, parallel.shard(batch), method.phase(i))
-    return jax.device_get(parallel.fetch(state)), parallel.read_logs(logs)
 
-  return fresh, steps
+class Subject:
+  """A method, a state and batches; runs of it, each made once."""
+
+  def __init__(self, config, draw_state):
+    # Adam divides by a gradient's size: where that is rounding alone, orders of summation would
+    # part by whole steps.
+    config.optimizer.eps = 1e-3
+    self.config = config
+    config.batch_size = BATCH
+    self.method = resolve.build(config)
+    self.fresh = draw_state(self.method)
+    if config.optimizer.schedule == "plateau":  # its state does not start at zero
+      params = self.fresh.params
+      started = {n: jax.device_get(self.method.transform.init(t)) for n, t in params.items()}
+      self.fresh = self.fresh.replace(opt_state=started)
+    side = config.data.crop
+    self.images = np.random.default_rng(0).integers(0, 256, (STEPS, BATCH, side, side, 3), np.uint8)
+
+  @functools.cache  # noqa: B019 - lives as long as the module's fixture
+  def run(self, mode="jit", count=1, fsdp=1, accumulate=1, ema_decay=0.0):
+    """(the state after some steps, the last logs, the state as it lies on the devices)."""
+    if len(jax.devices()) < count:
+      pytest.skip(f"needs {count} devices")
+    options = update.Options(accumulate=accumulate, ema_decay=ema_decay)
+    parallel = Parallel(mode, jax.devices()[:count], fsdp, FSDP_LEAST, options)
+    parallel.check_batch(BATCH)
+    step = parallel.train_step(self.method, jax.random.key(0))
+    fresh = jax.tree.map(np.copy, self.fresh)
+    average = jax.tree.map(np.copy, fresh.params) if ema_decay else {}
+    state = parallel.place(fresh.replace(average=average))
+    for i, image in enumerate(self.images):
+      index = np.arange(BATCH * i, BATCH * (i + 1), dtype=np.uint32)
+      batch = parallel.shard({"image": image, "index": index})
+      state, logs = step(state, batch, self.method.phase(i))
+    return jax.device_get(parallel.fetch(state)), parallel.read_logs(logs), state
 
 
 @pytest.fixture(scope="module")
-def alone(run):
-  return run[1]("jit", 1)
-
-
-@pytest.mark.parametrize(("mode", "count"), [("jit", 2), ("jit", 4), ("jit", 8), ("pmap", 8)])
-def test_devices_do_not_change_the_result(run, alone, mode, count):
-  fresh, steps = run
-  if len(jax.devices()) < count:
-    pytest.skip(f"needs {count} devices")
-  (state, logs), (expected, expected_logs) = steps(mode, count), alone
-  assert state.step == expected.step == STEPS
-  assert logs == pytest.approx(expected_logs, rel=1e-4, abs=1e-6)
-  for tree in ("params", "model_state"):
-    paths, _ = jax.tree_util.tree_flatten_with_path(getattr(state, tree))
-    others = jax.tree.leaves(getattr(expected, tree))
-    for (path, found), other in zip(paths, others, strict=True):
-      name = jax.tree_util.keystr(path)
-      np.testing.assert_allclose(found, other, rtol=1e-5, atol=2e-6, err_msg=name)
-  moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected.params, fresh.params)
-  assert {n: max(jax.tree.leaves(t)) > 1e-4 for n, t in moved.items()} == {
-    "generator": True, "reference": True, "discriminator": True
+def subjects(make_tiny_config, make_joint_config, draw_state):
+  plain = small_scsnet(make_tiny_config())
+  plain.loss.adversarial = 0.0
+  plain.mode = "automatic"
+  configs = {
+    "scsnet": small_scsnet(make_tiny_config()), "joint_sr": make_joint_config(), "plain": plain
   }  # fmt: skip
+  assert configs["scsnet"].loss.adversarial > 0
+  assert configs["joint_sr"].optimizer.schedule == "plateau"
+  return {name: Subject(config, draw_state) for name, config in configs.items()}
+
+
+def assert_same(found, expected, fresh, trees=("params", "opt_state", "model_state")):
+  """Within 1e-5 of each number, 2e-6 of one, and 1e-3 of the way that an array went."""
+  (state, logs, _), (other, other_logs, _) = found, expected
+  assert state.step == other.step == STEPS and logs[update.FINITE] == 1.0
+  assert logs == pytest.approx(other_logs, rel=1e-4, abs=1e-6)
+  for tree in trees:
+    paths, _ = jax.tree_util.tree_flatten_with_path(getattr(state, tree))
+    others, before = (jax.tree.leaves(getattr(s, tree)) for s in (other, fresh))
+    for (path, a), b, start in zip(paths, others, before, strict=True):
+      way = np.abs(np.asarray(b, np.float64) - start).max()
+      name = tree + jax.tree_util.keystr(path)
+      np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6 + 1e-3 * way, err_msg=name)
+
+
+MESHES = [
+  ("scsnet", "jit", 2, 1), ("scsnet", "jit", 8, 1), ("scsnet", "pmap", 8, 1),
+  ("scsnet", "jit", 8, 4),
+  ("joint_sr", "jit", 4, 1), ("joint_sr", "pmap", 4, 1), ("joint_sr", "jit", 8, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("subject", "mode", "count", "fsdp"), MESHES)
+def test_devices_do_not_change_the_result(subjects, subject, mode, count, fsdp):
+  subject = subjects[subject]
+  expected = subject.run()
+  found = subject.run(mode, count, fsdp)
+  assert_same(found, expected, subject.fresh)
+  for name, tree in expected[0].params.items():
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), tree, subject.fresh.params[name])
+    assert max(jax.tree.leaves(moved)) > 1e-4, name
+  held = [leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(found[2].opt_state)]
+  whole = [leaf.size for leaf in jax.tree.leaves(expected[0].opt_state)]
+  if fsdp > 1:  # and it did lie in parts
+    assert sum(held) < 1.6 * sum(whole) / fsdp
+  for leaf in jax.tree.leaves(found[2].params):
+    if fsdp > 1 and leaf.size >= FSDP_LEAST and any(n % fsdp == 0 for n in leaf.shape):
+      assert FSDP in leaf.sharding.spec and leaf.addressable_shards[0].data.size * fsdp == leaf.size
+
+
+@pytest.mark.parametrize(("mode", "count", "fsdp"), [("jit", 4, 2), ("pmap", 2, 1)])
+def test_microbatches_make_the_same_update_where_no_mean_is_over_the_batch(
+  subjects, mode, count, fsdp
+):
+  """The running averages of the parameters too, which lie as the parameters do."""
+  subject = subjects["plain"]
+  expected = subject.run(ema_decay=0.5)
+  found = subject.run(mode, count, fsdp, accumulate=4, ema_decay=0.5)
+  assert_same(found, expected, subject.fresh)
+  for a, b in zip(*(jax.tree.leaves(x[0].average) for x in (found, expected)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+  placed = lambda tree: jax.tree.map(lambda x: x.sharding, tree)
+  assert placed(found[2].average) == placed(found[2].params)
+
+
+def test_microbatches_with_means_of_their_own_are_the_same_on_any_devices(subjects):
+  """Two microbatches, over one device and eight; another step than the whole batch's."""
+  subject = subjects["joint_sr"]
+  one, eight = (subject.run("jit", count, accumulate=2) for count in (1, 8))
+  assert_same(eight, one, subject.fresh)
+  whole = subject.run()[0]
+  apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), one[0].params, whole.params)
+  assert max(jax.tree.leaves(apart)) > 1e-5

@@ -26,6 +26,8 @@ class State(flax.struct.PyTreeNode):
   opt_state: object
   model_state: object
   frozen: object
+  average: object = flax.struct.field(default_factory=dict)
+  skipped: object = flax.struct.field(default_factory=lambda: np.int32(0))
 
 
 OPTIMIZER = optax.chain(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from scs_jax.engine import config as configs
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.checkpoint_folder import find_checkpoint, read_config
 from scs_jax.engine.contract import TrainState
@@ -93,3 +94,17 @@ def test_no_write_permission_of_the_folder(tmp_path):
   (tmp_path / "run").mkdir(mode=0o500)
   with fails("cannot write checkpoints to .*: Permission denied; make the folder writable"):
     Checkpoints(tmp_path / "run")
+
+
+def test_a_config_of_an_earlier_version_has_what_came_later_at_its_default(tmp_path):
+  config = configs.load("common").copy_and_resolve_references()
+  config.unlock()
+  config.batch_size = 7
+  for section, name in ((config, "accumulate"), (config, "ema_decay"), (config.parallel, "fsdp")):
+    del section[name]
+  state = TrainState(np.int32(3), {"w": np.ones(2, np.float32)}, {}, {})
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(3, state, data={}, config=config, wait=True)
+  found = read_config(tmp_path)
+  assert (found.batch_size, found.accumulate, found.parallel.fsdp) == (7, 1, 1)
+  assert found.parallel.mode == "jit" and found.is_locked

@@ -14,48 +14,14 @@ def read(folder):
   return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture
-def clock(monkeypatch):
-  """A clock that the test turns."""
-
-  class Clock:
-    now = 100.0
-
-  monkeypatch.setattr(logbook.time, "monotonic", lambda: Clock.now)
-  return Clock
-
-
-def test_lines_hold_the_step_the_values_and_the_rate(tmp_path, clock):
-  with Logbook(tmp_path, 0, 10, batch_size=6, quiet=True) as book:
-    clock.now += 3.0
-    book.write(4, {"loss/total": 0.5}, timed=True)
-    clock.now += 2.0
-    book.write(4, {"self/psnr_ab": 21.0})  # not timed: does not reset the clock
-    clock.now += 1.0
-    book.write(5, {"loss/total": 0.25}, timed=True)
-    clock.now += 50.0
-    book.restart_clock(5)
-    clock.now += 0.5
-    book.write(6, {}, timed=True)
-    book.restart_clock(7)
-    book.write(7, {"x": 1.0}, timed=True)  # no step since: no rate
-  assert read(tmp_path) == [
-    {"step": 4, "loss/total": 0.5, "images_per_second": pytest.approx(4 * 6 / 3)},
-    {"step": 4, "self/psnr_ab": 21.0},
-    {"step": 5, "loss/total": 0.25, "images_per_second": pytest.approx(6 / 3)},
-    {"step": 6, "images_per_second": pytest.approx(12.0)},
-    {"step": 7, "x": 1.0},
-  ]
-
-
 def test_a_line_is_on_disk_when_write_returns(tmp_path):
-  with Logbook(tmp_path, 0, 10, 1, quiet=True) as book:
+  with Logbook(tmp_path, 0, 10, quiet=True) as book:
     book.write(1, {"a": 1.0})
     assert read(tmp_path) == [{"step": 1, "a": 1.0}]
 
 
 def test_what_is_no_number_is_null(tmp_path):
-  with Logbook(tmp_path, 0, 10, 1, quiet=True) as book:
+  with Logbook(tmp_path, 0, 10, quiet=True) as book:
     book.write(1, {"a": math.nan, "b": math.inf, "c": -0.0})
   text = (tmp_path / "metrics.jsonl").read_text()
   assert json.loads(text, parse_constant=pytest.fail) == {"step": 1, "a": None, "b": None, "c": 0}
@@ -66,13 +32,13 @@ def test_later_steps_and_half_lines_are_taken_back(tmp_path):
   path = tmp_path / "metrics.jsonl"
   kept = '{"step": 1, "a": 1.0}\n{"step": 2, "a": 0.30000000000000004}\n{"step": 2, "b": 5.0}\n'
   path.write_bytes(kept.encode() + b'{"step": 3, "a": 9.0}\n\xff\xfe\n[1]\n\n"x"\n{"step": 4, "a')
-  with Logbook(tmp_path, 2, 10, 1, quiet=True) as book:
+  with Logbook(tmp_path, 2, 10, quiet=True) as book:
     assert path.read_text() == kept  # to the letter
     book.write(3, {"a": 3.0})
   assert read_curve(tmp_path, "a") == [(1, 1.0), (2, 0.1 + 0.2), (3, 3.0)]
   assert read_curve(tmp_path, "b") == [(2, 5.0)]
   assert read_curve(tmp_path, "c") == []
-  with Logbook(tmp_path, 0, 10, 1, quiet=True):
+  with Logbook(tmp_path, 0, 10, quiet=True):
     assert path.read_text() == ""
 
 
@@ -95,7 +61,7 @@ class Full:
 
 @pytest.mark.parametrize("room", [0, 5])
 def test_on_a_full_disk_no_half_line_stays(tmp_path, room):
-  with Logbook(tmp_path, 0, 10, 1, quiet=True) as book:
+  with Logbook(tmp_path, 0, 10, quiet=True) as book:
     book.write(1, {"a": 1.0})
     book._file = Full(book._file, room)
     with pytest.raises(OSError, match="No space left") as caught:
@@ -110,16 +76,16 @@ def test_on_a_full_disk_no_half_line_stays(tmp_path, room):
 
 
 def test_the_bar_shows_losses_without_their_prefix_and_lines_stand_above_it(tmp_path, capsys):
-  with Logbook(tmp_path, 3, 10, 2) as book:
+  with Logbook(tmp_path, 3, 10) as book:
     book.tick()
-    book.write(4, {"loss/content": 0.12345, "other": 1.0}, timed=True)
+    book.write(4, {"loss/content": 0.12345, "other": 1.0, "images_per_second": 7.0}, shown=True)
     book.say("a word")
   shown = capsys.readouterr()
   assert shown.out == ""
-  assert "content=0.123" in shown.err and "images/s=" in shown.err and "4/10" in shown.err
+  assert "content=0.123" in shown.err and "images/s=7" in shown.err and "4/10" in shown.err
   assert "other" not in shown.err
   assert "a word\n" in shown.err.replace("\r", "\n")
-  with Logbook(tmp_path, 3, 10, 2, quiet=True) as book:
+  with Logbook(tmp_path, 3, 10, quiet=True) as book:
     book.tick()
     book.say("still said")
   assert capsys.readouterr().err == "still said\n"
@@ -137,6 +103,6 @@ def test_tensorboard_gets_the_same_numbers(tmp_path, monkeypatch):
       written.append("closed")
 
   monkeypatch.setattr(logbook, "_tensorboard", lambda workdir: Board())
-  with Logbook(tmp_path, 0, 10, 1, quiet=True) as book:
+  with Logbook(tmp_path, 0, 10, quiet=True) as book:
     book.write(1, {"a": 1.0})
   assert written == [(1, {"a": 1.0}), "closed"]

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from scs_jax.engine import config as configs
-from scs_jax.engine import loop
+from scs_jax.engine import loop, monitor
 from scs_jax.engine.checkpoint import Checkpoints
+from scs_jax.engine.checkpoint_arrays import restore_for_inference
 from scs_jax.engine.checkpoint_folder import find_checkpoint, read_config
 from scs_jax.engine.contract import Collective, Prediction, TrainState, example_keys
 from scs_jax.engine.parallel import Parallel
@@ -250,7 +251,7 @@ def test_going_on_with_other_devices(config, tmp_path, monkeypatch, mode, count)
   run(config, tmp_path / "run", steps=3)
   config.parallel.mode = mode
   devices = jax.devices()[:count]
-  monkeypatch.setattr(loop, "Parallel", functools.partial(Parallel, devices=devices))
+  monkeypatch.setattr(loop.Parallel, "of", functools.partial(Parallel.of, devices=devices))
   again = run(config, tmp_path / "run", steps=6)
   for x, y in zip(
     jax.tree.leaves(again.state), jax.tree.leaves(whole.state), strict=True
@@ -335,7 +336,9 @@ def test_sigterm_saves_the_step(config, tmp_path, moment, reached, monkeypatch, 
       Checkpoints, "wait", lambda self: (self.latest_step() == 6 and terminate(), original(self))[1]
     )
   else:
-    target, name, at = (loop.Logbook, "write", 3) if "line" in moment else (Checkpoints, "save", 4)
+    target, name, at = (Checkpoints, "save", 4)
+    if "line" in moment:
+      target, name, at = (monitor.Logbook, "write", 3)
     original = getattr(target, name)
 
     def interrupted(self, step, *args, **more):
@@ -377,19 +380,128 @@ def test_iterators_are_closed_and_the_handler_put_back_after_an_error(config, tm
 # --- numbers that are none
 
 
+@pytest.mark.parametrize("lines_every", [1, 10])
 @pytest.mark.parametrize("what", ["loss", "parameters"])
-def test_nan_ends_the_run_and_is_never_saved(config, tmp_path, what):
-  config.log.every_steps = 10 if what == "parameters" else 1
-  name = "the parameters are" if what == "parameters" else "loss/mean"
-  with fails(f"{name} not finite at step 4; the last checkpoint is step 2 in .*learning_rate"):
-    run(config, tmp_path, method=Toy(poison=(4 if what == "loss" else 3, what)))
-  assert find_checkpoint(tmp_path)[1] == 2
-  if what == "loss":
-    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
-    assert (last["step"], last["loss/mean"]) == (4, None)
-  with fails("loss/mean not finite at step 1; there is no checkpoint yet in"):
-    config.log.every_steps = 1
-    run(config, tmp_path / "new", method=Toy(poison=(1, "loss")))
+def test_the_last_good_state_is_saved_and_the_batch_named(config, tmp_path, what, lines_every):
+  """Whether the step is looked at at once or some steps late."""
+  config.steps, config.checkpoint.every_steps, config.log.every_steps = 12, 100, lines_every
+  good = run(config, tmp_path / "good", steps=4)
+  method = Toy(poison=(5, what))
+  source = Source(name=lambda i: f"photo{i}.jpg")
+  name = {"loss": "loss/mean", "parameters": "a gradient or parameter"}[what]
+  with fails(
+    rf"{name} not finite at step 5 \(pictures: photo0.jpg, .*\); the last good state, step 4, is "
+    "saved in .*learning_rate.*skip_nonfinite"
+  ):
+    run(config, tmp_path / "run", source, method, steps=12)
+  with Checkpoints(tmp_path / "run", create=False) as checkpoints:
+    assert checkpoints.latest_step() == 4
+  told = json.loads((tmp_path / "run/nonfinite.jsonl").read_text())
+  assert told == {"step": 5, "what": name, "pictures": ["photo0.jpg"] * BATCH}
+  # From there on it is the run that it would have been.
+  assert_same(run(config, tmp_path / "run", steps=12).state,
+              run(config, tmp_path / "good", steps=12).state)  # fmt: skip
+  assert good.step == 4
+
+
+def test_not_finite_from_the_first_step_on_nothing_is_saved(config, tmp_path):
+  with fails("loss/mean not finite at step 1 .*; there is no checkpoint yet in"):
+    run(config, tmp_path, method=Toy(poison=(1, "loss")))
+  line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+  assert (line["step"], line["loss/mean"]) == (1, None)
+
+
+class Stumbling(Toy):
+  """Has a loss that is no number at some steps."""
+
+  def __init__(self, at):
+    super().__init__()
+    self.at = jnp.array(at)
+
+  def train_step(self, state, *args):
+    new, logs = super().train_step(state, *args)
+    return new, {"loss/mean": jnp.where((self.at == new.step).any(), jnp.nan, logs["loss/mean"])}
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_updates_that_are_not_finite_are_left_out_as_often_as_allowed(
+  config, tmp_path, mode, capfd
+):
+  config.skip_nonfinite, config.parallel.mode = 2, mode
+  outcome = run(config, tmp_path / "run", method=Stumbling([2, 5]))
+  assert (outcome.step, int(outcome.state.step), int(outcome.state.skipped)) == (6, 6, 2)
+  said = capfd.readouterr().err
+  assert "loss/mean not finite at step 2 (pictures: 0, 0," in said
+  assert said.count("the update was left out\n") == 2
+  last = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])
+  assert last["skipped_updates"] == 2.0
+  # By hand: the steps that are left out count, and change nothing.
+  method, key = Toy(), jax.random.key(config.seed)
+  state = method.init(key, {}).replace(frozen=method.load_frozen())
+  step = jax.jit(method.train_step, static_argnums=4)
+  for i, batch in zip(range(6), Batches(0), strict=False):
+    inputs = {"image": batch["image"], "index": batch["index"]}
+    here = jax.random.fold_in(key, i)
+    new, _ = step(state, inputs, here, Collective(), "slow" if i % 2 else "fast")
+    state = state.replace(step=new.step) if i in (1, 4) else new
+  for tree in ("params", "opt_state"):
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+      getattr(outcome.state, tree), getattr(state, tree),
+    )  # fmt: skip
+  # In two parts, killed in between, the run counts on.
+  config.skip_nonfinite = 1
+  run(config, tmp_path / "parts", method=Stumbling([2, 5]), steps=4)
+  with fails("not finite at step 5 .* the last good state, step 4"):
+    run(config, tmp_path / "parts", method=Stumbling([2, 5]), steps=6)
+  # Allowed no more, it goes on until the next.
+  config.skip_nonfinite = 0
+  with fails("not finite at step 5 .* step 4"):
+    run(config, tmp_path / "parts", method=Stumbling([2, 5]), steps=6)
+  assert run(config, tmp_path / "parts", method=Stumbling([2]), steps=6).step == 6
+
+
+# --- averages
+
+
+def test_averages_color_and_training_goes_on_from_the_parameters(config, tmp_path):
+  config = scored(config)
+  config.ema_decay = 0.5
+  plain = run(config, tmp_path / "plain", Source(heldout=heldout(2)))
+  config.ema_decay, w = 0.5, []
+  for steps in range(7):
+    part = run(config, tmp_path / "parts", Source(heldout=heldout(2)), steps=max(steps, 1))
+    w.append(np.asarray(part.state.params["generator"]["w"], np.float64))
+  assert_same(part.state, plain.state)
+  first = Toy().init(jax.random.key(config.seed), {}).params["generator"]["w"]
+  average = np.asarray(first, np.float64)
+  for t, now in enumerate(w[1:]):
+    decay = min(0.5, (1 + t) / (10 + t))
+    average = decay * average + (1 - decay) * now
+  found = np.asarray(plain.state.average["generator"]["w"])
+  np.testing.assert_allclose(found, average, atol=1e-6)
+  assert np.abs(found - w[-1]).max() > 1e-3
+  # What is scored on the way, and read for use, is the average.
+  mse = np.square(heldout(2)[0]["image"] / 255 - np.round(255 / (1 + np.exp(-average))) / 255)
+  line = json.loads((tmp_path / "plain/metrics.jsonl").read_text().splitlines()[-1])
+  expected = np.mean(-10 * np.log10(mse.mean((1, 2, 3))))
+  assert line["automatic/psnr_rgb"] == pytest.approx(expected, abs=1e-3)
+  shapes = jax.eval_shape(lambda: Toy().init(jax.random.key(0), {}))
+  params, _ = restore_for_inference(tmp_path / "plain", (shapes.params, {}), "last")
+  assert np.asarray(params["generator"]["w"]).tobytes() == found.tobytes()
+
+
+def test_averaging_may_begin_and_end_in_the_middle_of_a_run(config, tmp_path, capfd):
+  whole = run(config, tmp_path / "whole")
+  run(config, tmp_path / "run", steps=2)
+  config.ema_decay = 0.9
+  begun = run(config, tmp_path / "run", steps=4)
+  assert "config.ema_decay was 0.0 in the checkpoint, now 0.9" in capfd.readouterr().err
+  assert begun.state.average
+  config.ema_decay = 0.0
+  ended = run(config, tmp_path / "run", steps=6)
+  assert not ended.state.average
+  assert_same(ended.state, whole.state)
 
 
 # --- scores
@@ -564,7 +676,7 @@ def test_unreadable_pictures_are_counted_and_named(config, tmp_path, capfd):
   assert expected in said
   last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
   assert last["unreadable_files"] == 2
-  many = loop._unreadable(range(12), lambda i: f"n{i}")
+  many = monitor._unreadable(range(12), lambda i: f"n{i}")
   assert many.endswith("12 (n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 2 more)")
 
 

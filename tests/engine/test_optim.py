@@ -70,10 +70,33 @@ def _numpy(section, params, gradients, rates):
   return path
 
 
+def _rmsprop(section, params, gradients):
+  """TensorFlow's: mean square, then the step, eps under the root; momentum on the step."""
+  p = {k: v.astype(np.float64) for k, v in params.items()}
+  square, velocity = ({k: np.zeros_like(x) for k, x in p.items()} for _ in range(2))
+  path = []
+  for gradient in gradients:
+    for k in p:
+      g = gradient[k].astype(np.float64) + section.weight_decay * p[k]
+      square[k] = section.b2 * square[k] + (1 - section.b2) * g * g
+      step = section.learning_rate * g / np.sqrt(square[k] + section.eps)
+      velocity[k] = section.b1 * velocity[k] + step
+      p[k] = p[k] - velocity[k]
+    path.append({k: x.copy() for k, x in p.items()})
+  return path
+
+
 def _assert_same(found, expected):
   for ours, theirs in zip(found, expected, strict=True):
     for k in ours:
       np.testing.assert_allclose(ours[k], theirs[k], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_rmsprop_equals_the_loop_in_numpy(momentum):
+  section = _section(name="rmsprop", b1=momentum, b2=0.9, eps=1e-7)
+  params, gradients = _problem(12)
+  _assert_same(_ours(section, params, gradients), _rmsprop(section, params, gradients))
 
 
 @pytest.mark.parametrize(
@@ -233,5 +256,5 @@ def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_nadam():
 
 
 def test_unknown_name_is_refused():
-  with pytest.raises(UserError, match=r"optimizer\.name is 'sgd'; use 'adam' or 'muon'"):
+  with pytest.raises(UserError, match=r"optimizer\.name is 'sgd'; use 'adam', 'muon' or 'rmsprop'"):
     make_optimizer(_section(name="sgd"), 1)

@@ -7,6 +7,7 @@ import pytest
 
 from scs_jax.engine.contract import TrainState
 from scs_jax.engine.parallel import Parallel
+from scs_jax.engine.update import Options
 from scs_jax.errors import UserError
 
 
@@ -23,6 +24,16 @@ def test_a_batch_that_does_not_divide_names_those_that_do(count, batch, advice):
   with pytest.raises(UserError) as caught:
     Parallel(devices=devices(count)).check_batch(batch)
   assert str(caught.value) == line
+
+
+def test_a_batch_that_does_not_divide_into_microbatches():
+  parallel = Parallel(devices=devices(4), options=Options(accumulate=3))
+  parallel.check_batch(24)
+  with pytest.raises(UserError) as caught:
+    parallel.check_batch(16)
+  assert str(caught.value) == (
+    "batch_size 16 is not divisible by 4 devices with 3 microbatches each; use 24 or 12"
+  )
 
 
 @pytest.mark.parametrize(("count", "batch"), [(1, 7), (2, 8), (8, 8), (3, 9)])

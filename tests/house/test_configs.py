@@ -46,9 +46,12 @@ def test_it_survives_being_written_down(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_starts_from_common_and_is_in_range(name):
-  loaded = config.load(name)
-  assert set(config.flatten(config.load("common"))) <= set(config.flatten(loaded))
-  config.validate(loaded, config.ENGINE_RULES)
+  loaded, shared = config.load(name), config.load("common")
+  if loaded.data.kind == "pairs":
+    with shared.unlocked():
+      shared.data = _module("common").pairs_data()
+  assert set(config.flatten(shared)) <= set(config.flatten(loaded))
+  config.validate(loaded, config.engine_rules(loaded))
   config.validate(loaded, getattr(resolve.resolve(loaded.method.name), "RULES", {}))
   assert loaded.steps > 0 or loaded.epochs > 0
 

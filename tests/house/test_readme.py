@@ -37,6 +37,17 @@ TINY_SMSANET = {
   "network.attention_blocks": "1,10",
   "data.crop": 16,
 }
+TINY_PAIRS = {
+  "network.features": 2,
+  "network.search_range": 16,
+  "data.crop": "16,32",
+  "data.heldout_crop": "32,64",
+  "refine_share": 0.5,
+  "evaluate.batch_size": 1,
+  "evaluate.limit": 1,
+  "batch_size": 8,
+  "steps": 2,
+}
 EVERY = {
   "evaluate.reference_size": 8,
   "evaluate.scale": 2,
@@ -75,6 +86,14 @@ def place(tmp_path_factory):
   tensors = {t.name: np.zeros(t.shape, np.float32) for t in weights.layout()}
   with open(folder / "siggraph17-df00044c.pth", "wb") as file:
     np.savez_compressed(file, **tensors)
+  left, right, _ = data.stereo_motorcycle()
+  views = [Image.fromarray(view[100:228, 200:392]) for view in (left, right)]
+  for scene in ("one", "two"):
+    (folder / "pairs" / scene).mkdir(parents=True)
+    for name, view in zip(("left", "right"), views, strict=True):
+      view.save(folder / "pairs" / scene / f"{name}.png")
+  views[0].save(folder / "color.png")
+  views[1].convert("L").save(folder / "mono.png")
   mine = next(block for block in blocks("python") if "mine.py" in block)
   (folder / "mine.py").write_text(mine)
   return folder
@@ -87,8 +106,15 @@ def there(place, monkeypatch):
 
 def run(command: list[str]) -> int:
   tiny: list[str] = []
+  if command[:2] == ["data", "select"]:
+    tiny = ["--min-kb=0"]  # the photos here are small
+  if command[0] == "plan":  # for the devices at hand: TPUs need their compiler, an extra
+    at = command.index("--topology")
+    command = [*command[:at], *command[at + 2 :]]
+    tiny = [f"--config.{key}={value}" for key, value in (TINY | EVERY).items()]
   if command[0] == "train":
     keys = (TINY_SMSANET if "smsanet/paper" in command else TINY) | EVERY
+    keys = TINY_PAIRS if "cycle_cnn/small" in command else keys
     tiny = [f"--config.{key}={value}" for key, value in keys.items()]
     # Weight files are the user's and of the paper's widths; tests of their importers read such.
     command = [w for w in command if "perceptual_file" not in w and "init_from" not in w]
@@ -99,7 +125,7 @@ def run(command: list[str]) -> int:
 
 def test_there_are_commands_for_every_verb():
   verbs = {command[0] for command in commands()}
-  assert {"train", "convert", "evaluate", "colorize", "params", "--help"} <= verbs
+  assert {"train", "convert", "evaluate", "colorize", "params", "data", "plan", "--help"} <= verbs
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
@@ -120,7 +146,10 @@ def test_results_are_where_the_text_says():
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python(number):
+  left, right, _ = data.stereo_motorcycle()
   names = {
+    "mono": right[100:228, 200:392].mean(-1).astype(np.uint8),
+    "color": left[100:228, 200:392],
     "image": data.coffee()[::8, ::8],
     "photo": data.astronaut()[::8, ::8],
     "picture": np.random.default_rng(0).random((1, 24, 32)).astype(np.float32),
@@ -133,5 +162,7 @@ def test_python(number):
   exec(compile(code, f"README.md, python block {number}", "exec"), names)
   if "result" in names:
     assert names["result"].shape == (185, 278, 3)  # of 50 x 75
+  if "colored" in names:
+    assert np.asarray(names["colored"]).shape == (128, 192, 3)
   if "rgb" in names:
     assert names["rgb"].shape == (1, 81, 33, 3) and np.isfinite(names["rgb"]).all()

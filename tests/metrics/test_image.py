@@ -74,6 +74,36 @@ def test_psnr_with_the_true_lightness_counts_colour_alone(batch):
   assert float(image.psnr_rgb_true_lightness(darker, 2 * darker)[0]) > 60  # no colour, no error
 
 
+def ycbcr(rgb):
+  """ITU-R BT.601 written out."""
+  y = rgb @ np.array([0.299, 0.587, 0.114])
+  return np.stack([y, (rgb[..., 2] - y) / 1.772 + 0.5, (rgb[..., 0] - y) / 1.402 + 0.5], axis=-1)
+
+
+def test_metrics_with_the_true_luma_and_of_chroma(batch):
+  a, b = (x.astype(np.float64) for x in batch)
+  merged = np.concatenate([ycbcr(b)[..., :1], ycbcr(a)[..., 1:]], axis=-1)
+  y, cb, cr = np.moveaxis(merged - [0.0, 0.5, 0.5], -1, 0)
+  red, blue = y + 1.402 * cr, y + 1.772 * cb
+  green = (y - 0.299 * red - 0.114 * blue) / 0.587
+  merged = np.clip(np.stack([red, green, blue], axis=-1), 0, 1)
+  np.testing.assert_allclose(image.with_true_luma(*batch), merged, atol=1e-5)
+  style = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+  rgb, ssim, chroma = jax.jit(
+    lambda a, b: (image.psnr_rgb_true_luma(a, b), image.ssim_rgb_true_luma(a, b),
+                  image.psnr_cbcr(a, b))
+  )(*batch)  # fmt: skip
+  for i in range(2):
+    expected = peak_signal_noise_ratio(b[i], merged[i], data_range=1.0)
+    np.testing.assert_allclose(rgb[i], expected, rtol=1e-5)
+    expected = structural_similarity(b[i], merged[i], data_range=1.0, channel_axis=-1, **style)
+    np.testing.assert_allclose(ssim[i], expected, atol=1e-5)
+    expected = peak_signal_noise_ratio(ycbcr(b)[i, ..., 1:], ycbcr(a)[i, ..., 1:], data_range=1.0)
+    np.testing.assert_allclose(chroma[i], expected, rtol=1e-5)
+  darker = np.float32(0.5) * np.full((1, 4, 4, 3), 0.8, np.float32)
+  assert float(image.psnr_rgb_true_luma(darker, 2 * darker)[0]) > 100  # no colour, no error
+
+
 def test_ssim_variants_equal_scikit_image(batch):
   a, b = batch
   style = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
@@ -115,5 +145,8 @@ def test_bad_arguments_are_refused():
       function(x, x[:1])
     with pytest.raises(ValueError, match="3 channel"):
       function(x[..., :1], x[..., :1])
+  for function in (image.psnr_rgb_true_luma, image.psnr_cbcr, image.ssim_rgb_true_luma):
+    with pytest.raises(ValueError, match="one shape"):
+      function(x, x[:1])
   with pytest.raises(ValueError, match="H, W, C"):
     image.psnr(x[0, 0], x[0, 0])

@@ -278,11 +278,11 @@ def _signed(rgb: Array) -> Array:
 
 def _network(config, dtype):
   """The network of the config's task."""
-  section = config.network
+  section, remat = config.network, config.remat == "blocks"
   if config.task == "joint":
-    return network.EncoderDecoder(section.width, network.ENLARGING, dtype=dtype)
+    return network.EncoderDecoder(section.width, network.ENLARGING, dtype=dtype, remat=remat)
   if config.task == "colorization":
-    return network.EncoderDecoder(section.width, network.KEEPING, dtype=dtype)
+    return network.EncoderDecoder(section.width, network.KEEPING, dtype=dtype, remat=remat)
   colored = config.task == "joint_residual"
   return network.ResidualNetwork(
     section.features,
@@ -290,4 +290,5 @@ def _network(config, dtype):
     tuple(section.color_features) if colored else (),
     section.color_blocks if colored else 0,
     dtype=dtype,
+    remat=remat,
   )

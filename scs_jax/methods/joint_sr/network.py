@@ -82,6 +82,11 @@ class Unit(nn.Module):
     return nn.leaky_relu(x, SLOPE) if self.activate else x
 
 
+def _kept(module: type[nn.Module], remat: bool) -> type[nn.Module]:
+  """A module of (x, train), or with `remat` one that keeps its input alone for the gradient."""
+  return nn.remat(module, static_argnums=(2,)) if remat else module
+
+
 class EncoderDecoder(nn.Module):
   """Tables I and II: lightness in, a and b out; any sizes.
 
@@ -90,17 +95,19 @@ class EncoderDecoder(nn.Module):
     schedule: sides after the decoder's first six convolutions at an input of 96.
     axis_name: of pmap, so that BatchNorm sees the whole batch.
     dtype: of activations.
+    remat: keep only the inputs of units and blocks for the gradient, and compute the rest again.
   """
 
   width: float = 1.0
   schedule: tuple[int, ...] = ENLARGING
   axis_name: str | None = None
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, lightness: Array, size: Size, train: bool = False) -> Array:
     """Normalised L, [N, H, W, 1] -> normalised ab, float32 [N, *size, 2]."""
-    unit = functools.partial(Unit, axis_name=self.axis_name, dtype=self.dtype)
+    unit = functools.partial(_kept(Unit, self.remat), axis_name=self.axis_name, dtype=self.dtype)
     narrow = lambda filters: max(1, round(self.width * filters))
     x = lightness.astype(self.dtype)
     for i, (filters, stride) in enumerate(ENCODER, 1):
@@ -146,7 +153,7 @@ class ResidualNetwork(nn.Module):
     features, blocks: at the input's resolution.
     color_features: widths at 1/2, 1/4, 1/8.
     color_blocks: residual blocks at the smallest of them.
-    axis_name, dtype: as of EncoderDecoder.
+    axis_name, dtype, remat: as of EncoderDecoder.
   """
 
   features: int = 64
@@ -155,21 +162,23 @@ class ResidualNetwork(nn.Module):
   color_blocks: int = 4
   axis_name: str | None = None
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, picture: Array, size: Size, train: bool = False) -> Array:
     """Normalised L [N, H, W, 1] -> normalised Lab; or RGB in [-1, 1] -> the same; [N, *size, 3]."""
     common = {"axis_name": self.axis_name, "dtype": self.dtype}
+    unit, block = _kept(Unit, self.remat), _kept(ResidualBlock, self.remat)
     wide = functools.partial(nn.Conv, kernel_size=(9, 9), padding=((4, 4), (4, 4)))
     first = wide(self.features, kernel_init=HE, dtype=self.dtype, name="first")
     first = nn.leaky_relu(first(picture.astype(self.dtype)), SLOPE)
     x = first
     for i in range(self.blocks):
-      x = ResidualBlock(self.features, **common, name=f"block_{i}")(x, train)
-    x = first + Unit(self.features, activate=False, **common, name="blocks_end")(x, train)
+      x = block(self.features, **common, name=f"block_{i}")(x, train)
+    x = first + unit(self.features, activate=False, **common, name="blocks_end")(x, train)
     if self.color_features:
       both = jnp.concatenate([x, self._color(first, train)], axis=-1)
-      x = Unit(self.features, **common, name="fuse")(both, train)
+      x = unit(self.features, **common, name="fuse")(both, train)
     middle = tuple(round(math.sqrt(a * b)) for a, b in zip(x.shape[1:3], size, strict=True))
     for i, step in enumerate((middle, size)):
       x = resize_bilinear(x, step, align_corners=False)
@@ -184,15 +193,16 @@ class ResidualNetwork(nn.Module):
   def _color(self, x: Array, train: bool) -> Array:
     """The branch for colour: [N, H, W, features], to 1/8 and back."""
     common = {"axis_name": self.axis_name, "dtype": self.dtype}
+    unit, block = _kept(Unit, self.remat), _kept(ResidualBlock, self.remat)
     skips = []
     for i, features in enumerate(self.color_features):
       skips.append(x)
-      x = Unit(features, 2, **common, name=f"color_down_{i}")(x, train)
+      x = unit(features, 2, **common, name=f"color_down_{i}")(x, train)
     for i in range(self.color_blocks):
-      x = ResidualBlock(self.color_features[-1], **common, name=f"color_block_{i}")(x, train)
+      x = block(self.color_features[-1], **common, name=f"color_block_{i}")(x, train)
     for i, skip in reversed(list(enumerate(skips))):
       x = jnp.concatenate([double_size(x, skip.shape[1:3]), skip], axis=-1)
-      x = Unit(skip.shape[-1], **common, name=f"color_up_{i}")(x, train)
+      x = unit(skip.shape[-1], **common, name=f"color_up_{i}")(x, train)
     return x
 
 

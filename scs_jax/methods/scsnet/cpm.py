@@ -100,6 +100,7 @@ class ContinuousPixelMapping(nn.Module):
     order: "fast" as described above, or "plain", which builds F^{x,y} at full resolution as the
       paper writes it: equal up to rounding, for tests and for measuring.
     dtype: of activations; the last layer's output is float32.
+    remat: keep nothing but F_cs for the gradient.
   """
 
   widths: Sequence[int] = (384, 384, 256)
@@ -107,6 +108,7 @@ class ContinuousPixelMapping(nn.Module):
   order: str = "fast"
   chunk_floats: int = _CHUNK_FLOATS
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, features: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
@@ -129,9 +131,13 @@ class ContinuousPixelMapping(nn.Module):
       params[f"bias_{i}"] = self.param(f"bias_{i}", nn.initializers.zeros, (fan_out,))
     layers = layers_of(params, self.dtype)
     features = features.astype(self.dtype)
-    if self.order == "plain":
-      return map_pixels_plain(layers, features, rows, columns)
-    return map_pixels(layers, features, rows, columns, self.chunk_floats)
+
+    def mapped(layers, features):
+      if self.order == "plain":
+        return map_pixels_plain(layers, features, rows, columns)
+      return map_pixels(layers, features, rows, columns, self.chunk_floats)
+
+    return (jax.checkpoint(mapped) if self.remat else mapped)(layers, features)
 
 
 def layers_of(params, dtype: Any) -> list[tuple[Array, Array]]:

@@ -98,7 +98,9 @@ class SCSNet:
         "set magnification to one value twice for another convention"
       )
     dtype = jnp.dtype(config.dtype)
-    self.network = network.SCSNet(**config.network, dtype=dtype)
+    self.network = network.SCSNet(
+      **config.network, dtype=dtype, remat=config.remat == "blocks"
+    )
     self.discriminator = network.PatchDiscriminator(
       config.discriminator.width, config.discriminator.layers, dtype
     )
@@ -121,6 +123,10 @@ class SCSNet:
   def load_frozen(self) -> dict:
     """The perceptual network's weights from the file that the config names."""
     return {} if self.perceptual is None else {"perceptual": self.perceptual.load()}
+
+  def frozen_shapes(self) -> dict:
+    """What `load_frozen` gives, as shapes."""
+    return {} if self.perceptual is None else {"perceptual": self.perceptual.shapes()}
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
     """A fresh state; the batch is not looked at (all sizes are the config's)."""

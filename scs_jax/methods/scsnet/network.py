@@ -34,14 +34,16 @@ class Encoder(nn.Module):
   widths: tuple[int, int, int]
   blocks: tuple[int, int, int]
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    x = ResidualStack(self.widths[0], self.blocks[0], self.dtype, name="full")(x)
+    stack = functools.partial(ResidualStack, dtype=self.dtype, remat=self.remat)
+    x = stack(self.widths[0], self.blocks[0], name="full")(x)
     x = nn.relu(Conv(self.widths[1], stride=2, dtype=self.dtype, name="down_0")(x))
-    x = ResidualStack(self.widths[1], self.blocks[1], self.dtype, name="half")(x)
+    x = stack(self.widths[1], self.blocks[1], name="half")(x)
     x = nn.relu(Conv(self.widths[2], stride=2, dtype=self.dtype, name="down_1")(x))
-    return ResidualStack(self.widths[2], self.blocks[2], self.dtype, name="quarter")(x)
+    return stack(self.widths[2], self.blocks[2], name="quarter")(x)
 
 
 class Decoder(nn.Module):
@@ -51,15 +53,16 @@ class Decoder(nn.Module):
   blocks: tuple[int, int, int]
   attention_blocks: tuple[int, int] = (1024, 1024)
   dtype: Any = jnp.float32
+  remat: bool = False
 
   def setup(self):
-    w, dtype = self.widths, self.dtype
+    w, dtype, remat = self.widths, self.dtype, self.remat
     self.self_attention = SelfAttention(w[2], dtype, *self.attention_blocks)
-    self.quarter = ResidualStack(w[2], self.blocks[2], dtype)
+    self.quarter = ResidualStack(w[2], self.blocks[2], dtype, remat)
     self.up_0 = Conv(w[1], dtype=dtype)
-    self.half = ResidualStack(w[1], self.blocks[1], dtype)
+    self.half = ResidualStack(w[1], self.blocks[1], dtype, remat)
     self.up_1 = Conv(w[0], dtype=dtype)
-    self.full = ResidualStack(w[0], self.blocks[0], dtype)
+    self.full = ResidualStack(w[0], self.blocks[0], dtype, remat)
 
   def __call__(self, x: Array, size: tuple[int, int]) -> Array:
     return self.enlarge(self.self_attention(x), size)
@@ -93,6 +96,7 @@ class SCSNet(nn.Module):
       there); lets short trainings spend their steps on colour.
     attention_blocks: (query, key) block sizes of all attention layers.
     dtype: of activations.
+    remat: keep only what stands between residual blocks, and the input of CPM, for the gradient.
   """
 
   widths: tuple[int, int, int] = (64, 128, 256)
@@ -112,13 +116,14 @@ class SCSNet(nn.Module):
   residual_lightness: bool = False
   attention_blocks: tuple[int, int] = (1024, 1024)
   dtype: Any = jnp.float32
+  remat: bool = False
 
   def setup(self):
-    dtype, w = self.dtype, self.widths
+    dtype, w, remat = self.dtype, self.widths, self.remat
     self.initial = Conv(w[0], dtype=dtype)
-    self.source_encoder = Encoder(w, self.source_blocks, dtype)
+    self.source_encoder = Encoder(w, self.source_blocks, dtype, remat)
     self.reference_initial = Conv(w[0], dtype=dtype)
-    self.reference_encoder = Encoder(w, self.reference_blocks, dtype)
+    self.reference_encoder = Encoder(w, self.reference_blocks, dtype, remat)
     self.pvcattn = PyramidValveCrossAttention(
       w[2],
       self.level_features,
@@ -128,11 +133,11 @@ class SCSNet(nn.Module):
       self.attention_blocks,
       dtype,
     )
-    self.decoder = Decoder(w, self.decoder_blocks, self.attention_blocks, dtype)
-    self.texture_encoder = ResidualStack(w[0], self.texture_blocks, dtype)
+    self.decoder = Decoder(w, self.decoder_blocks, self.attention_blocks, dtype, remat)
+    self.texture_encoder = ResidualStack(w[0], self.texture_blocks, dtype, remat)
     self.fusion = Conv(self.fused_features, dtype=dtype)
     self.cpm = ContinuousPixelMapping(
-      self.cpm_widths, 3, self.cpm_order, self.cpm_chunk_floats, dtype
+      self.cpm_widths, 3, self.cpm_order, self.cpm_chunk_floats, dtype, remat
     )
 
   def encode(self, gray: Array) -> tuple[Array, Array]:

@@ -67,6 +67,13 @@ class PerceptualTerm:
     offset = -np.asarray(preprocessing.mean, np.float32) / std
     return {"params": params, "matrix": matrix / std, "offset": offset}
 
+  def shapes(self) -> dict:
+    """What `load` gives, as shapes; no file is needed."""
+    init = functools.partial(self.module.init, jax.random.key(0))
+    params = jax.eval_shape(init, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))["params"]
+    float32 = lambda *sizes: jax.ShapeDtypeStruct(sizes, jnp.float32)
+    return {"params": params, "matrix": float32(3, 3), "offset": float32(3)}
+
   def __call__(self, frozen: dict, lab: Array, target: Array) -> Array:
     """Normalised Lab [N, H, W, 3] of the generated and the true picture -> float32 [N]."""
 

@@ -60,7 +60,9 @@ class SMSANet:
     # that long shows its objects a third larger than in training: as much detail of chroma as the
     # network has any experience with.
     self.usual_side = 2 * config.data.crop
-    self.network = Colorizer(**config.network, dtype=jnp.dtype(config.dtype))
+    self.network = Colorizer(
+      **config.network, dtype=jnp.dtype(config.dtype), remat=config.remat == "blocks"
+    )
     self.transform = make_optimizer(config.optimizer, config.steps)
     self.salient = objective.SalientTerm(config.loss) if config.loss.salient > 0 else None
 
@@ -71,6 +73,10 @@ class SMSANet:
     if self.config.init_from:
       _base(self.config.init_from, self.config.network.width)
     return {} if self.salient is None else {"saliency": self.salient.load()}
+
+  def frozen_shapes(self) -> dict:
+    """What `load_frozen` gives, as shapes."""
+    return {} if self.salient is None else {"saliency": self.salient.shapes()}
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
     """A fresh state: random, or the base from the file of `init_from` with random attention.

@@ -135,6 +135,7 @@ class Colorizer(nn.Module):
     scales, reduction, start: see attention.py.
     dtype: of activations; the result is float32.
     axis_name: the axis that batch statistics are taken over, under pmap.
+    remat: keep only what stands between the blocks for the gradient, and compute the rest again.
   """
 
   width: float = 1.0
@@ -145,6 +146,7 @@ class Colorizer(nn.Module):
   start: float = 0.5
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
@@ -162,12 +164,17 @@ class Colorizer(nn.Module):
         x = x[:, ::2, ::2]
       if spec.shortcut:
         x = self._join(number, x, seen[spec.shortcut])
-      x = self._block(number, spec)(x, train)
-      x = seen[number] = self._attend(number, x)
+      x = seen[number] = self._stage(number, train)(self, x)
     x = nn.Conv(2, (1, 1), kernel_init=_QUIET, dtype=self.dtype, name="output")(x)
     return AB_MAX * jnp.tanh(x.astype(jnp.float32))
 
-  def _block(self, number: int, spec: BlockSpec) -> Block:
+  def _stage(self, number: int, train: bool):
+    """(self, features) -> those after a block and its attention."""
+    stage = lambda self, x: self._attend(number, self._block(number)(x, train))
+    return nn.remat(stage) if self.remat else stage
+
+  def _block(self, number: int) -> Block:
+    spec = BLOCKS[number]
     return Block(
       scaled(spec.features, self.width),
       spec.convs,

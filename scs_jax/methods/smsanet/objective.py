@@ -70,6 +70,10 @@ class SalientTerm:
     """
     return _read(self.network, self.file)
 
+  def shapes(self) -> Any:
+    """What `load` gives, as shapes; no file is needed."""
+    return self.network.shapes()
+
   def masks(self, params, rgb: Array) -> Array:
     """phi(rgb): [N, H, W, 3] -> [N, H, W, 1] in [0, 1]."""
     return object_mask(self.network.apply(params, rgb), self.kind, self.threshold)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -33,6 +34,7 @@ class Saliency:
     from_arrays: (named arrays of a file, source=name for errors) -> parameters; UserError for
       anything but this network's complete weights.
     predict: (parameters, rgb [N, H, W, 3]) -> [N, H, W, 1]; see `apply`.
+    module: makes the Linen module whose parameters they are.
   """
 
   name: str
@@ -41,6 +43,7 @@ class Saliency:
   help: str
   from_arrays: Callable[..., Params]
   predict: Callable[[Params, Array], Array]
+  module: Callable[[], nn.Module]
 
   def missing(self, path: str = "") -> str:
     """What to tell the user who gave no weight file, or one that does not exist."""
@@ -56,6 +59,11 @@ class Saliency:
     if not path or not os.path.exists(path):
       raise UserError(self.missing(path))
     return self.from_arrays(files.read_arrays(path), source=path)
+
+  def shapes(self) -> Params:
+    """The parameters' shapes; no file is needed."""
+    picture = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    return jax.eval_shape(self.module().init, jax.random.key(0), picture)["params"]
 
   def apply(self, params: Mapping[str, Any], rgb: Array) -> Array:
     """The soft map, differentiable in reverse mode with respect to `rgb`.
@@ -86,6 +94,7 @@ NETWORKS: Mapping[str, Saliency] = {
       pfanet_weights.MISSING_WEIGHTS_HELP,
       pfanet_weights.from_arrays,
       pfanet.predict,
+      pfanet.PFANet,
     ),
     Saliency(
       "csnet_l_x2",
@@ -95,6 +104,7 @@ NETWORKS: Mapping[str, Saliency] = {
       csnet_weights.MISSING_WEIGHTS_HELP,
       csnet_weights.from_arrays,
       csnet.predict,
+      csnet.CSNet,
     ),
   )
 }
