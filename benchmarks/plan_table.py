@@ -1,0 +1,152 @@
+"""The four paper configs on TPU slices that need not be there: memory, traffic, lower bounds.
+
+    python benchmarks/plan_table.py --out benchmarks/results/plan_tpu.json
+
+Each config is compiled once for each kind of chip, by `scs-jax plan` in a process of its own, at
+the first slice of that kind below. Larger slices of the kind are not compiled: a chip's own work
+and memory do not change with their number when each takes as many examples, and of the traffic only
+(n - 1) / n does. Their rows say "estimated". Needs libtpu (`pip install 'scs_jax[tpu]'`), no TPU.
+
+A case whose record is in --out already is not compiled again; delete the file for new ones.
+"""
+
+import argparse
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Examples a chip: the papers' batch on one device.
+CONFIGS = {
+  "scsnet/paper": (4, ("dtype=bfloat16",)),
+  "smsanet/paper": (8, ("dtype=bfloat16",)),
+  "joint_sr/paper": (160, ("dtype=bfloat16",)),
+  "cycle_cnn/paper": (1, ("dtype=bfloat16", "remat=blocks")),
+}
+# Of each kind of chip the slice that is compiled, then those that are scaled from it.
+SLICES = (("v5e:4x4", ("v5e:16x16",)), ("v6e:16x16", ()), ("v5p:4x4x4", ()))
+# Pictures of the sets that the papers count epochs over; SCSNet's ImageNet-C, the report's COCO.
+IMAGES = {"scsnet/paper": 407_041, "joint_sr/paper": 118_287}
+
+
+def main() -> int:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+  )
+  parser.add_argument("--configs", nargs="+", default=list(CONFIGS), choices=list(CONFIGS))
+  parser.add_argument("--slices", nargs="+", help="of those compiled; default: all")
+  parser.add_argument("--out", required=True, help="JSON file; a .md table is written beside it")
+  args = parser.parse_args()
+  out = pathlib.Path(args.out)
+  records = json.loads(out.read_text()) if out.exists() else []
+  done = {(r["config"], r["machine"]) for r in records}
+  for config in args.configs:
+    for compiled, scaled in SLICES:
+      if (config, compiled) in done or (args.slices and compiled not in args.slices):
+        continue
+      print(f"{config} {compiled} ...", file=sys.stderr, flush=True)
+      record = plan(config, compiled)
+      records += [record, *(scale(record, name) for name in scaled)]
+      out.parent.mkdir(parents=True, exist_ok=True)
+      out.write_text(json.dumps(records, indent=2) + "\n")
+      out.with_suffix(".md").write_text(markdown(records))
+  print(markdown(records))
+  return 0
+
+
+def plan(config: str, machine: str) -> dict:
+  """What `scs-jax plan --json` says, or why it could not."""
+  batch, settings = CONFIGS[config]
+  command = [sys.executable, "-m", "scs_jax", "plan", "--config", config, "--topology", machine]
+  command += ["--per-device-batch", str(batch), "--json"]
+  command += [f"--config.{setting}" for setting in settings]
+  if config in IMAGES:
+    command += ["--images", str(IMAGES[config])]
+  started = time.perf_counter()
+  found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+  seconds = round(time.perf_counter() - started)
+  common = {"settings": settings, "compile_seconds": seconds, "estimated": False}
+  common["date"] = str(datetime.date.today())
+  if found.returncode:
+    reason = found.stderr.strip().splitlines()[-1]
+    return {"config": config, "machine": machine, "failed": reason} | common
+  return json.loads(found.stdout) | common
+
+
+def scale(record: dict, machine: str) -> dict:
+  """The same work a chip on another number of chips of its kind."""
+  scaled = dict(record, machine=machine, estimated=True)
+  if "failed" in record:
+    return scaled
+  chips = 1
+  for side in machine.partition(":")[2].split("x"):
+    chips *= int(side)
+  per_chip, before = record["per_device_batch"], record["chips"]
+  share = (1 - 1 / chips) / (1 - 1 / before)
+  ratio = chips / before
+  scaled |= {
+    "chips": chips,
+    "batch": per_chip * chips,
+    "images_per_second_at_most": record["images_per_second_at_most"] * ratio,
+    "programs": [
+      program | {"sent_bytes_per_chip": program["sent_bytes_per_chip"] * share}
+      for program in record["programs"]
+    ],
+  }
+  if "hours_at_least" in record:
+    scaled["hours_at_least"] = record["hours_at_least"] / ratio
+  return scaled
+
+
+def markdown(records: list[dict]) -> str:
+  lines = [
+    "# Training steps of the paper configs on TPU slices, planned",
+    "",
+    f"{max(r['date'] for r in records)}. Compiled ahead of time for each kind of chip by "
+    "`scs-jax plan`, with libtpu's own compiler; nothing was run on a TPU. Times are lower bounds "
+    "from the chip's peak arithmetic and bandwidths: a real step is slower, often several times. "
+    "Of programs that take turns (phases) memory is the largest one's, work the mean. *Estimated*: "
+    "not compiled, scaled from the compiled slice of that kind. Hours: all examples that the "
+    "config shows.",
+    "",
+    "| config | settings | slice | chips | examples a chip | batch | TFLOP a chip and step | "
+    "HBM GiB used | free | MB sent a chip | step, ms at least | bound by | examples/s at most | "
+    "hours at least | |",
+    "|" + "---|" * 15,
+  ]
+  for record in sorted(records, key=lambda r: (list(CONFIGS).index(r["config"]), r["machine"])):
+    settings = ", ".join(record["settings"])
+    head = f"| {record['config']} | {settings} | {record['machine']} | "
+    note = "estimated" if record["estimated"] else f"compiled, {record['compile_seconds']} s"
+    if "failed" in record:
+      lines.append(f"{head}does not compile: {record['failed']} |" + " |" * 10 + f" {note} |")
+      continue
+    programs = record["programs"]
+    mean = lambda key, programs=programs: sum(p["share_of_steps"] * p[key] for p in programs)
+    largest = max(programs, key=lambda p: p["memory_bytes"])
+    slowest = max(programs, key=lambda p: p["share_of_steps"] * p["seconds_at_least"])
+    hours = f"{record['hours_at_least']:.2f}" if "hours_at_least" in record else "-"
+    cells = [
+      record["chips"],
+      record["per_device_batch"],
+      record["batch"],
+      f"{mean('flops_per_chip') / 1e12:.3f}",
+      f"{largest['memory_bytes'] / 2**30:.2f}",
+      f"{largest['memory_free_bytes'] / 2**30:.2f}",
+      f"{mean('sent_bytes_per_chip') / 1e6:.1f}",
+      f"{1e3 * record['step_seconds_at_least']:.1f}",
+      slowest["bound_by"],
+      f"{record['images_per_second_at_most']:,.0f}",
+      hours,
+      note,
+    ]
+    lines.append(head + " | ".join(map(str, cells)) + " |")
+  return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+  sys.exit(main())
