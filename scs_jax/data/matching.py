@@ -85,14 +85,14 @@ def _corners(view: np.ndarray, points: int) -> np.ndarray:
   The smaller eigenvalue of the structure tensor: an edge along one direction says nothing about a
   shift along itself.
   """
+  height, width = view.shape
+  edge = _RADIUS + 1
+  if height <= 2 * edge or width <= 2 * edge:  # of a single row there is no gradient either
+    return np.zeros((0, 2), int)
   dy, dx = np.gradient(view)
   mean = lambda a: ndimage.uniform_filter(a, 2 * _RADIUS + 1)
   yy, xx, xy = mean(dy * dy), mean(dx * dx), mean(dx * dy)
   strength = 0.5 * (yy + xx - np.sqrt((yy - xx) ** 2 + 4 * xy**2))
-  height, width = view.shape
-  edge = _RADIUS + 1
-  if height <= 2 * edge or width <= 2 * edge:
-    return np.zeros((0, 2), int)
   cell = max(4, int(np.sqrt(height * width / points)))
   found = []
   for top in range(edge, height - edge, cell):

@@ -75,10 +75,7 @@ def find(
     UserError: no folder, no pairs in it, an unknown variant, a variant that no pair has.
   """
   root = pathlib.Path(root).expanduser()
-  if variant not in VARIANTS:
-    raise UserError(
-      f"data.variant is {variant!r}: expected one of {', '.join(VARIANTS[1:])}, or ''"
-    )
+  check_variant(variant)
   if not root.is_dir():
     kind = "a file" if root.exists() else "not there"
     raise UserError(f"{root} is {kind}; expected a folder of stereo pairs")
@@ -109,6 +106,14 @@ def find(
     if without:
       notes.append(f"pairs without a right view {variant}, read as they are: {some(without)}")
   return sorted(records, key=lambda record: record.name), notes
+
+
+def check_variant(variant: str) -> None:
+  """UserError unless it is one of VARIANTS."""
+  if variant not in VARIANTS:
+    raise UserError(
+      f"data.variant is {variant!r}: expected one of {', '.join(VARIANTS[1:])}, or ''"
+    )
 
 
 def some(names, most: int = 3) -> str:

@@ -33,8 +33,9 @@ def find(
   """The records that a spec of stereo.open_pairs stands for, and lines on what was left out.
 
   Raises:
-    UserError: there is no such thing.
+    UserError: there is no such thing, or no such variant.
   """
+  stereo_layouts.check_variant(variant)
   if spec.partition(":")[0] == "bundled":
     return _bundled(spec), []
   if "://" in spec:

@@ -67,17 +67,18 @@ def _offsets(pen, report: Report, corner: tuple[int, int]) -> None:
   matches = report.matches
   plane = vertical_offset(matches)[1]
   reach = max(2.0, 1.25 * float(np.abs(plane).max()))
-  left, top, right, low = _frame(pen, corner, f"off their row, pixels; most {report.vertical:+.2f}")
-  y_of = lambda v: (top + low) / 2 - np.clip(v / reach, -1, 1) * (low - top) / 2
+  caption = f"pixels below their row; most {report.vertical:+.2f}"
+  left, top, right, low = _frame(pen, corner, caption)
+  # Downwards is down, as in the views: a match below its row, a positive offset, is drawn below.
+  y_of = lambda down: (top + low) / 2 + np.clip(down / reach, -1, 1) * (low - top) / 2
   for value in (-MOST_VERTICAL, 0.0, MOST_VERTICAL):
     pen.line((left, y_of(value), right, y_of(value)), fill=_PALE)
     _text(pen, (left - 28, y_of(value) - 7), f"{value:+.0f}")
   x_of = lambda u: left + u / report.size[1] * (right - left)
-  # Upwards is up: a match below its row is drawn below.
   for u, fitted, down in zip(matches.x, plane, matches.down, strict=True):
     x = x_of(u)
-    pen.point([(x, y_of(-fitted)), (x + 1, y_of(-fitted))], fill="#999")
-    y, ink = y_of(-down), _BAD if abs(down) > MOST_VERTICAL else _GOOD
+    pen.point([(x, y_of(fitted)), (x + 1, y_of(fitted))], fill="#999")
+    y, ink = y_of(down), _BAD if abs(down) > MOST_VERTICAL else _GOOD
     pen.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=ink)
 
 

@@ -1,7 +1,7 @@
 """What a method is: a few pure functions over explicit state, in the manner of optax."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import flax.struct
@@ -125,11 +125,18 @@ class Method(Protocol):
     multiple: sizes that a network pads to; strips of a picture are cut at multiples of it.
     row_overlap: rows above and below that a result depends on, so that strips of rows which overlap
       by as many give what the whole picture gives; None: there are no such strips.
+    remarks: lines that belong beside the figures of a method of pairs, wherever they are printed;
+      none where a class does not say.
 
-  A method may also have `recipe(state, referential) -> engine.stages.Recipe`, the way it colours
-  a picture of any size in pieces. Without one, pictures are coloured whole. One that takes pairs
-  may have `colorize_twice(state, query) -> (Prediction, Prediction)`: what `predict` gives, and the
-  colour view coloured anew from that, at its own side (not mirrored).
+  A class may also have these functions; none of them is asked for:
+
+    recipe(state, referential) -> engine.stages.Recipe: how it colours a picture of any size in
+      pieces. Without one, pictures are coloured whole.
+    colorize_twice(state, query) -> (Prediction, Prediction), of one that takes pairs: what
+      `predict` gives, and the colour view coloured anew from that, at its own side (not mirrored).
+      Without one, `predict` is asked twice.
+    frozen_shapes() -> what `load_frozen` gives as jax.ShapeDtypeStructs, no file being read, so
+      that `scs-jax plan` needs no weights. Without one, plan loads them.
   """
 
   RULES: Mapping[str, Any]
@@ -142,6 +149,7 @@ class Method(Protocol):
   search_range: int | None = None
   multiple: int = 1
   row_overlap: int | None = None
+  remarks: Sequence[str] = ()
 
   def __init__(self, config): ...
 

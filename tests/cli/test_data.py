@@ -143,6 +143,23 @@ class TestOpenData:
     assert {k: (v.shape, v.dtype) for k, v in shapes.items()} == {
       k: (batch[k].shape, batch[k].dtype) for k in shapes}  # fmt: skip
 
+  @pytest.mark.parametrize("resample", [True, False])
+  def test_photos_are_resampled_or_cut_as_the_config_says(self, tmp_path, resample):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (19, 19, 3), np.uint8)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "photos" / "a.png")
+    config = configs.load("common")
+    config.data.source, config.data.heldout = str(tmp_path / "photos"), ""
+    config.batch_size, config.data.crop, config.data.resample = 1, 12, resample
+    data, _ = datasets.open_data(config, tmp_path)
+    with data.open_batches(0) as batches:
+      image = next(batches)["image"][0]
+    pieces = np.lib.stride_tricks.sliding_window_view(pixels, (12, 12), (0, 1))
+    pieces = np.moveaxis(pieces, 2, -1)
+    found = any((pieces == p).all((2, 3, 4)).any() for p in (image, image[:, ::-1]))
+    assert found != resample
+
   def test_what_is_held_out_is_not_trained_on(self, config, tmp_path):
     for k, name in enumerate(("a1", "a2", "b1", "b2")):
       write(tmp_path, name, k)
@@ -217,6 +234,13 @@ class TestRules:
     with old.unlocked():
       del old.data.kind
     configs.validate(old, configs.engine_rules(old))
+
+  def test_a_config_from_before_crops_could_be_left_unresampled_resamples(self, tmp_path):
+    old = configs.load("common")
+    with old.unlocked():
+      del old.data.resample
+    configs.validate(old, configs.engine_rules(old))
+    assert datasets.open_data(old, tmp_path)[0].identity["records"] == 8
 
   def test_the_cameras_limits_are_those_of_the_data_layer(self, config):
     from scs_jax.data import camera

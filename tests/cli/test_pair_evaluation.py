@@ -61,6 +61,8 @@ class Telling(Method):
     }
     before = {"unrefined": under(0.9 * luma(reference), other)}
     return Prediction(first, extras), Prediction(under(luma(reference), other), before)
+class Remarkable(Method):
+  remarks = ("a reconstruction of ours",)
 class Single(Method):
   takes_pairs = False
 """
@@ -310,6 +312,14 @@ def test_a_method_without_passes_of_its_own_or_extras(setup):
     close(row, scores_of(*expected_results(int(row["picture"][-1]))[row["mode"]]))
   text = (setup / "out/report.html").read_text()
   assert "expected disparity" not in text and "global curve" not in text
+
+
+def test_what_a_method_says_of_its_figures_stands_beside_them(setup, capfd):
+  save(setup / "other", "Remarkable")
+  assert evaluate("--panels", "0", run="other") == 0
+  assert "note: a reconstruction of ours" in capfd.readouterr().err
+  assert record()["notes"].count("a reconstruction of ours") == 1
+  assert "a reconstruction of ours" in (setup / "out/report.html").read_text()
 
 
 def test_no_baselines_and_no_panels(setup, capfd):

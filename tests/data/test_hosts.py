@@ -73,7 +73,7 @@ def test_global_batches_are_the_same_for_any_host_count(expected, hosts):
 
 @pytest.mark.parametrize(("n", "steps"), [(901, 3), (840, 3), (839, 2), (97, 1), (5, 1), (1, 1)])
 def test_no_sample_twice_in_an_epoch_and_none_lost(n, steps):
-  for hosts in (1, 3, 8):
+  for hosts in HOSTS:
     shown = read(n, hosts, steps)[0].ravel()
     for start in range(0, len(shown), n):
       epoch = shown[start : start + n]

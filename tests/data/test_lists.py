@@ -96,4 +96,7 @@ def test_errors_say_what_to_do(folder, tmp_path):
   with pytest.raises(UserError, match="line break in its name"):
     lists.text(folder, ["a\nb.png"])
   with pytest.raises(UserError, match=r"ends in .txt; write --out .*a.lst.txt"):
-    lists.default_place(tmp_path / "a.lst")
+    lists.stem_of(tmp_path / "a.lst")
+  for path in (".txt", f"{folder}/.txt", "gs://bucket/a"):
+    with pytest.raises(UserError, match="a list's name ends in"):
+      lists.stem_of(path)

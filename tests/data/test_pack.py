@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.data import pack, packed_source
+from scs_jax.data import pack, riegeli
 from scs_jax.data.decode import DecodeError
-from scs_jax.data.packed_source import BLOCK, HEADER, PackedSource
+from scs_jax.data.packed_source import PackedSource
 from scs_jax.data.pipeline import BatchSpec, train_batches
+from scs_jax.data.riegeli import BLOCK, HEADER
 from scs_jax.data.sources import FolderSource, open_source
 from scs_jax.errors import UserError
 
@@ -137,8 +138,8 @@ def test_unframe_against_a_plain_loop():
   for at, size in [(0, 1), (5, 0), (0, BLOCK - HEADER), (0, BLOCK), (BLOCK - HEADER - 1, 2),
                    (70000, 3 * BLOCK - 70000 - 200), (BLOCK - HEADER, 1), (100, 2 * BLOCK)]:
     start = place[at]
-    end = packed_source.end_of(start, size)
-    assert packed_source.unframe(raw[start:end], start) == bytes(plain[at:at + size])
+    end = riegeli.end_of(start, size)
+    assert riegeli.unframe(raw[start:end], start) == bytes(plain[at:at + size])
 
 
 def test_a_second_call_does_nothing(source, packed):
@@ -205,6 +206,22 @@ def test_a_killed_packing_goes_on(folder, packed, tmp_path):
   assert pack.pack(second, out, records=4, progress=False).resumed == 2
   assert sorted(second.read) == [8, 9, 10, 11]
   assert all((out / name).stat().st_mtime_ns == when for name, when in kept.items())
+  assert contents(out) == contents(packed)
+
+
+def test_a_second_packing_at_the_same_time_is_refused(folder, packed, tmp_path):
+  out = tmp_path / "out"
+
+  class Second(Counting):
+    """Another packing is tried while this one is at work, as by a second terminal."""
+
+    def encoded(self, i):
+      if i == 5:
+        with pytest.raises(UserError, match=r"out is being packed by another process; wait for it"):
+          pack.pack(FolderSource(folder), out, records=4, progress=False)
+      return super().encoded(i)
+
+  pack.pack(Second(folder), out, records=4, workers=1, progress=False)
   assert contents(out) == contents(packed)
 
 

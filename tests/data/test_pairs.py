@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
-from scs_jax.data import order, pairs
+from scs_jax.data import camera, order, pairs
 from scs_jax.data.pairs import PairSpec, eval_batches, train_batches
 from scs_jax.data.stereo import open_pairs
 from scs_jax.errors import UserError
@@ -145,6 +146,24 @@ def test_training_is_the_same_whatever_the_truth_is(tmp_path):
     np.testing.assert_array_equal(next(batches)["truth"], 255 - truth)
   (tmp_path / "truth" / "1.png").unlink()
   assert_same(take(2, read()), before)
+
+
+def test_of_colour_stereo_training_sees_nothing_but_the_luma_of_the_monochrome_view(tmp_path):
+  """Its colours are the truth: without them, cameras and the search for sides included, the same
+  training."""
+  rng = np.random.default_rng(1)
+  wide = ndimage.gaussian_filter(rng.uniform(-900, 1100, (48, 110, 3)), (1.5, 1.5, 0))
+  wide = np.clip(wide, 0, 255).astype(np.uint8)
+  noisy = camera.Camera(exposure=(-0.5, 0.5), gamma=(0.8, 1.2), blur=(0.0, 1.0), shot=(0.01, 0.02))
+  for side, part in (("left", wide[:, :-10]), ("right", wide[:, 10:])):
+    (tmp_path / "a").mkdir(exist_ok=True)
+    Image.fromarray(part).save(tmp_path / "a" / f"{side}.png")
+  read = lambda: open_pairs(tmp_path, camera=camera.CameraPair(noisy, noisy, seed=2))
+  before, truth = take(2, read()), read().load(0).truth
+  right = camera.luma(wide[:, 10:])
+  Image.fromarray(np.stack([right] * 3, -1)).save(tmp_path / "a" / "right.png")
+  assert_same(take(2, read()), before)
+  assert np.abs(truth.astype(int) - read().load(0).truth).max() > 50
 
 
 def test_whole_pairs_for_evaluation(source):

@@ -234,7 +234,7 @@ def test_without_resampling_every_crop_is_a_piece_of_a_picture(tmp_path):
   root.mkdir()
   rng = np.random.default_rng(0)
   for i in range(3):
-    pixels = rng.integers(0, 256, (20 + i, 23, 3), np.uint8)
+    pixels = rng.integers(0, 256, (19 + i, 23, 3), np.uint8)  # below 2 * 11: none is halved
     Image.fromarray(pixels).save(root / f"{i}.png")
   source = FolderSource(root)
   spec = BatchSpec(batch_size=6, crop=12, resample=False, reference_probability=1.0,

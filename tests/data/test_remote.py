@@ -116,6 +116,8 @@ def test_a_place_writes_whole_files_or_none(tmp_path, monkeypatch):
   place = remote.Place(tmp_path)
   place.write("deep/a.json", b"one")
   assert place.read("deep/a.json") == b"one" and place.read("deep/a.json", 1, 2) == b"n"
+  (tmp_path / "plain").touch()  # who may read it is for the umask to say, as of any file
+  assert (tmp_path / "deep/a.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
   def full(*_):
     raise OSError(28, "No space left on device")

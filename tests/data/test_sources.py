@@ -155,7 +155,7 @@ def test_interrupted_scan_keeps_what_it_measured(folder, tmp_path, monkeypatch):
 
 
 def test_cache_that_cannot_be_written(folder, tmp_path):
-  with pytest.raises(UserError, match="give a file in a folder that exists"):
+  with pytest.raises(UserError, match="give a file in a local folder that exists"):
     open_source(folder, exclude_gray=True, cache=tmp_path / "no" / "scan.json", progress=False)
   with pytest.raises(UserError, match="cannot write"):
     open_source(folder, exclude_gray=True, cache=tmp_path, progress=False)

@@ -332,5 +332,8 @@ class TestSpecs:
     ]:
       with pytest.raises(UserError, match=part):
         open_pairs(tmp_path, **options)
+    for spec in (tmp_path, "bundled", f"{tmp_path}/m,{tmp_path}/c"):
+      with pytest.raises(UserError, match=r"data\.variant is 'dirty': expected one of"):
+        open_pairs(spec, variant="dirty")
     with pytest.raises(UserError, match="were shot by a monochrome and a colour camera"):
       open_pairs(f"{tmp_path}/m,{tmp_path}/c", camera=CameraPair())

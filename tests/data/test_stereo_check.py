@@ -171,6 +171,18 @@ def test_what_cannot_be_read_or_measured_is_reported(tmp_path):
     check_pair(source, 0, 0)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 320), (200, 1), (16, 16)])
+def test_pairs_too_small_for_a_single_match_are_reported(tmp_path, size):
+  cut = lambda left, right: (left[: size[0], : size[1]], right[: size[0], : size[1]])
+  folder = pair(tmp_path, change=cut)
+  assert "cannot tell which view" in check_pair(folder, 0, 64).problems[0]
+  found = check_pair(open_pairs(tmp_path, mono_view="right"), 0, 64)
+  assert found.size == size and len(found.matches) == 0
+  assert "too little in common" in found.problems[0]
+  drawn = stereo_plot.draw(found, 64)
+  assert drawn.dtype == np.uint8 and drawn.shape[2] == 3
+
+
 def test_the_bundled_pair_is_as_it_should_be():
   report = check_pair(open_pairs("bundled", reduce=2), 0, 32)
   assert report.problems == [] and report.from_file and abs(report.vertical) < 0.3
@@ -185,6 +197,23 @@ def test_the_plot_shows_where_matches_are_off_their_row(tmp_path):
   red = np.array([0xCC, 0x44, 0x22])
   count = lambda image: int((np.abs(image.astype(int) - red).sum(-1) == 0).sum())
   assert count(bad) > 500 > 50 > count(good)
+
+
+@pytest.mark.parametrize("dy", [-2.0, 2.0])
+def test_the_plot_has_matches_and_the_numbers_beside_them_on_one_side(tmp_path, monkeypatch, dy):
+  """Offsets count downwards: those of +2 are drawn where the axis says +1, and beyond."""
+  words, write = {}, stereo_plot._text
+  monkeypatch.setattr(stereo_plot, "_text", lambda pen, at, text, *ink: (
+    words.setdefault(text, at), write(pen, at, text, *ink)))  # fmt: skip
+  report = check_pair(pair(tmp_path, dy=dy), 0, 64)
+  drawn = stereo_plot.draw(report, 64)
+  (caption,) = (at for text, at in words.items() if text.startswith("pixels below their row"))
+  above, zero, below = (words[text][1] + 7 for text in ("-1", "+0", "+1"))
+  assert above < zero < below
+  part = drawn[int(caption[1]) :, : 10 + 480].astype(int)
+  rows = caption[1] + np.flatnonzero((part == [0xCC, 0x44, 0x22]).all(-1).sum(1) > 10)
+  rows = rows[rows < zero + 80]  # the problems stand in the same red further down
+  assert len(rows) and (rows > below).all() if dy > 0 else (rows < above).all()
 
 
 def test_the_plot_of_a_name_in_any_script(tmp_path):

@@ -251,12 +251,29 @@ def test_errors_say_what_to_do(data_dir, tmp_path):
     ("tfds:two", r"several image features; choose one, .*two#pair/high, of pair/high, pair/low"),
     ("tfds:two#depth", r"no image feature 'depth'"),
     ("tfds:many", r"many is prepared in 2 configs; choose one: tfds:many/a, tfds:many/b"),
+    ("tfds:gs://bucket/tiny:train", r"local disks or mounted buckets alone; .*data pack tfds:NAME"),
     (f"tfds:{tmp_path}", r"no prepared data set in .*expected a folder with dataset_info.json"),
   ]
   for spec, message in cases:
     with pytest.raises(UserError, match=message) as caught:
       open_source(spec)
     assert "\n" not in str(caught.value), spec
+
+
+def test_a_prepared_data_set_is_read_without_its_code(prepared, tmp_path, monkeypatch):
+  # That of coco, as of some others, imports TensorFlow.
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+  shutil.copytree(prepared / "tiny" / "1.2.0", tmp_path / "coco" / "2017" / "1.1.0")
+  for spec in ("tfds:coco/2017:validation", "tfds:coco:validation"):
+    assert reds(open_source(spec)) == [7, 8, 9]
+  with pytest.raises(UserError, match=r"no split 'valid'; did you mean validation\?"):
+    open_source("tfds:coco/2017:1.1.0:valid")
+
+
+def test_a_bucket_of_prepared_data_sets_is_refused_with_the_way_round(monkeypatch):
+  monkeypatch.setenv("TFDS_DATA_DIR", "gs://bucket/tfds")
+  with pytest.raises(UserError, match=r"TFDS_DATA_DIR is gs://bucket/tfds: .*mount the bucket"):
+    open_source("tfds:imagenet2012")
 
 
 def test_another_format_and_damaged_metadata(prepared, tmp_path):

@@ -21,6 +21,11 @@ from scs_jax.ops.warp import elastic_displacement, warp_bilinear
 
 Array = jax.Array
 
+REMARK = (
+  "the structure loss was a learned one: an automatic reconstruction of ours of Cycle CNN's "
+  'earlier method ("Previous method in [4]"); these figures are not those of [4]'
+)
+
 WINDOW = 9  # pixels a side, of block matching
 AGREEMENT = 0.8  # normalised correlation from which a pixel counts as well registered
 FALLOFF = 1.0  # pixels of displacement at which similarity has fallen to exp(-1/2)

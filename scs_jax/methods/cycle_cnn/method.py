@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from scs_jax.engine import contract
 from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
 from scs_jax.engine.optim import make_optimizer
-from scs_jax.engine.rules import AtLeast, Between, MultipleOf, OneOf, Positive
+from scs_jax.engine.rules import AtLeast, Between, Each, MultipleOf, OneOf, Positive
 from scs_jax.engine.step import apply_gradients, gradients
 from scs_jax.errors import UserError
 from scs_jax.methods.cycle_cnn import cycle, learned_structure, networks, objective
@@ -40,6 +40,7 @@ class CycleCNN:
 
   RULES = {
     "data.kind": OneOf("pairs"),
+    "data.crop": Each(AtLeast(objective.LEAST_SIDE), 2),  # SSIM's window
     "refine_share": Between(0.0, 1.0, open_high=True),
     "structure_share": Between(0.0, 1.0, open_high=True),
     "network.features": AtLeast(1),
@@ -78,6 +79,7 @@ class CycleCNN:
     self.nets = networks.Networks(config)
     self.networks = self.nets.modules
     self.row_overlap = self.nets.row_overlap()
+    self.remarks = (learned_structure.REMARK,) if self.nets.learned else ()
     self.phases = self._phases()
     self.transforms = {
       name: make_optimizer(config.optimizer, self.phases[phase])

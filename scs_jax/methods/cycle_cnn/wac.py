@@ -81,14 +81,16 @@ class WAC(nn.Module):
     check_search_range(self.search_range)
     n, height, width, _ = gray_a.shape
     common = {"remat": self.remat, "dtype": self.dtype, "axis_name": self.axis_name}
-    views = jnp.concatenate([gray_a, ycbcr_b[..., :1]])
+    # A pair's views next to each other: devices that hold pairs then hold both, and send nothing.
+    views = jnp.stack([gray_a, ycbcr_b[..., :1]], axis=1).reshape(2 * n, height, width, 1)
     seen = ResNet(self.features, self.pairs, name="resnet", **common)(views, train)
     padding = ((0, 0), (0, -height % unet.MULTIPLE), (0, -width % unet.MULTIPLE), (0, 0))
     seen = jnp.pad(seen, padding)
+    seen = seen.reshape(n, 2, *seen.shape[1:])
     regulate = unet.UNet(
       self.features, self.search_range, platform=self.platform, name="unet", **common
     )
-    logits = regulate(seen[:n], seen[n:], train)[:, :, :height, :width]
+    logits = regulate(seen[:, 0], seen[:, 1], train)[:, :, :height, :width]
     out = average(logits, ycbcr_b)
     volume = jnp.moveaxis(out.weights, 1, 3) if weights else None
     return Colorized(out.values, out.smoothness, out.disparity, volume)

@@ -123,6 +123,9 @@ def test_the_reconstruction_is_labelled_so():
   """Whatever prints the figure of this row has to say whose it is."""
   row = next(row for row in ROWS if row.overlay.get("loss.structure_kind") == "learned")
   assert "reconstruction of ours" in row.note and "not [4]'s" in row.note
+  (remark,) = of(row).method.remarks  # what `evaluate` prints beside its figures
+  assert "reconstruction of ours" in remark and "not those of [4]" in remark
+  assert all(not of(other).method.remarks for other in ROWS if other is not row)
 
 
 def test_without_y_structure_says_nothing_of_wac(make_cycle_config, make_pair):

@@ -7,6 +7,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from scs_jax.engine.contract import Collective, Query
+from scs_jax.engine.resolve import build
 from scs_jax.errors import UserError
 from scs_jax.methods.cycle_cnn.method import CycleCNN
 from scs_jax.ops import color
@@ -96,6 +97,15 @@ class TestPhases:
     config.refine_share = 0.9  # of 4 steps
     with pytest.raises(UserError, match=r"0 are for .* and 4 for the refinement: none is left"):
       CycleCNN(config)
+
+  def test_crops_that_no_window_of_ssim_fits_into_are_refused(self, make_cycle_config):
+    config = make_cycle_config()
+    for crop in ((10, 32), (16, 8)):
+      config.data.crop = crop
+      with pytest.raises(UserError, match=r"data\.crop: .* of at least 11.* nearest allowed"):
+        build(config)
+    config.data.crop = (11, 32)
+    build(config)
 
   def test_an_untrained_loss_is_refused(self, make_cycle_config):
     config = make_cycle_config()
