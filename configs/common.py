@@ -174,6 +174,10 @@ def _data() -> ConfigDict:
       # A crop is cut at 1 to this many times its size, then shrunk: mild variation of scale without
       # enlarging anything. 1.0 switches it off.
       "max_zoom": 1.25,
+      # False cuts from pictures as they are decoded, at full, 1/2, 1/4 or 1/8 size, and max_zoom
+      # counts for nothing: host work near that of bare decoding (docs/data.md), where resampling
+      # costs more than decoding does.
+      "resample": True,
       # Half of the crops are mirrored.
       "flip": True,
       # How often the reference is another photo, not the picture itself distorted.

@@ -45,6 +45,44 @@ def open_pictures(spec: str):
   return sources.open_source(spec)
 
 
+def require_place(paths: list[str], overwrite: bool) -> None:
+  """Before work: whether files can stand at these paths, of one folder, here or in a bucket.
+
+  Raises:
+    UserError: no such folder, or one of them is there and is not to be replaced.
+  """
+  from scs_jax.data import remote
+  from scs_jax.errors import UserError
+
+  place, _ = remote.split(paths[0])
+  try:
+    if not place.remote and not place.exists():
+      raise UserError(f"no folder {place.root} for the list; make it, or give another --out")
+    there = [path for path in paths if remote.split(path)[0].exists(remote.split(path)[1])]
+  except OSError as error:
+    raise UserError(f"cannot look into {place.root} ({error}); check the address") from error
+  if there and not overwrite:
+    raise UserError(f"{', '.join(there)}: there already; give another --out, or --overwrite")
+
+
+def write(path: str, content: bytes) -> None:
+  """Writes a file, here or in a bucket, whole or not at all.
+
+  Raises:
+    UserError: a bucket refuses. OSError: a disk does.
+  """
+  from scs_jax.data import remote
+  from scs_jax.errors import UserError
+
+  place, name = remote.split(path)
+  try:
+    place.write(name, content)
+  except OSError as error:
+    if not place.remote:
+      raise
+    raise UserError(f"cannot write {path} ({error}); check the address and your login") from error
+
+
 def size_text(size: float) -> str:
   """Bytes, as 12.3 MB."""
   for unit in ("bytes", "kB", "MB", "GB"):

@@ -36,14 +36,13 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
   import json
-  import pathlib
+  import os
 
   from scs_jax.cli import data_arguments
   from scs_jax.data import check_records
-  from scs_jax.engine import report
   from scs_jax.errors import UserError
 
-  if args.out is not None and (not args.out or pathlib.Path(args.out).is_dir()):
+  if args.out is not None and (not args.out or os.path.isdir(os.path.expanduser(args.out))):
     raise UserError(f"--out {args.out!r}: expected a file for the findings")
   source = data_arguments.open_pictures(args.data)
   against = data_arguments.open_pictures(args.against) if args.against is not None else None
@@ -51,7 +50,7 @@ def run(args) -> int:
   _print_table(found, args)
   if args.out:
     content = {"data": args.data, "fingerprint": source.fingerprint, **found.as_json()}
-    report.write_aside(args.out, (json.dumps(content, indent=2) + "\n").encode())
+    data_arguments.write(args.out, (json.dumps(content, indent=2) + "\n").encode())
     print(f"all findings: {args.out}")
   return int(found.wrong)
 
@@ -62,7 +61,7 @@ def _print_table(found, args) -> None:
   for label, count in counts:
     if count:
       share = count / max(1, len(found.sizes))
-      print(f"  {label:<28}{count:>12,}  {'#' * round(30 * share)}")
+      print(f"  {label:<28}{count:>12,}  {'#' * round(30 * share)}".rstrip())
   extent = found.as_json()["sizes"]
   if extent:
     shown = ", ".join(f"{name} {w}x{h}" for name, (h, w) in extent.items())

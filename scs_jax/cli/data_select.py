@@ -50,16 +50,11 @@ def run(args) -> int:
   from scs_jax.cli import data_arguments
   from scs_jax.data import histogram, lists, select
   from scs_jax.data.sources import FileSource
-  from scs_jax.engine import report
   from scs_jax.errors import UserError
 
-  path = lists.default_place(args.out)
-  beside = [path.with_suffix(".json"), path.with_suffix(".png")]
-  there = [str(p) for p in (path, *beside) if p.exists()]
-  if there and not args.overwrite:
-    raise UserError(f"{', '.join(there)}: there already; give another --out, or --overwrite")
-  if not path.parent.is_dir():
-    raise UserError(f"no folder {path.parent} for the list; make it, or give another --out")
+  stem = lists.stem_of(args.out)
+  paths = [stem + ending for ending in (lists.SUFFIX, ".json", ".png")]
+  data_arguments.require_place(paths, args.overwrite)
   source = data_arguments.open_pictures(args.data)
   if not isinstance(source, FileSource):
     raise UserError(f"{args.data} is no folder or list of picture files: no list can be made of it")
@@ -77,14 +72,19 @@ def run(args) -> int:
     chosen.variation,
     args.min_variation,
   )
-  report.write_aside(path, lists.text(source.root, names, [f"{len(names)} pictures: {rule}"]))
-  report.write_aside(beside[0], (json.dumps(chosen.statistics, indent=2) + "\n").encode())
-  report.write_aside(beside[1], histogram.draw([sizes, colors]))
-  _tell(args, chosen.statistics, path)
+  contents = (
+    lists.text(source.root, names, [f"{len(names)} pictures: {rule}"]),
+    (json.dumps(chosen.statistics, indent=2) + "\n").encode(),
+    histogram.draw([sizes, colors]),
+  )
+  # The list last: where it is, its statistics are.
+  for path, content in reversed(list(zip(paths, contents, strict=True))):
+    data_arguments.write(path, content)
+  _tell(args, chosen.statistics, stem)
   return 0
 
 
-def _tell(args, statistics: dict, path) -> None:
+def _tell(args, statistics: dict, stem: str) -> None:
   from scs_jax.cli import data_arguments
 
   rows = [
@@ -100,4 +100,4 @@ def _tell(args, statistics: dict, path) -> None:
   size = data_arguments.size_text(statistics["kept_bytes"])
   share = f"{statistics['kept_share']:.1%}"
   print(f"{'kept':<34}{statistics['kept']:>12,}  ({share}, {size})")
-  print(f"{path}: use it as --data {path}; {path.stem}.json and {path.stem}.png have the figures")
+  print(f"{args.out}: use it as --data {args.out}; {stem}.json and {stem}.png have the figures")

@@ -43,6 +43,7 @@ def open_data(config, workdir) -> tuple[Data, int]:
     batch_size=config.batch_size,
     crop=section.crop,
     max_zoom=section.max_zoom,
+    resample=section.get("resample", True),
     flip=section.flip,
     reference_size=section.reference_size,
     reference_probability=section.reference_probability,

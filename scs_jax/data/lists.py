@@ -9,7 +9,6 @@ line tells it. Other lines that begin with # are comments; ./#name is how a name
 
 import concurrent.futures
 import os
-import pathlib
 from collections.abc import Iterable, Sequence
 
 from scs_jax.data import remote, scan
@@ -26,9 +25,7 @@ def read(path: str | os.PathLike) -> tuple[str, list[str]]:
     UserError: it cannot be read, is no text, names nothing, or one picture twice.
   """
   address = os.fspath(path)
-  split = (lambda a: a.rpartition("/")[::2]) if remote.is_remote(address) else os.path.split
-  folder, file = split(address)
-  place = remote.Place(folder or ".")
+  place, file = remote.split(address)
   try:
     raw = place.read(file)
   except OSError as error:
@@ -40,8 +37,9 @@ def read(path: str | os.PathLike) -> tuple[str, list[str]]:
   root, names = place.root, []
   for line in raw.decode("utf-8", "surrogateescape").splitlines():
     if line.startswith(ROOT):
-      told = line[len(ROOT) :].strip()
-      root = told if remote.is_remote(told) else place.full(os.path.expanduser(told))
+      told = os.path.expanduser(line[len(ROOT) :].strip())
+      # A list in a bucket may be of local files.
+      root = told if remote.is_remote(told) or os.path.isabs(told) else place.full(told)
     elif line.strip() and not line.startswith("#"):
       names.append(line.removeprefix("./"))
   if not names:
@@ -96,13 +94,15 @@ def stat_all(root: str, names: Sequence[str]) -> tuple[list[scan.File], list[str
   return [file for file in looked if file is not None], missing
 
 
-def default_place(path: str | os.PathLike) -> pathlib.Path:
-  """Where a list is written: the path as asked, which must end in .txt.
+def stem_of(path: str | os.PathLike) -> str:
+  """Path or address of a list without its ending, which must be .txt.
 
   Raises:
     UserError: another ending, by which it would not be known for a list.
   """
-  path = pathlib.Path(path).expanduser()
-  if path.suffix != SUFFIX:
-    raise UserError(f"{path}: a list's name ends in {SUFFIX}; write --out {path}{SUFFIX}")
-  return path
+  address = os.fspath(path)
+  address = address if remote.is_remote(address) else os.path.expanduser(address)
+  stem = address.removesuffix(SUFFIX)
+  if stem == address or not stem or stem.endswith(("/", os.sep)):
+    raise UserError(f"{address}: a list's name ends in {SUFFIX}; write --out {address}{SUFFIX}")
+  return stem

@@ -8,6 +8,7 @@ packed_source.py reads the result.
 
 import concurrent.futures
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 import tqdm
 
-from scs_jax.data import decode, packed_source, remote
+from scs_jax.data import decode, packed_source, remote, riegeli
 from scs_jax.data.packed_source import UNFINISHED
 from scs_jax.errors import UserError
 
@@ -30,8 +31,6 @@ RECORDS = 1024
 
 # group_size 1: every record can be reached alone. Pictures do not compress again.
 _OPTIONS = "group_size:1,uncompressed"
-_HEAD = 32  # leading bytes by which a record is found in a shard
-_WINDOW = 4096
 _PIECE = 1 << 22
 
 
@@ -84,10 +83,11 @@ def pack(
     "records_per_shard": records,
   }
   job = _Job(source, place, records)
-  with _explained(place.root):
+  with _explained(place.root), contextlib.ExitStack() as held:
     if _begin(place, plan):
       shards = packed_source.PackedSource(place.root).shards
       return Packed(len(source), sum(s.bytes for s in shards), len(shards), len(shards), True)
+    held.enter_context(_alone(place))
     done = job.noted()
     job.require_space(done)
     job.write_all(done, workers or min(8, os.cpu_count() or 1), progress)
@@ -207,7 +207,7 @@ class _Job:
     try:
       entry = {"file": self.file(k), "names": [], "sizes": [], "crc32": []}
       heads = self._copy(k, aside, entry, bar)
-      entry["offsets"] = _locate(aside, heads, entry)
+      entry["offsets"] = riegeli.locate(aside, heads, entry["sizes"], entry["crc32"])
       entry["bytes"], entry["sha256"] = _digest(aside)
       self.place.take(aside, entry["file"])
       self.place.write(self.note(k), json.dumps(entry).encode())
@@ -230,7 +230,7 @@ class _Job:
           raise _Stopped
         data, file = _read(self.source, i)
         writer.write(data)
-        heads.append(data[:_HEAD])
+        heads.append(data[:riegeli.KNOWN_BY])
         entry["names"].append(file.name)
         entry["sizes"].append(len(data))
         entry["crc32"].append(zlib.crc32(data))
@@ -260,43 +260,6 @@ def _read(source, i: int) -> tuple[bytes, object]:
   return data, file
 
 
-def _locate(path: pathlib.Path, heads: list[bytes], entry: dict) -> list[int]:
-  """Where in a shard each record's bytes begin; reads all of them back and compares checksums.
-
-  Raises:
-    OSError: the file does not hold what was written.
-  """
-  offsets, position = [], 0
-  with open(path, "rb") as file:
-    for head, size, crc in zip(heads, entry["sizes"], entry["crc32"], strict=True):
-      start = position
-      while True:
-        file.seek(start)
-        window = packed_source.unframe(file.read(_WINDOW), start)
-        at = window.find(head)
-        if at < 0:
-          raise OSError(f"{path}: not the bytes that were written, at {position}")
-        start = _advance(start, at)
-        end = packed_source.end_of(start, size)
-        file.seek(start)
-        if zlib.crc32(packed_source.unframe(file.read(end - start), start)) == crc:
-          break
-        start = _advance(start, 1)  # the same bytes by chance, before the record
-      offsets.append(start)
-      position = end
-  return offsets
-
-
-def _advance(start: int, count: int) -> int:
-  """Place of the byte that comes `count` after that at `start`, headers of blocks left out."""
-  block, header = packed_source.BLOCK, packed_source.HEADER
-  start = max(start, start // block * block + header)
-  while start % block + count >= block:
-    count -= block - start % block
-    start = (start // block + 1) * block + header
-  return start + count
-
-
 def _digest(path: pathlib.Path) -> tuple[int, str]:
   """(bytes, SHA-256 in hex) of a file."""
   digest, size = hashlib.sha256(), 0
@@ -305,6 +268,26 @@ def _digest(path: pathlib.Path) -> tuple[int, str]:
       digest.update(piece)
       size += len(piece)
   return size, digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _alone(place: remote.Place) -> Iterator[None]:
+  """Refuses a second packing into one local folder, which would take the first one's files away.
+
+  The lock ends with the process, however that ends. Buckets have none; there shards are made in
+  folders of their own, and both write the same.
+  """
+  if place.remote:
+    yield
+    return
+  with open(place.full(f"{UNFINISHED}/plan.json"), "rb") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise UserError(f"{place.root} is being packed by another process; wait for it") from error
+    except OSError:  # a network disk without locks
+      pass
+    yield
 
 
 @contextlib.contextmanager

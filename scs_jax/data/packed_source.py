@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import decode, remote, scan
+from scs_jax.data import decode, remote, riegeli, scan
 from scs_jax.errors import UserError
 
 INDEX = "packed.json"
@@ -24,9 +24,6 @@ UNFINISHED = ".packing"
 FORMAT = "scs_jax packed pictures"
 VERSION = 1
 
-# Riegeli, on which ArrayRecord stands, puts such a header at each multiple of the block's size,
-# wherever a record may be.
-BLOCK, HEADER = 1 << 16, 24
 _PIECE = 1 << 24
 
 
@@ -113,7 +110,8 @@ class PackedSource:
         sound = len(data) == shard.sizes[j]
       else:
         start, size = int(shard.offsets[j]), int(shard.sizes[j])
-        data = unframe(self._place.read(shard.file, start, end_of(start, size)), start)
+        raw = self._place.read(shard.file, start, riegeli.end_of(start, size))
+        data = riegeli.unframe(raw, start)
         sound = zlib.crc32(data) == shard.crc32[j]
     if not sound:
       raise decode.DecodeError(f"{self._label(i)}: not the bytes that were packed")
@@ -179,30 +177,6 @@ class PackedSource:
           f"packed folder {self.root}: {shard.file} {have}, expected {shard.bytes} bytes; copy it "
           "again, or pack the pictures again"
         )
-
-
-def end_of(start: int, size: int) -> int:
-  """Where in a shard a record's bytes end that begin at `start`, headers in between counted."""
-  end = start + size
-  first = start // BLOCK + 1  # the first block whose header may lie inside
-  while first * BLOCK < end:
-    end += HEADER
-    first += 1
-  return end
-
-
-def unframe(raw: bytes, start: int) -> bytes:
-  """Bytes [start, start + len(raw)) of a shard without the headers of blocks among them."""
-  if start % BLOCK + len(raw) <= BLOCK and start % BLOCK >= HEADER:
-    return raw
-  parts, position, end = [], start, start + len(raw)
-  while position < end:
-    block = position // BLOCK * BLOCK
-    position = max(position, block + HEADER)
-    stop = min(end, block + BLOCK)
-    parts.append(raw[position - start : stop - start])
-    position = block + BLOCK
-  return b"".join(parts)
 
 
 def _reader(place: remote.Place, shards: list[Shard]):

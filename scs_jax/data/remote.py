@@ -9,8 +9,8 @@ import contextlib
 import difflib
 import os
 import pathlib
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 
 import fsspec
@@ -38,6 +38,13 @@ def join(root: str | os.PathLike, name: str) -> str:
   """The full path or address of a file in a folder."""
   root = os.fspath(root)
   return f"{root.rstrip('/')}/{name}" if is_remote(root) else os.path.join(root, name)
+
+
+def split(path: str | os.PathLike) -> tuple["Place", str]:
+  """(the folder in which a file is, its name)."""
+  path = os.fspath(path)
+  folder, name = path.rpartition("/")[::2] if is_remote(path) else os.path.split(path)
+  return Place(folder or "."), name
 
 
 class Place:
@@ -78,17 +85,16 @@ class Place:
       return
     path = pathlib.Path(self.full(name))
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = None
+    aside = path.with_name(f".aside-{secrets.token_hex(8)}")
     try:
-      with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".aside-", delete=False) as file:
-        aside = file.name
+      # Not tempfile's: its files are for one user alone, and other hosts' users read these.
+      with open(aside, "xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
       os.replace(aside, path)
     except BaseException as error:
-      if aside is not None:
-        pathlib.Path(aside).unlink(missing_ok=True)
+      aside.unlink(missing_ok=True)
       if isinstance(error, OSError):
         error.filename = str(path)  # a failed write names none
       raise

@@ -177,7 +177,8 @@ def _read_cache(path: pathlib.Path, kind: str) -> dict[File, Any]:
 def _check_writable(path: pathlib.Path) -> None:
   if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
     raise UserError(
-      f"cannot write the scan's cache {path}; give a file in a folder that exists and is writable"
+      f"cannot write the scan's cache {path}; give a file in a local folder that exists and is "
+      "writable"
     )
 
 

@@ -223,7 +223,7 @@ def open_source(
   select` writes it); the last three also remote, as gs://bucket/folder.
 
   exclude_gray, cache and progress: see ColoredSource; they do not touch the bundled photographs,
-  all of which are colour.
+  all of which were taken in colour.
 
   Raises UserError, naming the nearest spec or path, where there is no such thing.
   """

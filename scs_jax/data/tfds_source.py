@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import decode, scan
+from scs_jax.data import decode, remote, scan
 from scs_jax.errors import UserError
 
 _SPEC = re.compile(
@@ -104,10 +104,20 @@ def parse(spec: str) -> Spec:
   Raises:
     UserError: it is none.
   """
+  if remote.is_remote(spec.partition("[")[0]):
+    raise _not_local(spec)
   match = _SPEC.fullmatch(spec)
   if match is None or match["split"] == "":
     raise UserError(f"cannot read {spec!r}; {_EXPECTED}")
   return Spec(match["name"], match["split"] or "train", match["feature"])
+
+
+def _not_local(what: str) -> UserError:
+  return UserError(
+    f"{what}: data sets of tensorflow-datasets are read from local disks or mounted buckets alone; "
+    "put it there once with `scs-jax data pack tfds:NAME:SPLIT gs://bucket/folder` and give that "
+    "address, or mount the bucket (gcsfuse)"
+  )
 
 
 def _library():
@@ -123,8 +133,10 @@ def _library():
 def _builder(spec: Spec, data_dir: str | os.PathLike | None):
   """The builder of a prepared data set: from its folder if that is there, else from its code."""
   tfds = _library()
-  root = pathlib.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
-  root = root.expanduser()
+  root = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+  if remote.is_remote(root):
+    raise _not_local(f"TFDS_DATA_DIR is {os.fspath(root)}")
+  root = pathlib.Path(root).expanduser()
   if spec.name.startswith(("/", ".", "~")):
     return _from_folder(tfds, pathlib.Path(spec.name).expanduser(), spec)
   if not re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.]+)?", spec.name):

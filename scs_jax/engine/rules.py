@@ -187,6 +187,7 @@ ENGINE_RULES: dict[str, Rule] = {
   "data.exclude_gray": OneOf(True, False),
   "data.crop": AtLeast(1),
   "data.max_zoom": AtLeast(1.0),
+  "data.resample": OneOf(True, False),
   "data.flip": OneOf(True, False),
   "data.reference_probability": Between(0.0, 1.0),
   "data.reference_size": AtLeast(4),
@@ -241,13 +242,14 @@ PAIRS_RULES: dict[str, Rule] = {
 def engine_rules(config: ConfigDict) -> dict[str, Rule]:
   """The rules of the engine's own keys, which depend on the kind of data.
 
-  A config of a run from before there were pairs has no data.kind: it is of photos.
+  A config of an earlier run may lack data.kind, and then is of photos, or data.resample.
   """
-  kind = config.data.get("kind") if "data" in config else None
-  if kind == "pairs":
+  section = config.data if "data" in config else {}
+  if section.get("kind") == "pairs":
     shared = {k: rule for k, rule in ENGINE_RULES.items() if not k.startswith("data.")}
     return shared | PAIRS_RULES
-  return {k: rule for k, rule in ENGINE_RULES.items() if k != "data.kind" or kind is not None}
+  missing = {f"data.{name}" for name in ("kind", "resample") if name not in section}
+  return {k: rule for k, rule in ENGINE_RULES.items() if k not in missing}
 
 
 def _value_at(config: ConfigDict, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 
+import fsspec
 import pytest
 from PIL import Image
 from skimage import data
@@ -49,6 +50,23 @@ def test_a_list_of_a_list(folder, tmp_path, capsys):
   assert "measuring colours" in capsys.readouterr().err
   assert cli.main(["data", "select", str(first), "--out", str(second), "--quiet"]) == 0
   assert len(open_source(first)) == 3 and len(open_source(second)) == 2
+
+
+def test_a_list_in_a_bucket(folder, capsys):
+  files = fsspec.filesystem("memory")
+  out = "memory://bucket/lists/list.txt"
+  command = ["data", "select", str(folder), "--out", out, "--quiet"]
+  try:
+    assert cli.main(command) == 0
+    assert f"{out}: use it as --data {out}" in capsys.readouterr().out
+    assert sorted(p.rpartition(".")[2] for p in files.find("/bucket")) == ["json", "png", "txt"]
+    source = open_source(out)
+    assert [source.name(i) for i in range(len(source))] == ["astronaut.png", "coffee.png"]
+    assert cli.main(command) == 2 and "there already" in capsys.readouterr().err
+    assert cli.main(["data", "check", out, "--out", "memory://bucket/found.json", "--quiet"]) == 0
+    assert json.loads(files.cat_file("/bucket/found.json"))["records"] == 2
+  finally:
+    files.rm("/bucket", recursive=True)
 
 
 def test_nonsense_is_told_in_a_line(folder, tmp_path, capsys):
