@@ -1,6 +1,7 @@
 """Shared test set-up: eight CPU devices and a persistent compilation cache."""
 
 import functools
+import gc
 import os
 import pathlib
 
@@ -16,11 +17,23 @@ for _flag, _value in _FLAGS.items():
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
+import psutil  # noqa: E402
 import pytest  # noqa: E402
 
 _CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "jax"
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+_MOST_MEMORY = 4e9  # bytes of a worker between two files
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+  """Compiled programs of one file are of no use to the next, and take gigabytes together."""
+  yield
+  if psutil.Process().memory_info().rss > _MOST_MEMORY:
+    jax.clear_caches()
+    gc.collect()
 
 
 def _tiny_config():

@@ -185,7 +185,7 @@ class PairSource:
         return 1 if float(np.median(right)) >= 0 else -1
     raise DecodeError(
       f"{self.name(i)}: cannot tell which view has its matches to the right, for they have too "
-      "little in common; set data.mono_view"
+      "little in common; say it by config.data.mono_view (--mono-view of check-stereo)"
     )
 
   def oriented(self, i: int) -> tuple[np.ndarray, np.ndarray, int, bool]:

@@ -87,7 +87,7 @@ class TestOrientation:
     flat = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)  # nothing to match
     save(tmp_path / "a" / "left.png", flat)
     save(tmp_path / "a" / "right.png", flat)
-    with pytest.raises(DecodeError, match=r"^a: cannot tell which view .* set data\.mono_view"):
+    with pytest.raises(DecodeError, match=r"^a: cannot tell which view .* config\.data\.mono_view"):
       open_pairs(tmp_path).load(0)
     pfm(tmp_path / "a" / "disp_left.pfm", np.full((HEIGHT, WIDTH), 5.0 * sign))
     source = open_pairs(tmp_path)

@@ -38,6 +38,7 @@ TINY_SMSANET = {
   "data.crop": 16,
 }
 TINY_PAIRS = {
+  "network.pairs": 1,
   "network.features": 2,
   "network.search_range": 16,
   "data.crop": "16,32",

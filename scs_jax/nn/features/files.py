@@ -4,6 +4,7 @@ Readable are PyTorch state dicts (zip and legacy), Keras HDF5, `.npz` and `.safe
 file is shows in its first bytes; its name and extension are not looked at.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -64,6 +65,19 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
   if not arrays:
     raise UserError(f"{source}: expected weights, but the file holds no arrays; use another file")
   return arrays
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+  """SHA-256 of a file, in hex: which weights a figure was taken with.
+
+  Raises:
+    UserError: the file cannot be read.
+  """
+  try:
+    with open(path, "rb") as file:
+      return hashlib.file_digest(file, "sha256").hexdigest()
+  except OSError as error:
+    raise UserError(_one_line(os.fspath(path), error)) from error
 
 
 def _one_line(source: str, error: Exception) -> str:

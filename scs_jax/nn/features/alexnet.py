@@ -1,0 +1,107 @@
+"""AlexNet's convolutional part as torchvision has it (Krizhevsky 2014), the backbone of LPIPS alex.
+
+Not the network of 2012: one column, 64-192-384-256-256 channels, no local response normalisation.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from scs_jax.errors import UserError
+from scs_jax.nn.features import files
+from scs_jax.nn.features.preprocess import IMAGENET
+from scs_jax.ops import check
+
+Array = jax.Array
+Params = dict[str, dict[str, np.ndarray]]
+
+LAYERS = TAPS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+WIDTHS = (64, 192, 384, 256, 256)
+SMALLEST = 31  # pixels a side, for two poolings to find whole windows
+_SIDES = (11, 5, 3, 3, 3)
+_POOLED_BEFORE = ("conv2", "conv3")
+# Position in torchvision's `features`, where ReLU and pooling count too.
+_INDICES = dict(zip(LAYERS, (0, 3, 6, 8, 10), strict=True))
+
+MISSING_WEIGHTS_HELP = (
+  "get torchvision's alexnet-owt-7be5be79.pth (models.alexnet, IMAGENET1K_V1) and give its path"
+)
+
+
+class AlexNet(nn.Module):
+  """Activations after the ReLU of each of the five convolutions, at strides 4, 8, 16, 16, 16.
+
+  The first is 11 x 11 with stride 4 and padding 2; 3 x 3 max pooling with stride 2, unpadded,
+  stands before the second and the third. RGB is normalised by ImageNet's mean and deviation.
+
+  Attributes:
+    widths: channels of the five; the published ones unless a test wants less.
+  """
+
+  widths: tuple[int, ...] = WIDTHS
+
+  @nn.compact
+  def __call__(self, rgb: Array) -> dict[str, Array]:
+    """Args: rgb [N, H, W, 3] in [0, 1]. Returns: float32 NHWC >= 0 by name, conv1 .. conv5."""
+    check.require_rank("rgb", rgb, 4)
+    if min(rgb.shape[1:3]) < SMALLEST:
+      raise ValueError(
+        f"rgb: AlexNet needs images of at least {SMALLEST} x {SMALLEST} pixels, got "
+        f"{rgb.shape[1]} x {rgb.shape[2]}; use larger ones"
+      )
+    x = IMAGENET(rgb)
+    found = {}
+    for name, width, side in zip(LAYERS, self.widths, _SIDES, strict=True):
+      if name in _POOLED_BEFORE:
+        x = nn.max_pool(x, (3, 3), strides=(2, 2))
+      first = name == LAYERS[0]
+      stride, padding = (4, 2) if first else (1, side // 2)
+      x = nn.relu(nn.Conv(width, (side, side), strides=stride, padding=padding, name=name)(x))
+      found[name] = x
+    return found
+
+
+def from_torchvision(
+  arrays: Mapping[str, np.ndarray], widths: tuple[int, ...] = WIDTHS, source: str = "weights"
+) -> Params:
+  """Parameters from torchvision's names: `features.0.weight` (OIHW), `features.0.bias`, ...
+
+  Args:
+    arrays: as `files.read_arrays` gives them; the classifier may be there and is left out.
+    widths: as `AlexNet.widths`.
+    source: named in errors.
+
+  Raises:
+    UserError: names every missing, unknown and wrongly shaped array.
+  """
+  wanted: dict[str, tuple[int, ...]] = {}
+  for name, width, side, channels in zip(LAYERS, widths, _SIDES, (3, *widths[:-1]), strict=True):
+    wanted[f"features.{_INDICES[name]}.weight"] = (width, channels, side, side)
+    wanted[f"features.{_INDICES[name]}.bias"] = (width,)
+  classifier = re.compile(r"classifier\.\d+\.(weight|bias)")
+  known = lambda name: classifier.fullmatch(name) is not None
+  found = files.select_arrays(arrays, wanted, known, "torchvision's AlexNet", source)
+  return {
+    name: {
+      "kernel": np.ascontiguousarray(found[f"features.{i}.weight"].transpose(2, 3, 1, 0)),
+      "bias": found[f"features.{i}.bias"],
+    }
+    for name, i in _INDICES.items()
+  }
+
+
+def load_alexnet(path: str | os.PathLike[str] | None) -> Params:
+  """Parameters for `AlexNet` from a file the user brings.
+
+  Raises:
+    UserError: no path, no such file, a damaged one, or one that is not torchvision's AlexNet.
+  """
+  if path is None or not os.fspath(path):
+    raise UserError(f"no AlexNet weights given: {MISSING_WEIGHTS_HELP}")
+  if not os.path.exists(path):
+    raise UserError(f"{os.fspath(path)}: no such file: {MISSING_WEIGHTS_HELP}")
+  return from_torchvision(files.read_arrays(path), source=os.fspath(path))
