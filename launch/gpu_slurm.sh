@@ -49,8 +49,8 @@ fi
 stopped=
 "${command[@]}" &
 trainer=$!
-# srun hands the signal on to every task.
-trap 'stopped=1; kill -TERM "$trainer"' USR1
+# To every task of every step. (srun itself would answer a SIGTERM by killing them.)
+trap 'stopped=1; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
 code=0
 wait "$trainer" || code=$?
 while kill -0 "$trainer" 2>/dev/null; do # the signal ended the wait, not the training

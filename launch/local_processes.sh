@@ -69,23 +69,17 @@ for ((i = 0; i < processes; i++)); do
 done
 
 code=0
-for ((left = processes; left > 0; left--)); do
-  ended=0 status=0
+while ((${#pids[@]})); do
+  ended='' status=0
   wait -n -p ended "${pids[@]}" || status=$?
-  # A signal to this script ends the wait early: the processes are told, and waited for again.
-  while [[ -z "${ended:-}" || $ended == 0 ]]; do
-    status=0
-    wait -n -p ended "${pids[@]}" || status=$?
-    ((status == 127)) && break
-  done
-  if ((status != 0 && status != 127 && code == 0)); then
+  for i in "${!pids[@]}"; do # none, where a signal to this script ended the wait
+    [[ ${pids[i]} == "${ended:-}" ]] || continue
+    unset "pids[i]"
+    ((status != 0 && code == 0)) || continue
     code=$status
-    for ((i = 0; i < processes; i++)); do
-      [[ ${pids[i]} == "$ended" ]] || continue
-      echo "local_processes.sh: process $i ended with code $status; $logs/process_$i.log ends in:" >&2
-      tail -n 15 "$logs/process_$i.log" >&2
-    done
+    echo "local_processes.sh: process $i ended with code $status; $logs/process_$i.log ends in:" >&2
+    tail -n 15 "$logs/process_$i.log" >&2
     stop
-  fi
+  done
 done
 exit "$code"

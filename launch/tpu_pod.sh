@@ -9,14 +9,16 @@ usage: launch/tpu_pod.sh --name TPU --zone ZONE --bucket NAME [--project P] [--s
 
 Runs `scs-jax train TRAIN ARGUMENTS` on all VMs (workers) of a running TPU VM slice:
 
-  1. installs scs_jax with the TPU extra on each (--source: a git URL or a folder of this machine to
-     copy; default: the folder that this script stands in);
+  1. installs scs_jax with the TPU extra on each, and Python 3.12 where there is none that suits
+     (--source: a git URL or a folder of this machine to copy; default: the folder that this script
+     stands in);
   2. mounts the bucket gs://NAME at ~/bucket on each by gcsfuse, so that --workdir bucket/runs/one
      and --data bucket/imagenet are the same for all. Make it with hierarchical namespace: a
      checkpoint becomes valid by one rename;
-  3. trains, each worker's output in bucket/logs/TPU/worker_I.log. The workers find each other by
-     themselves (--distributed auto);
-  4. where it ends with an error, tries again from the last checkpoint, N times (default 5).
+  3. trains. The output of worker I is in train.log on its disk, and every minute in the bucket, as
+     logs/TPU/worker_I.log. The workers find each other by themselves (--distributed auto);
+  4. where it ends before its last step, by an error or since the machines were told to stop, tries
+     again from the last checkpoint, N times in all (default 5).
 
 Making the slice, and a queued resource for spot slices, is described in docs/scaling.md.
 --dry-run prints the commands and runs none.
@@ -71,18 +73,38 @@ case "$source" in
     [[ $dry ]] || rm -f "$packed"
     on_all "mkdir -p scs_jax && tar -xzf scs_jax.tar.gz -C scs_jax" ;;
 esac
-on_all "cd scs_jax && make install EXTRAS=tpu"
-on_all "mkdir -p bucket && (mountpoint -q bucket || gcsfuse --implicit-dirs $(printf %q "$bucket") bucket)"
+# Images of TPU VMs may carry an older Python than 3.11: uv brings one then.
+on_all 'cd scs_jax && p=$(command -v python3.12 python3.11 | head -n 1)
+[ "$p" ] || { python3 -m pip install --user --quiet uv && python3 -m uv python install 3.12 &&
+  p=$(python3 -m uv python find --system 3.12); } && make install EXTRAS=tpu PYTHON="$p"'
+# No cache of what is there: workers write into one folder.
+mount="gcsfuse --implicit-dirs --metadata-cache-ttl-secs=0 --metadata-cache-negative-ttl-secs=0"
+on_all "mkdir -p bucket && (mountpoint -q bucket || $mount $(printf %q "$bucket") bucket)"
 
-# A training that another start left behind would hold the chips.
-train="mkdir -p bucket/logs/$(printf %q "$name")"
-train+=" && pkill -f '[s]cs-jax train'; scs_jax/.venv/bin/scs-jax train --distributed auto --quiet"
+# The chips may be held by a training that another start left behind: it is told to save, and waited
+# for. The pattern is of the program itself, not of the shell that has these lines as its argument.
+old='^[^ ]*python[^ ]* [^ ]*scs-jax train '
+logs="bucket/logs/$(printf %q "$name")"
+train="scs_jax/.venv/bin/scs-jax train --distributed auto --quiet --stopped-code 75"
 for argument in "$@"; do train+=" $(printf %q "$argument")"; done
-train+=" >> bucket/logs/$(printf %q "$name")/worker_\$(hostname | sed 's/.*-//').log 2>&1"
+# A file on a mounted bucket is there for others when it is closed: the log is copied, not written.
+worker="pkill -f '$old'
+for i in \$(seq 180); do pgrep -f '$old' > /dev/null || break; sleep 1; done
+pkill -KILL -f '$old'
+log=$logs/worker_\$(hostname | sed 's/.*-//').log
+mkdir -p $logs
+[ -e train.log ] || cp \"\$log\" train.log 2> /dev/null
+(while sleep 60; do cp train.log \"\$log\"; done) > /dev/null 2>&1 &
+copier=\$!
+$train >> train.log 2>&1
+code=\$?
+kill \$copier
+cp train.log \"\$log\"
+exit \$code"
 
 for ((try = 1; try <= tries; try++)); do
-  if on_all "$train"; then exit 0; fi
-  echo "tpu_pod.sh: try $try of $tries ended with an error; see gs://$bucket/logs/$name" >&2
+  if on_all "$worker"; then exit 0; fi
+  echo "tpu_pod.sh: try $try of $tries ended before the last step; see gs://$bucket/logs/$name" >&2
   ((try < tries)) && sleep 30
 done
 exit 1

@@ -2,9 +2,9 @@
 
 HELP = """Trains a method. The run's folder receives checkpoints, metrics.jsonl, config.json and
 panels/*.png (gray input, reference, result, truth). The same command again goes on from the last
-checkpoint, on any number of devices; SIGTERM saves and exits with code 0. Several processes, one
-a host, are one run: each is started with the same command, a folder that all of them see, and
---distributed auto or where to meet."""
+checkpoint, on any number of devices; SIGTERM saves and exits with code 0 (or --stopped-code).
+Several processes, one a host, are one run: each is started with the same command, a folder that all
+of them see, and --distributed auto or where to meet."""
 
 EXAMPLES = """
 scs-jax train --config scsnet/small --workdir runs/small
@@ -38,6 +38,14 @@ def add_arguments(parser) -> None:
     metavar="START:STEPS",
     help="trace STEPS steps, from step START on (counted from 0), into WORKDIR/profile",
   )
+  parser.add_argument(
+    "--stopped-code",
+    type=int,
+    default=0,
+    metavar="CODE",
+    help="exit code of a run that SIGTERM ended before its last step (default 0); another one "
+    "tells a cluster manager, which would take 0 for done, to start it again",
+  )
   several = parser.add_argument_group("several processes")
   several.add_argument(
     "--distributed",
@@ -54,11 +62,28 @@ def add_arguments(parser) -> None:
 def run(args) -> int:
   from scs_jax.engine import stop
 
+  _check(args)
   together = (args.coordinator, args.num_processes, args.process_id)
   if args.distributed is None and together == (None, None, None):
-    with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
+    # Until the loop takes SIGTERM over, nothing is there to save.
+    with stop.exiting(args.stopped_code):
       return _run(args)
   return _run_together(args, together)
+
+
+def _check(args) -> None:
+  from scs_jax.errors import UserError
+
+  if not args.workdir:  # as of an unset variable; a path would take it for the current folder
+    raise UserError("--workdir is empty: expected the run's folder")
+  if "://" in args.workdir:
+    raise UserError(
+      f"--workdir {args.workdir} is in a bucket: expected a folder; mount the bucket "
+      "(docs/scaling.md) and give the folder in it"
+    )
+  if not 0 <= args.stopped_code < 256:
+    raise UserError(f"--stopped-code is {args.stopped_code}: expected 0 to 255")
+  _profile(args.profile)
 
 
 def _run_together(args, together) -> int:
@@ -89,11 +114,7 @@ def _profile(text: str | None) -> tuple[int, int] | None:
 def _run(args, stopped=None) -> int:
   from scs_jax.cli import arguments, datasets
   from scs_jax.engine import distributed, loop, resolve
-  from scs_jax.errors import UserError
 
-  if not args.workdir:  # as of an unset variable; a path would take it for the current folder
-    raise UserError("--workdir is empty: expected the run's folder")
-  profile = _profile(args.profile)
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:
       args.overrides.append(f"{key}={flag}")
@@ -105,8 +126,10 @@ def _run(args, stopped=None) -> int:
     config.steps, config.epochs = steps, 0.0
   method = resolve.build(config)  # again: a schedule depends on the number of steps
   outcome = loop.train(
-    config, method, data, args.workdir, args.quiet, profile=profile, stopped=stopped
+    config, method, data, args.workdir, args.quiet, profile=_profile(args.profile), stopped=stopped
   )
-  if not outcome.stopped and distributed.is_first():
+  if outcome.stopped:
+    return args.stopped_code
+  if distributed.is_first():
     print(f"{args.workdir}: step {outcome.step}; checkpoints, metrics.jsonl and panels are there")
   return 0

@@ -7,9 +7,12 @@ checkpoint.
 """
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +29,7 @@ _COUNT = itertools.count()  # the same in all processes, which call these in the
 # Parts of the messages with which jax, gloo and NCCL say that another process is not there.
 _GONE = ("gloo", "nccl", "heartbeat", "coordination", "unavailable", "connection reset",
          "connection closed", "socket closed", "preempted")  # fmt: skip
+_STATUS = re.compile("[A-Z_]{5,}: ")  # "UNAVAILABLE: ...", as XLA's errors begin
 
 
 def start(
@@ -56,6 +60,8 @@ def start(
     )
   if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
     raise UserError(f"--coordinator is {coordinator!r}; expected HOST:PORT, as 10.0.0.1:8476")
+  # JAX's own watch for SIGTERM would take the signal from ours (stop.py), and tell nobody.
+  jax.config.update("jax_enable_preemption_service", False)
   try:
     jax.distributed.initialize(
       coordinator,
@@ -119,6 +125,7 @@ def ending_together(explain: Callable[[BaseException], str | None]) -> Iterator[
   `explain`'s line for the exception, or its traceback. Exit code 2 for what a user can mend, a lost
   process included, else 1.
   """
+  _explain_abort()
   beats = heartbeat.Heartbeat(
     _client(), jax.process_index(), jax.process_count(), heartbeat.end
   )
@@ -139,12 +146,38 @@ def ending_together(explain: Callable[[BaseException], str | None]) -> Iterator[
     os._exit(1 if line is None else 2)
 
 
+def _explain_abort() -> None:
+  """The last line where JAX ends this process, as it does at once when the first one is gone.
+
+  It aborts from a thread of its own with a stack trace, and no exception. (The callback that its
+  client takes for this cannot be called from Python: its argument has no conversion.)
+  """
+  line = (
+    f"scs-jax: error: process {jax.process_index()} of {jax.process_count()} was ended by JAX, "
+    f"most likely since process 0 is gone (see above); {heartbeat.ADVICE}\n"
+  ).encode()
+
+  def last_word(signum: int) -> None:
+    os.write(2, line)
+    os._exit(2)
+
+  global _handler
+  _handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(last_word)
+  # Python's own handlers run in the main thread, which may be waiting for a collective.
+  ctypes.CDLL(None).signal(int(signal.SIGABRT), _handler)
+
+
+_handler = None  # kept for as long as it may be called
+
+
 def _lost(error: BaseException) -> str | None:
   """A line for an exception that comes of another process's end; None for others."""
   link: BaseException | None = error
   while link is not None:
     text = str(link)
-    if isinstance(link, jax.errors.JaxRuntimeError) and any(w in text.lower() for w in _GONE):
+    # A step's errors are JaxRuntimeErrors, those of waiting for its results ValueErrors.
+    raised = isinstance(link, jax.errors.JaxRuntimeError) or _STATUS.match(text)
+    if raised and any(w in text.lower() for w in _GONE):
       first = text.strip().splitlines()[0][:200]
       return (
         f"process {jax.process_index()} of {jax.process_count()} lost another process of the run "

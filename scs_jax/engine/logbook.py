@@ -33,8 +33,7 @@ class Logbook:
   def __init__(self, workdir, start_step: int, total: int, quiet: bool = False):
     self.path = pathlib.Path(workdir) / "metrics.jsonl"
     _take_back(self.path, start_step)
-    # Unbuffered: a line is in the system's hands, whole, when `write` returns.
-    self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed in __exit__
+    self._append(b"")  # the file is there, or cannot be written, before anything is trained
     self._bar = tqdm(
       total=total, initial=start_step, unit="step", disable=quiet, dynamic_ncols=True
     )
@@ -45,7 +44,6 @@ class Logbook:
 
   def __exit__(self, *exc):
     self._bar.close()
-    self._file.close()
     if self._board is not None:
       self._board.close()
 
@@ -67,15 +65,17 @@ class Logbook:
       self._board.write_scalars(step, values)
 
   def _append(self, line: bytes) -> None:
-    end = os.fstat(self._file.fileno()).st_size
-    try:
-      written = self._file.write(line)
-      if written != len(line):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-    except OSError as error:
-      self._file.truncate(end)
-      error.filename = error.filename or str(self.path)
-      raise
+    # Closed after every line: a mounted bucket and NFS keep what was written only then, so that a
+    # machine that is taken away would take the whole curve with it.
+    with open(self.path, "ab", buffering=0) as file:
+      end = os.fstat(file.fileno()).st_size
+      try:
+        if file.write(line) != len(line):
+          raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+      except OSError as error:
+        file.truncate(end)
+        error.filename = error.filename or str(self.path)
+        raise
 
   def say(self, text: str) -> None:
     """A line above the bar."""

@@ -17,14 +17,17 @@ import numpy as np
 
 from scs_jax.engine import chips, flops, resolve
 from scs_jax.engine.chips import Chip
+from scs_jax.engine.collectives import sent_bytes
 from scs_jax.engine.parallel import Parallel
 from scs_jax.errors import UserError
 from scs_jax.ops import platform
 
 GIB = 2**30
 
-# Where libtpu would ask the machine's metadata server, which only a TPU VM has.
-_NO_METADATA = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
+# libtpu would ask the metadata server, which only a TPU VM has, and serve one process at a time.
+_NO_MACHINE = {
+  "TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,14 +100,14 @@ def topology(name: str) -> Machine:
   """
   from jax.experimental import topologies
 
-  for key, value in _NO_METADATA.items():
+  for key, value in _NO_MACHINE.items():
     os.environ.setdefault(key, value)
   try:
     with _quiet():
       described = topologies.get_topology_desc(platform="tpu", topology_name=name)
   except Exception as error:
     text = str(error)
-    if "libtpu" in text and ("not found" in text or "No such file" in text or "open" in text):
+    if "support not installed" in text or ("libtpu" in text and "No such file" in text):
       raise UserError(
         "a TPU topology needs libtpu, which is not installed; pip install 'scs_jax[tpu]', or "
         "leave --topology out to plan for the devices at hand"
@@ -124,9 +127,17 @@ class Planner:
     config: resolved and validated; its batch_size is replaced.
     machine: see Machine.
     batch_shapes: (config) -> {name: jax.ShapeDtypeStruct} of a global training batch.
+
+  Raises:
+    UserError: a config that no plan can be made of.
   """
 
   def __init__(self, config, machine: Machine, batch_shapes: Callable):
+    if config.parallel.mode != "jit":
+      raise UserError(
+        f"plan compiles parallel.mode=jit, the config has {config.parallel.mode!r}; add "
+        "--config.parallel.mode=jit"
+      )
     self.config, self.machine, self._batch_shapes = config, machine, batch_shapes
     with platform.compiling_for(machine.kind):
       method = resolve.build(config)
@@ -156,8 +167,8 @@ class Planner:
         with _quiet():
           compiled = step.lower(state, batch, phase).compile()
       except Exception as error:
-        raise _explain(error, per_device, self.machine) from error
-    memory = _peak_memory(compiled)
+        raise explain(error, per_device, self.machine) from error
+    memory = peak_memory(compiled)
     chip = self.machine.chip
     if chip is not None and memory > chip.memory:
       raise TooLarge(_does_not_fit(per_device, memory, chip), memory)
@@ -219,61 +230,6 @@ def _search(measure, room: float, plans) -> tuple[int, list[PhasePlan]]:
   return fits, plans(fits)
 
 
-def sent_bytes(text: str, devices: int) -> float:
-  """Bytes that each device sends in the collectives of a compiled program.
-
-  By rings, the least that any algorithm sends: an all-reduce of S bytes over n devices sends
-  2 S (n - 1) / n from each, gathers, scatters and exchanges S (n - 1) / n, a permutation S.
-
-  Args:
-    text: optimised HLO, of one device.
-    devices: in all, where an instruction does not name its groups.
-  """
-  total = 0.0
-  for line in text.splitlines():
-    found = _COLLECTIVE.search(line)
-    if found is None:
-      continue
-    kind, n = found["kind"], _group_size(line, devices)
-    sizes = [_bytes(*shape) for shape in _SHAPE.findall(found["result"])]
-    if not sizes or n < 2:
-      continue
-    # An asynchronous gather's result holds its operand too; the gathered array is the larger.
-    gathers = kind in ("all-gather", "collective-permute") and found["start"]
-    size = max(sizes) if gathers else sum(sizes)
-    share = (n - 1) / n
-    if kind == "all-reduce":
-      total += 2 * size * share
-    elif kind == "reduce-scatter":
-      total += size * n * share
-    elif kind == "collective-permute":
-      total += size
-    else:
-      total += size * share
-  return total
-
-
-_COLLECTIVE = re.compile(
-  r"= (?P<result>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|"
-  r"collective-permute)(?P<start>-start)?\("
-)
-_SHAPE = re.compile(r"\b(pred|[suf]\d+|bf16|c64)\[([\d,]*)\]")
-_WIDTH = {"pred": 1, "bf16": 2, "c64": 8}
-
-
-def _bytes(kind: str, dimensions: str) -> int:
-  width = _WIDTH.get(kind) or max(1, int(kind[1:]) // 8)
-  return width * math.prod(int(d) for d in dimensions.split(",") if d)
-
-
-def _group_size(line: str, devices: int) -> int:
-  if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", line):
-    return listed[1].count(",") + 1
-  if shaped := re.search(r"replica_groups=\[(\d+),(\d+)\]", line):
-    return int(shaped[2])
-  return devices
-
-
 def _phases(method, steps: int) -> dict[str, float]:
   """The programs that a run compiles, in the order of their first step, and the share of its steps
   that each makes."""
@@ -303,7 +259,7 @@ def _cost(compiled) -> Mapping[str, float]:
   return cost[0] if isinstance(cost, list) else cost
 
 
-def _peak_memory(compiled) -> int:
+def peak_memory(compiled) -> int:
   """Bytes at the peak: arguments, results that take no argument's place, temporaries, code."""
   found = compiled.memory_analysis()
   return (
@@ -315,7 +271,7 @@ def _peak_memory(compiled) -> int:
   )
 
 
-def _explain(error: Exception, per_device: int, machine: Machine) -> Exception:
+def explain(error: Exception, per_device: int, machine: Machine) -> Exception:
   """The compiler's "it does not fit" as TooLarge; any other error as it is."""
   text = str(error)
   if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:

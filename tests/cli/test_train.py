@@ -203,6 +203,32 @@ def test_sigterm_before_there_is_a_step_ends_with_code_0(setup, monkeypatch, cap
   assert train() == 0
   assert signal.getsignal(signal.SIGTERM) == before
   assert "Traceback" not in capfd.readouterr().err
+  assert train("--stopped-code=75") == 75  # for a cluster manager that would take 0 for done
+
+
+def test_a_run_that_sigterm_ends_early_has_the_code_asked_for(setup, monkeypatch, capfd):
+  original = datasets.open_data
+
+  def opened(*args):
+    data, steps = original(*args)
+    batches = data.open_batches
+
+    def stopping(start):
+      for i, batch in enumerate(batches(start)):
+        if i == 2:
+          os.kill(os.getpid(), signal.SIGTERM)
+        yield batch
+
+    data.open_batches = stopping
+    return data, steps
+
+  monkeypatch.setattr(datasets, "open_data", opened)
+  assert train("--stopped-code=75", "--config.steps=100") == 75
+  assert "the same command goes on from there" in capfd.readouterr().err
+  monkeypatch.undo()
+  monkeypatch.syspath_prepend(str(setup))
+  monkeypatch.chdir(setup)
+  assert train("--stopped-code=75") == 0  # its last step reached
 
 
 # --- slips
@@ -230,7 +256,7 @@ def test_sigterm_before_there_is_a_step_ends_with_code_0(setup, monkeypatch, cap
     (["--heldout=none"], ["no pictures under none"]),
     (["--heldout=broken"], ["none of the held-out pictures can be read"]),
     (["--data=broken"], ["pictures in a row cannot be decoded"]),
-    (["--data=gs://bucket/x"], ["remote data", "copy it to a local folder"]),
+    (["--data=gss://bucket/x"], ["unknown scheme gss://", "did you mean gs://?"]),
     (["--config=nowhere.py"], ["nowhere.py: no such file"]),
     (["--config=syntax.py"], ["syntax.py: SyntaxError"]),
     (["--config=trained_of_test.py"], ["no get_config()"]),
@@ -245,6 +271,8 @@ def test_sigterm_before_there_is_a_step_ends_with_code_0(setup, monkeypatch, cap
     (["--workdir=/proc/run"], ["cannot write checkpoints to /proc/run/checkpoints"]),
     (["--workdir=tiny.py/run", "--config.data.exclude_gray=true"], ["file stands where a folder"]),
     (["--workdir="], ["--workdir is empty: expected the run's folder"]),
+    (["--workdir=gs://bucket/run"], ["is in a bucket", "mount the bucket"]),
+    (["--stopped-code=256"], ["--stopped-code is 256: expected 0 to 255"]),
     (["--data="], ["config.data.source is empty: expected a folder of pictures, or bundled"]),
   ],
 )

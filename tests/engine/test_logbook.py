@@ -58,19 +58,26 @@ class Full:
   def __getattr__(self, name):
     return getattr(self.file, name)
 
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exc):
+    self.file.close()
+
 
 @pytest.mark.parametrize("room", [0, 5])
-def test_on_a_full_disk_no_half_line_stays(tmp_path, room):
+def test_on_a_full_disk_no_half_line_stays(tmp_path, room, monkeypatch):
   with Logbook(tmp_path, 0, 10, quiet=True) as book:
     book.write(1, {"a": 1.0})
-    book._file = Full(book._file, room)
+    full = lambda path, mode, **more: Full(path.open(mode, **more), room)
+    monkeypatch.setattr(logbook, "open", full, raising=False)
     with pytest.raises(OSError, match="No space left") as caught:
       book.write(2, {"a": 2.0})
     assert (caught.value.errno, caught.value.filename) == (
       errno.ENOSPC, str(tmp_path / "metrics.jsonl")
     )  # fmt: skip
     assert read(tmp_path) == [{"step": 1, "a": 1.0}]
-    book._file.room = 1000
+    monkeypatch.undo()
     book.write(2, {"a": 2.0})
   assert [line["step"] for line in read(tmp_path)] == [1, 2]
 

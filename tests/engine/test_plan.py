@@ -1,4 +1,4 @@
-"""Plans: collectives counted by hand, the search for a batch, and a real compilation."""
+"""Plans: the search for a batch, what bounds a step, and real compilations."""
 
 import math
 import types
@@ -10,32 +10,7 @@ import pytest
 
 from scs_jax.engine import chips, plan, resolve
 from scs_jax.engine.plan import Machine, PhasePlan, Planner, TooLarge
-
-
-@pytest.mark.parametrize(
-  ("line", "sent"),
-  [
-    # 2 S (n - 1) / n with S = 4 * 1000 bytes over 4 devices
-    ("%a = f32[1000]{0} all-reduce(f32[1000]{0} %x), replica_groups={{0,1,2,3}}", 6000),
-    ("%a = (f32[500]{0}, /*index=1*/bf16[1000]{0}) all-reduce(%x, %y), replica_groups=[1,4]<=[4]",
-     6000),
-    ("%a = f32[1000]{0} all-reduce-start(f32[1000]{0} %x), replica_groups=[2,2]<=[4]", 4000),
-    # S (n - 1) / n of the whole, which is the larger part of an asynchronous gather's result
-    ("%g = f32[1000]{0} all-gather(f32[250]{0} %x), replica_groups={{0,1,2,3}}", 3000),
-    ("%g = (f32[250]{0}, f32[1000]{0}) all-gather-start(%x), replica_groups={{0,1,2,3}}", 3000),
-    ("%s = f32[250]{0} reduce-scatter(f32[1000]{0} %x), replica_groups={{0,1,2,3}}", 3000),
-    ("%e = f32[1000]{0} all-to-all(%x), replica_groups={{0,1,2,3}}", 3000),
-    ("%p = bf16[10,10]{1,0} collective-permute(%x), source_target_pairs={{0,1}}", 200),
-    # a group of one sends nothing; what is no collective, or merely ends one, is not counted
-    ("%a = f32[1000]{0} all-reduce(%x), replica_groups={{0},{1},{2},{3}}", 0),
-    ("%d = f32[1000]{0} all-reduce-done(%a)", 0),
-    ("%x = f32[1000]{0} get-tuple-element(%all-reduce.72), index=0", 0),
-    # groups as a mesh: all devices
-    ("%a = f32[1000]{0} all-reduce(%x), replica_groups=mesh['a'=4] {'a'}", 6000),
-  ],
-)  # fmt: skip
-def test_what_a_collective_sends(line, sent):
-  assert plan.sent_bytes(line, 4) == pytest.approx(sent)
+from scs_jax.errors import UserError
 
 
 def test_the_batch_found_is_the_last_that_fits():
@@ -83,14 +58,12 @@ def test_shares_of_phases_are_those_of_the_run():
   assert plan._phases(turns, 1000) == {"a": 0.5, "b": 0.5}
 
 
-
-
 @pytest.fixture(scope="module")
-def planner(make_smsanet_config):
-  """The plan of the tiny SMSANet for two of this machine's devices."""
+def planner(make_joint_config):
+  """The plan of the tiny SRResNet for two of this machine's devices."""
   from scs_jax.cli import datasets
 
-  config = make_smsanet_config().lock()
+  config = make_joint_config("super_resolution").lock()
   chip = chips.Chip("toy", 1e12, 1e12, memory=2**40, bandwidth=1e11, links=1e9)
   machine = Machine("two", jax.devices()[:2], jax.default_backend(), chip)
   return config, Planner(config, machine, datasets.batch_shapes)
@@ -98,7 +71,8 @@ def planner(make_smsanet_config):
 
 def test_the_step_that_is_compiled_is_the_one_that_trains(planner):
   config, planned = planner
-  found = planned.compile(2, "train")
+  (phase,) = planned.phases
+  found = planned.compile(2, phase)
   method = resolve.build(config)
   state = jax.eval_shape(lambda key: method.init(key, {}), jax.random.key(0))
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
@@ -107,7 +81,7 @@ def test_the_step_that_is_compiled_is_the_one_that_trains(planner):
   assert 4 * parameters <= found.sent < 6 * parameters
   held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
   assert found.memory > held
-  twice = planned.compile(4, "train")
+  twice = planned.compile(4, phase)
   assert twice.flops == pytest.approx(2 * found.flops)
   assert twice.memory > found.memory
 
@@ -117,7 +91,15 @@ def test_a_chip_that_is_too_small_is_said_with_both_figures(planner):
   small = chips.Chip("toy", 1e12, 1e12, memory=2**20, bandwidth=1e11)
   machine = Machine("two", planned.machine.devices, planned.machine.kind, small)
   with pytest.raises(TooLarge, match=r"2 examples a device need 0\.\d+ GiB, a toy has 0\.00 GiB"):
-    Planner(config, machine, planned._batch_shapes).compile(2, "train")
+    Planner(config, machine, planned._batch_shapes).compile_all(2)
+
+
+def test_pmap_cannot_be_planned(planner):
+  config = planner[0].copy_and_resolve_references()
+  with config.unlocked():
+    config.parallel.mode = "pmap"
+  with pytest.raises(UserError, match=r"the config has 'pmap'; add --config\.parallel\.mode=jit"):
+    Planner(config, planner[1].machine, planner[1]._batch_shapes)
 
 
 def test_the_compilers_own_refusal_is_read():

@@ -1,23 +1,34 @@
-"""The launch scripts: what they would run, what they refuse, and a real run of two processes."""
+"""The launch scripts: what they would run, what they refuse, and real runs: of two processes on
+this machine, and of what the others would run, with stand-ins for the cluster's own programs."""
 
+import json
 import os
 import pathlib
+import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
-LAUNCH = pathlib.Path(__file__).resolve().parents[2] / "launch"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LAUNCH = ROOT / "launch"
 SCRIPTS = sorted(LAUNCH.glob("*.sh"))
 TRAIN = ["--config", "scsnet/small", "--workdir", "runs/a b"]
 
 
-def script(name, *arguments, **environment):
+def script(name, *arguments, cwd=None, **environment):
   command = ["bash", str(LAUNCH / name), *arguments]
   environment = os.environ | {"PYTHON": sys.executable} | environment
-  return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
+  return subprocess.run(
+    command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=400
+  )
 
 
 def commands(text):
@@ -70,28 +81,162 @@ def test_local_processes_differ_in_their_number_alone():
   assert len({line[line.index("--coordinator") + 1] for line in lines}) == 1
 
 
+# A method that compiles in no time; the rest is what any run goes through.
+_METHOD = """
+import jax.numpy as jnp
+from scs_jax.engine.contract import Prediction, TrainState
+class Method:
+  def __init__(self, config):
+    pass
+  def load_frozen(self):
+    return {}
+  def init(self, key, batch):
+    return TrainState(jnp.zeros((), jnp.int32), {"net": {"w": jnp.zeros(3)}}, {"net": {}}, {})
+  def phase(self, step):
+    return "only"
+  def train_step(self, state, batch, key, collective, phase):
+    mean = collective.mean(batch["image"].astype(jnp.float32).mean()) / 255
+    params = {"net": {"w": 0.5 * state.params["net"]["w"] + mean}}
+    return state.replace(step=state.step + 1, params=params), {"loss/mean": mean}
+  def predict(self, state, query):
+    shape = (query.gray.shape[0], *query.size, 3)
+    return Prediction(jnp.broadcast_to(state.params["net"]["w"], shape))
+"""
+_CONFIG = """
+from scs_jax.engine import config as configs
+def get_config():
+  c = configs.load("common").copy_and_resolve_references()
+  c.unlock()
+  c.method.name, c.batch_size, c.steps, c.data.crop = "launched_of_test:Method", 4, 3, 16
+  c.data.source, c.data.heldout = "photos", ""
+  c.checkpoint.every_steps, c.checkpoint.best_metric, c.log.every_steps = 3, "", 1
+  c.log.evaluate_every = c.log.panels_every = 0
+  return c
+"""
+
+
+def test_local_processes_train_together_and_tell_what_went_wrong(tmp_path):
+  (tmp_path / "launched_of_test.py").write_text(_METHOD)
+  (tmp_path / "tiny.py").write_text(_CONFIG)
+  (tmp_path / "photos").mkdir()
+  for i in range(5):
+    pixels = np.random.default_rng(i).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photos" / f"p{i}.png")
+
+  def run(*more):
+    train = ["--config", "tiny.py", "--workdir", "a run", "--quiet", *more]
+    return script("local_processes.sh", "--", *train, cwd=tmp_path,
+                  PYTHONPATH=f"{ROOT}:{tmp_path}", XLA_FLAGS="")  # fmt: skip
+
+  done = run()
+  logs = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
+  assert done.returncode == 0, (done.stderr, logs)
+  assert set(logs) == {"process_0.log", "process_1.log"}
+  assert "a run: step 3; checkpoints" in logs["process_0.log"]  # the first speaks for all
+  assert "checkpoints" not in logs["process_1.log"]
+  lines = (tmp_path / "a run/metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+
+  done = run("--config.stepz=5")
+  assert done.returncode == 2
+  assert re.search(r"process [01] ended with code 2; logs/process_[01].log ends in:", done.stderr)
+  assert done.stderr.splitlines()[1:] == [
+    "scs-jax: error: unknown key --config.stepz; did you mean --config.steps?"
+  ]
+
+
 def test_tpu_pod_installs_mounts_and_trains_on_all_workers():
   told = script("tpu_pod.sh", "--dry-run", "--name", "big", "--zone", "z1", "--bucket", "gs://mine",
                 "--source", "https://example.org/scs_jax.git", "--", *TRAIN)  # fmt: skip
-  lines = commands(told.stdout)
+  # One line a command; the last, of several lines, as bash quotes it.
+  lines = [bash_words(line) for line in told.stdout.splitlines()]
   assert [line[:6] for line in lines] == [
     ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "big"]
   ] * len(lines)
   assert all(line[line.index("--worker") + 1] == "all" for line in lines)
   remote = [line[line.index("--command") + 1] for line in lines]
   assert remote[0].endswith("git clone https://example.org/scs_jax.git scs_jax")
-  assert remote[1] == "cd scs_jax && make install EXTRAS=tpu"
-  assert "gcsfuse --implicit-dirs mine bucket" in remote[2]
-  subprocess.run(["bash", "-n"], input=remote[3], text=True, check=True)
-  trained = shlex.split(remote[3].partition("; ")[2])
-  at = trained.index("train")
-  assert trained[at : at + 8] == ["train", "--distributed", "auto", "--quiet", *TRAIN]
+  assert 'make install EXTRAS=tpu PYTHON="$p"' in remote[1]
+  assert "gcsfuse --implicit-dirs" in remote[2] and "mine bucket)" in remote[2]
+  for command in remote:
+    subprocess.run(["bash", "-n"], input=command, text=True, check=True)
+  (trained,) = [line for line in remote[3].splitlines() if "scs-jax train --" in line]
+  trained = shlex.split(trained)
+  assert trained[1:7] == ["train", "--distributed", "auto", "--quiet", "--stopped-code", "75"]
+  assert trained[7 : 7 + len(TRAIN)] == TRAIN
+  # What it ends is an earlier training, and not the shell that it runs in.
+  old = re.search("pkill -f '(.*)'", remote[3])[1]
+  assert re.search(old, "/home/me/scs_jax/.venv/bin/python3.12 scs_jax/.venv/bin/scs-jax train -x")
+  assert not re.search(old, f"bash -c {remote[3]}")
+  assert not re.search(old, f"/usr/bin/python3 gcloud.py ssh --command {remote[3]}")
+
+
+def bash_words(line):
+  """The words of a line as bash reads it, $'...' included."""
+  print_each = f"printf '%s\\0' {line}"
+  told = subprocess.run(["bash", "-c", print_each], capture_output=True, text=True, check=True)
+  return told.stdout.split("\0")[:-1]
+
+
+def stand_ins(folder, **programs):
+  """PATH with programs of ours, each a few lines of bash, before the machine's."""
+  folder.mkdir()
+  for name, text in programs.items():
+    (folder / name).write_text("#!/usr/bin/env bash\n" + text)
+    (folder / name).chmod(0o755)
+  return f"{folder}:{os.environ['PATH']}"
+
+
+def test_tpu_pod_tries_again_and_keeps_the_log_of_every_worker(tmp_path):
+  """Two workers in two folders that see one bucket; one of them fails at first."""
+  project, bucket = tmp_path / "project", tmp_path / "bucket"
+  project.mkdir()
+  bucket.mkdir()
+  (project / "setup.cfg").write_text("")
+  path = stand_ins(
+    tmp_path / "bin",
+    gcloud="""
+      case "$4" in
+        scp) for w in 0 1; do
+            mkdir -p "$FOLDER/w-$w" && cp "$5" "$FOLDER/w-$w/scs_jax.tar.gz"
+          done ;;
+        ssh) code=0
+          for w in 0 1; do
+            (cd "$FOLDER/w-$w" && WORKER=$w bash -c "${@: -1}") || code=$?
+          done
+          exit $code ;;
+      esac""",
+    hostname='echo "t1v-n-abc-w-$WORKER"',
+    make="""
+      mkdir -p .venv/bin && cat > .venv/bin/scs-jax <<'END'
+#!/usr/bin/env bash
+echo "worker $WORKER: $*"
+tries=$(grep -c "^worker" train.log)
+((WORKER == 1 && tries < 2)) && exit 75
+exit 0
+END
+      chmod +x .venv/bin/scs-jax""",
+    gcsfuse='echo "$*" >> "$FOLDER/mounted"; rmdir bucket && ln -s "$FOLDER/bucket" bucket',
+    mountpoint="test -L bucket",
+    pkill="exit 1",
+    pgrep="exit 1",
+    sleep=f"exec {shutil.which('sleep')} 0.05",
+  )
+  done = script("tpu_pod.sh", "--name", "big", "--zone", "z", "--bucket", "mine", "--source",
+                str(project), "--", *TRAIN, PATH=path, FOLDER=str(tmp_path))  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  assert "try 1 of 5 ended before the last step; see gs://mine/logs/big" in done.stderr
+  assert (tmp_path / "mounted").read_text().count("mine bucket") == 2
+  for worker in (0, 1):
+    said = (bucket / f"logs/big/worker_{worker}.log").read_text().splitlines()
+    line = f"worker {worker}: train --distributed auto --quiet --stopped-code 75 {' '.join(TRAIN)}"
+    assert said == [line, line]
 
 
 def test_tpu_pod_copies_no_environment_of_this_machine():
   told = script("tpu_pod.sh", "--dry-run", "--name", "n", "--zone", "z", "--bucket", "b",
                 "--", *TRAIN)  # fmt: skip
-  packed = commands(told.stdout)[0]
+  packed = bash_words(told.stdout.splitlines()[0])
   assert packed[0] == "tar"
   assert "--exclude=./.venv" in packed
 
@@ -106,6 +251,32 @@ def test_slurm_starts_a_task_a_machine():
   assert "#SBATCH --requeue" in text
 
 
+@pytest.mark.parametrize(("signalled", "code"), [(True, 0), (False, 3)])
+def test_slurm_requeues_what_the_time_limit_stopped_and_nothing_else(tmp_path, signalled, code):
+  """srun answers a SIGTERM to itself by killing its tasks: scancel must do the telling."""
+  path = stand_ins(
+    tmp_path / "bin",
+    srun="""
+      trap 'echo killed >> told; exit 143' TERM
+      [[ $CODE != 0 ]] && exit "$CODE"
+      touch started
+      until [[ -e stop ]]; do sleep 0.05; done""",
+    scancel='echo "scancel $*" >> told; touch stop',
+    scontrol='echo "scontrol $*" >> told',
+  )
+  environment = os.environ | {"PATH": path, "SLURM_JOB_ID": "7", "CODE": str(code)}
+  job = subprocess.Popen(["bash", LAUNCH / "gpu_slurm.sh", *TRAIN], cwd=tmp_path, env=environment)
+  if signalled:
+    end = time.monotonic() + 60
+    while not (tmp_path / "started").exists() and time.monotonic() < end:
+      time.sleep(0.02)
+    job.send_signal(signal.SIGUSR1)
+  assert job.wait(60) == code
+  told = (tmp_path / "told").read_text().splitlines() if signalled else []
+  assert told == (["scancel --signal=TERM 7", "scontrol requeue 7"] if signalled else [])
+  assert (tmp_path / "told").exists() == signalled
+
+
 def test_the_jobset_is_valid_and_whole():
   found = yaml.safe_load((LAUNCH / "gke_jobset.yaml").read_text())
   assert found["kind"] == "JobSet"
@@ -114,10 +285,15 @@ def test_the_jobset_is_valid_and_whole():
   assert job["parallelism"] == job["completions"] == 4
   pod = job["template"]["spec"]
   (container,) = pod["containers"]
-  assert container["command"] == ["scs-jax", "train", "--distributed", "auto", "--quiet"]
   mounted = {mount["name"] for mount in container["volumeMounts"]}
   assert mounted == {volume["name"] for volume in pod["volumes"]}
-  from scs_jax.engine import config as configs
+  # The command line is one that train takes; where it was told to stop, the job has not succeeded.
+  command = [*container["command"], *container["args"]]
+  assert command[:2] == ["scs-jax", "train"] and all(isinstance(word, str) for word in command)
+  from scs_jax.cli import arguments, train
 
-  given = dict(argument.removeprefix("--").split("=") for argument in container["args"])
-  configs.load(given["config"])
+  parser = arguments.make_parser("train", train.HELP, train.EXAMPLES)
+  train.add_arguments(parser)
+  args = arguments.parse(parser, command[2:])
+  assert args.distributed == "auto" and args.stopped_code != 0
+  arguments.load_config(args)
