@@ -35,6 +35,10 @@ def get_config() -> ConfigDict:
         # Figure 5 draws three levels.
         "levels": 3,
         "valves": True,
+        # Table 5's baseline has "concat" instead: a convolution of both pictures' features.
+        "aggregation": "attention",
+        # "pixel_shuffle" (Table 5, without CPM) and "meta_sr" (Section 4.3) are for comparison.
+        "upsampler": "cpm",
         # Section 3.2: four linear layers; widths chosen for the 0.35M of Section 4.3.
         "cpm_widths": (384, 384, 256),
         # "plain" builds F^{x,y} at full resolution as the paper writes it: same result, slower.

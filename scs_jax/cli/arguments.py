@@ -80,7 +80,7 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-  """The arguments, with `overrides: list[str]` for `config.apply_overrides`.
+  """The arguments, with `overrides: list[str]` for `config.apply_overrides`, and `argv` itself.
 
   Raises:
     UserError: an unknown flag (names the nearest), a missing or wrong value, or `--config.KEY` for
@@ -99,7 +99,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
   if overrides and not hasattr(args, "config"):
     key = overrides[0].partition("=")[0]
     raise UserError(f"--config.{key}: `{parser.prog}` takes no config")
-  args.overrides = overrides
+  args.overrides, args.argv = overrides, list(argv)
   return args
 
 

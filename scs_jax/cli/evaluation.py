@@ -1,5 +1,7 @@
 """What `scs-jax evaluate` does: opens a run and pictures, measures, writes."""
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
 import numpy as np
 from tqdm import tqdm
 
@@ -78,24 +80,15 @@ def _measure(setting: Settings, trial: Trial, pictures: Pictures, quiet: bool) -
     source, setting.size, setting.batch_size, pictures.records
   )
 
-  def watched(batches, others):
-    for batch in batches:
-      if others is not None:
-        other = next(others)
-        batch = batch | {"other": other["image"], "other_mask": other["mask"]}
-      gray = [scan.mean_chroma(image) < scan.GRAY_CHROMA for image in batch["image"]]
-      yield batch | {"gray": np.array(gray)}
-      bar.update(int((batch["record"] >= 0).sum()))
-
   with (
     tqdm(total=pictures.records, unit="picture", disable=quiet, dynamic_ncols=True) as bar,
     read(pictures.heldout) as batches,
   ):
     if pictures.references is None:
-      scores = trial.run(watched(batches, None))
+      scores = trial.run(watch(batches, None, bar.update))
     else:
       with read(pictures.references) as others:
-        scores = trial.run(watched(batches, others))
+        scores = trial.run(watch(batches, others, bar.update))
   if not any(map(len, scores.records.values())):
     errors = pictures.heldout.errors
     first = errors[min(errors)] if errors else ""
@@ -104,6 +97,25 @@ def _measure(setting: Settings, trial: Trial, pictures: Pictures, quiet: bool) -
       "another --data"
     )
   return scores
+
+
+def watch(
+  batches: Iterable[Mapping], others: Iterator[Mapping] | None, advance: Callable[[int], object]
+) -> Iterator[dict]:
+  """Batches as Trial.run takes them: with "gray", and the references of mode random.
+
+  Args:
+    others: batches of references beside those of pictures; None where there are none.
+    advance: told the number of pictures of each batch when it is done.
+  """
+  for batch in batches:
+    batch = dict(batch)
+    if others is not None:
+      other = next(others)
+      batch |= {"other": other["image"], "other_mask": other["mask"]}
+    gray = [scan.mean_chroma(image) < scan.GRAY_CHROMA for image in batch["image"]]
+    yield batch | {"gray": np.array(gray)}
+    advance(int((batch["record"] >= 0).sum()))
 
 
 def _notes(setting: Settings, pictures: Pictures, scores: Scores, summary) -> list[str]:

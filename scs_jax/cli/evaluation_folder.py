@@ -4,13 +4,12 @@ import hashlib
 import json
 import pathlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from scs_jax.engine import report, results, stop
 from scs_jax.errors import UserError
 
 RESULTS, PER_IMAGE, PAGE = FILES = ("results.json", "per_image.csv", "report.html")
-_OURS = results.FORMAT.rstrip("0123456789")
 
 
 def identify(decides: Mapping) -> dict:
@@ -19,23 +18,31 @@ def identify(decides: Mapping) -> dict:
   return {"sha256": hashlib.sha256(text.encode()).hexdigest(), **decides}
 
 
-def require_free(folder: pathlib.Path, identity: Mapping) -> None:
+def require_free(
+  folder: pathlib.Path,
+  identity: Mapping,
+  files: Sequence[str] = FILES,
+  form: str = results.FORMAT,
+  verb: str = "evaluate",
+) -> None:
   """Refuses a folder with files of these names that are not earlier results of the same settings.
 
   Args:
     folder: it need not exist.
     identity: as `identify` gives it.
+    files: names that results would be written under; form, verb: of results.json, its format and
+      what writes it.
 
   Raises:
     UserError: says what is there, or which settings differ.
   """
-  there = [name for name in FILES if (folder / name).exists()]
+  there = [name for name in files if (folder / name).exists()]
   if not there:
     return
-  earlier = _read(folder / RESULTS)
+  earlier = _read(folder / RESULTS, form.rstrip("0123456789"))
   if earlier is None:
     raise UserError(
-      f"{folder} holds {' and '.join(there)} that scs-jax evaluate did not write; give another "
+      f"{folder} holds {' and '.join(there)} that scs-jax {verb} did not write; give another "
       "--out, or --overwrite to replace them"
     )
   before = earlier.get("identity")
@@ -46,13 +53,13 @@ def require_free(folder: pathlib.Path, identity: Mapping) -> None:
     )
 
 
-def _read(path: pathlib.Path) -> dict | None:
+def _read(path: pathlib.Path, start: str) -> dict | None:
   """An earlier result; None where it is none."""
   try:
     found = json.loads(path.read_bytes())
   except (OSError, ValueError):
     return None
-  ours = isinstance(found, dict) and str(found.get("format", "")).startswith(_OURS)
+  ours = isinstance(found, dict) and str(found.get("format", "")).startswith(start)
   return found if ours else None
 
 
@@ -71,10 +78,10 @@ def _short(value) -> str:
 def write(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
   """Writes files by name, each whole or not at all; SIGTERM has its way after the last.
 
-  results.json goes first: what stands beside it is then known as ours.
+  In their order: results.json goes first, so that what stands beside it is then known as ours.
   """
   with stop.raising_flag() as stopped:
-    for name in FILES:
-      report.write_aside(folder / name, contents[name])
+    for name, content in contents.items():
+      report.write_aside(folder / name, content)
   if stopped:
     signal.raise_signal(signal.SIGTERM)

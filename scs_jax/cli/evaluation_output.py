@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from scs_jax.cli import evaluation_folder as folder
 from scs_jax.cli.evaluation_panels import shown_name
-from scs_jax.cli.evaluation_settings import Settings
+from scs_jax.cli.evaluation_settings import Run, Settings
 from scs_jax.data import scan
 from scs_jax.engine import config as configs
 from scs_jax.engine import evaluation_page, results
@@ -52,14 +52,20 @@ def now() -> str:
 
 def checkpoint_record(setting: Settings, config, identity: Mapping) -> dict:
   """What results.json says of the checkpoint."""
+  run = Run(setting.root, setting.step, config, None)
+  return checkpoint_record_of(run, setting.checkpoint, setting.which, identity["checkpoint"])
+
+
+def checkpoint_record_of(run: Run, path: str, which: str, mark: str) -> dict:
+  """The same of a run, the path and step that the user asked for, and its fingerprint."""
   return {
-    "path": setting.checkpoint,
-    "step": setting.step,
-    "chosen": setting.which,
-    "method": config.method.name,
-    "model": setting.model,
-    "fingerprint": identity["checkpoint"],
-    "config_sha256": hashlib.sha256(configs.to_json(config).encode()).hexdigest(),
+    "path": path,
+    "step": run.step,
+    "chosen": which,
+    "method": run.config.method.name,
+    "model": run.model,
+    "fingerprint": mark,
+    "config_sha256": hashlib.sha256(configs.to_json(run.config).encode()).hexdigest(),
   }
 
 
@@ -138,7 +144,7 @@ def print_tables(
   for mode, by in summary.of.items():
     n = len(scores.records[mode])
     print(heading(mode, n))
-    print(results.screen_table(by, n, layout, scores.trivial.get(mode)), end="\n\n")
+    print(results.screen_table(by, n, layout, scores.aside(mode)), end="\n\n")
     if shown := results.screen_differences(summary.differences[mode], setting.model, layout):
       print(shown, end="\n\n")
   print(results.screen_legend(any(summary.differences.values())))

@@ -55,7 +55,7 @@ def draw(setting: Settings, trial: Trial, pictures: Pictures, scores: Scores) ->
   numbers = sorted({i for _, i in wanted})
   for start in range(0, len(numbers), setting.batch_size):
     chunk = numbers[start : start + setting.batch_size]
-    found = trial.show(_batch(setting, pictures, chunk))
+    found = trial.show(batch_of(setting, pictures, chunk))
     for mode, places in found.items():
       for i, place in zip(chunk, places, strict=False):
         if (mode, i) in wanted:
@@ -69,7 +69,7 @@ def draw(setting: Settings, trial: Trial, pictures: Pictures, scores: Scores) ->
   return panels
 
 
-def _batch(setting: Settings, pictures: Pictures, numbers: Sequence[int]) -> dict:
+def batch_of(setting: Settings, pictures: Pictures, numbers: Sequence[int]) -> dict:
   """These pictures as a padded batch."""
   cut = lambda source, i: transforms.center_crop(source.open(i), setting.size)
   pad = setting.batch_size - len(numbers)

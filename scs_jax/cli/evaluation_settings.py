@@ -69,6 +69,11 @@ class Run(NamedTuple):
   def takes_pairs(self) -> bool:
     return getattr(self.method, "takes_pairs", False)
 
+  @property
+  def model(self) -> str:
+    """What it is called in tables."""
+    return self.config.method.name.rpartition(":")[2].lower()
+
 
 def open_run(args) -> Run:
   """The checkpoint that the flags name.
@@ -76,7 +81,16 @@ def open_run(args) -> Run:
   Raises:
     UserError: there is none.
   """
-  root, step = find_checkpoint(args.checkpoint, _step(args.step))
+  return open_checkpoint(args.checkpoint, args.step)
+
+
+def open_checkpoint(path: str, which: str) -> Run:
+  """A checkpoint by its run's folder and "best", "last" or the number of a step.
+
+  Raises:
+    UserError: there is none.
+  """
+  root, step = find_checkpoint(path, read_step(which))
   config = read_config(root, step)
   return Run(root, step, config, resolve.build(config))
 
@@ -94,14 +108,14 @@ def read(args, run: Run) -> Settings:
       "which pictures? the run has no held-out ones (its config.data.heldout is empty) and --data "
       "is not given; expected a folder of pictures, or bundled:heldout"
     )
-  scale = _scale(args.scale, config, method)
+  scale = read_scale(args.scale, config, method)
   size = config.data.crop, config.data.crop
   if args.size is not None:
     size = read_size(args.size)
   setting = common(args, run, data, MODES, f"{scale:g}x-{short(size)}px", size)
   setting.scale = scale
   _choose_modes(setting, args.modes, method)
-  setting.notes += _seen(config, data)
+  setting.notes += trained_on(config, data)
   return setting
 
 
@@ -125,7 +139,7 @@ def common(args, run: Run, data: str, modes, what: str, size) -> Settings:
     root=run.root,
     step=run.step,
     which=args.step,
-    model=run.config.method.name.rpartition(":")[2].lower(),
+    model=run.model,
     data=data,
     reference_data=args.reference_data,
     name=name,
@@ -143,7 +157,7 @@ def common(args, run: Run, data: str, modes, what: str, size) -> Settings:
   )
 
 
-def _step(text: str) -> str | int:
+def read_step(text: str) -> str | int:
   if text in ("best", "last"):
     return text
   if text.isdecimal():
@@ -151,7 +165,7 @@ def _step(text: str) -> str | int:
   raise UserError(f"--step {text}: expected best, last or the number of a step")
 
 
-def _scale(scale: float | None, config, method) -> float:
+def read_scale(scale: float | None, config, method) -> float:
   """Within the engine's range and the method's own; the config's where none is given."""
   scale = config.evaluate.scale if scale is None else scale
   for rule in (ENGINE_RULES["evaluate.scale"], Between(*getattr(method, "scales", _ANY))):
@@ -224,7 +238,7 @@ def _choose_modes(setting: Settings, asked: str | None, method) -> None:
     raise UserError("--reference-data is for mode random, which is not among the modes; drop one")
 
 
-def _seen(config, data: str) -> list[str]:
+def trained_on(config, data: str) -> list[str]:
   """A warning where pictures were trained on."""
   source = config.data.source
   bundled = source in ("bundled", "bundled:train") and data in ("bundled", "bundled:train")

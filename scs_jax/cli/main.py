@@ -50,6 +50,16 @@ VERBS = {
     "measure a trained model on pictures, beside baselines, with intervals and a report",
     "scs-jax evaluate --checkpoint runs/small",
   ),
+  "ablate": Verb(
+    "scs_jax.cli.ablate",
+    "train the rows of a paper's ablation table and set them beside its figures",
+    "scs-jax ablate scsnet.components --steps 600",
+  ),
+  "compare": Verb(
+    "scs_jax.cli.compare",
+    "several methods, cascades and others' pictures in the papers' tables, and one report",
+    "scs-jax compare --runs runs/scsnet runs/smsanet --data photos",
+  ),
   "params": Verb(
     "scs_jax.cli.params",
     "print the parameter counts of a config beside the paper's",

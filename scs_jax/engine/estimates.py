@@ -6,7 +6,7 @@ of a metric is over the same pictures for all predictors.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -192,18 +192,18 @@ def _estimate(columns: Mapping[tuple[str, str], np.ndarray], counts, seed: int) 
 
 
 def best_of(
-  by: Rows, metric: str, better: int, decimals: int, trivial: str | None = None
+  by: Rows, metric: str, better: int, decimals: int, aside: Collection[str] = ()
 ) -> set[str]:
   """Predictors that are best by a metric, as far as the decimals shown tell.
 
   Args:
-    trivial: a predictor whose figures say nothing, and that is passed over.
+    aside: predictors that are passed over: of trivial ones the figures say nothing.
     better: 1 where larger is, -1 where smaller is, 0 where neither is.
   """
   values = {
     p: round(rows[metric].mean, decimals)
     for p, rows in by.items()
-    if metric in rows and math.isfinite(rows[metric].mean) and p != trivial
+    if metric in rows and math.isfinite(rows[metric].mean) and p not in aside
   }
   if not better or len(values) < 2:
     return set()

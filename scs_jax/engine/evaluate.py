@@ -180,8 +180,12 @@ class Evaluator:
       "reference" [N, r, r, 3].
     """
     query, pictures = self.ask(batch) if asked is None else asked
-    scores, rgb = _score(self._answer(state, query, _numbers(batch)), batch["image"])
+    scores, rgb = score(self.answer(state, query, batch), batch["image"])
     return scores, {**pictures, "rgb": rgb}
+
+  def answer(self, state: TrainState | None, query: Query, batch: Mapping) -> Array:
+    """What the predictor gives, float32 [N, H, W, 3]."""
+    return self._answer(state, query, _numbers(batch))
 
   def __call__(self, state: TrainState | None, batches: Sequence[Mapping], keep=False) -> Result:
     """Runs over batches as `start` takes them, with "mask" bool [N], one at a time.
@@ -243,5 +247,6 @@ def _prediction_program(predict, seed: int):
 
 
 @jax.jit
-def _score(rgb: Array, image: Array) -> tuple[dict[str, Array], Array]:
+def score(rgb: Array, image: Array) -> tuple[dict[str, Array], Array]:
+  """(scores, uint8 [N, H, W, 3]) of results in [0, 1] and the true pictures, uint8."""
   return measure(rgb, image / jnp.float32(255)), _to_bytes(rgb)

@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -43,8 +43,8 @@ def page(
     sections.append("<ul>" + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>")
   for mode, by in summary.of.items():
     sections.append(f"<h2>{html.escape(layout.modes.get(mode, mode))}</h2>")
-    sections.append(_table(by, len(scores.records[mode]), layout, scores.trivial.get(mode)))
-    sections.append(_differences(summary.differences[mode], next(iter(by)), layout.compared))
+    sections.append(means_table(by, len(scores.records[mode]), layout, scores.aside(mode)))
+    sections.append(differences_table(summary.differences[mode], next(iter(by)), layout.compared))
     colored = ~scores.gray[mode]
     metric, label = layout.distribution
     of = {predictor: values[metric][colored] for predictor, values in scores.of[mode].items()}
@@ -54,11 +54,12 @@ def page(
       for heading, images in pictures:
         sections.append(f"<p>{html.escape(heading)}</p>{report.strip(images)}")
   real = any(REAL in by for by in summary.of.values())
-  sections += [*more, _legend(layout, real), _record(record)]
+  sections += [*more, legend(layout, real), record_table(record)]
   return report.page(title, sections)
 
 
-def _table(by: Rows, n: int, layout: Layout, trivial: str | None) -> str:
+def means_table(by: Rows, n: int, layout: Layout, aside: Collection[str]) -> str:
+  """All columns, the best of each in bold; aside: as of estimates.best_of."""
   rows, columns = [], layout.columns
   for predictor, estimates in by.items():
     row: list = [predictor]
@@ -66,7 +67,7 @@ def _table(by: Rows, n: int, layout: Layout, trivial: str | None) -> str:
       estimate = estimates.get(metric)
       cell = "" if estimate is None else _cell(estimate, decimals)
       # NaN is no candidate for the best.
-      row.append(cell._replace(value=math.nan) if cell and predictor == trivial else cell)
+      row.append(cell._replace(value=math.nan) if cell and predictor in aside else cell)
     rows.append(row)
   counts = [results.counted(by, metric) for _, metric, *_ in columns]
   if any(count != n for count in counts):
@@ -76,7 +77,7 @@ def _table(by: Rows, n: int, layout: Layout, trivial: str | None) -> str:
   return report.table(header, rows, best=place(1), least=place(-1))
 
 
-def _differences(by: Rows, model: str, columns: Sequence[Column]) -> str:
+def differences_table(by: Rows, model: str, columns: Sequence[Column]) -> str:
   """The model minus each baseline; empty where there is none."""
   if not by:
     return ""
@@ -97,7 +98,7 @@ def _cell(estimate: Estimate, decimals: int, sign: str = "") -> report.Cell:
   return report.Cell(round(estimate.mean, decimals), text)
 
 
-def _legend(layout: Layout, real: bool) -> str:
+def legend(layout: Layout, real: bool) -> str:
   items = [
     f"<dt>{html.escape(heading)}</dt><dd>{html.escape(words)} <code>{metric}</code>: "
     f"{html.escape(layout.definitions[metric])}.</dd>"
@@ -118,7 +119,7 @@ def _legend(layout: Layout, real: bool) -> str:
   return f"<h2>What the figures mean</h2><dl>{''.join(items)}</dl>"
 
 
-def _record(record: Mapping) -> str:
+def record_table(record: Mapping) -> str:
   rows = []
 
   def walk(value, path):

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import jax
 
@@ -21,6 +21,22 @@ FORMAT = "scs_jax evaluation 2"
 
 def to_json(about: Mapping, summary: Summary, layout: Layout = PHOTOS) -> bytes:
   """The whole record: `about`, the metrics' definitions, and all estimates; NaN becomes null."""
+  whole = {
+    "format": FORMAT,
+    **about,
+    "metrics": dict(layout.definitions),
+    **summary_record(summary),
+  }
+  return dump(whole)
+
+
+def dump(record: Mapping) -> bytes:
+  """A record as a JSON file."""
+  return (json.dumps(record, indent=2, allow_nan=False) + "\n").encode()
+
+
+def summary_record(summary: Summary) -> dict:
+  """All estimates, as JSON knows them; NaN becomes null."""
   number = lambda x: x if math.isfinite(x) else None
 
   def written(estimate: Estimate) -> dict:
@@ -29,19 +45,13 @@ def to_json(about: Mapping, summary: Summary, layout: Layout = PHOTOS) -> bytes:
     entry["n"] = estimate.n
     return entry | ({"infinite": estimate.infinite} if estimate.infinite else {})
 
-  whole = {
-    "format": FORMAT,
-    **about,
-    "metrics": dict(layout.definitions),
-    **{
-      name: {
-        mode: {p: {metric: written(e) for metric, e in rows.items()} for p, rows in by.items()}
-        for mode, by in part.items()
-      }
-      for name, part in (("results", summary.of), ("differences", summary.differences))
-    },
+  return {
+    name: {
+      mode: {p: {metric: written(e) for metric, e in rows.items()} for p, rows in by.items()}
+      for mode, by in part.items()
+    }
+    for name, part in (("results", summary.of), ("differences", summary.differences))
   }
-  return (json.dumps(whole, indent=2, allow_nan=False) + "\n").encode()
 
 
 CSV_START = ("picture", "mode", "predictor", "reference", "gray")
@@ -76,15 +86,17 @@ def counted(by: Rows, metric: str) -> int:
   return next(rows[metric].n for rows in by.values() if metric in rows)
 
 
-def screen_table(by: Rows, n: int, layout: Layout = PHOTOS, trivial: str | None = None) -> str:
+def screen_table(
+  by: Rows, n: int, layout: Layout = PHOTOS, aside: Collection[str] = ()
+) -> str:
   """Aligned columns: a line of means, the best of each marked *, and a line of intervals.
 
   Below a gap stands the interval of the signed difference. A last line has the number of pictures
-  where a column's is not `n`, the mode's. `trivial`: as of estimates.best_of.
+  where a column's is not `n`, the mode's. `aside`: as of estimates.best_of.
   """
   width, first = 14, max(map(len, (*by, "pictures")))
   lines = [" " * first + "".join(f"{heading:>{width - 1}} " for heading, *_ in layout.screen)]
-  best = {m: best_of(by, m, better, d, trivial) for _, m, d, better in layout.screen}
+  best = {m: best_of(by, m, better, d, aside) for _, m, d, better in layout.screen}
   for predictor, rows in by.items():
     means, intervals = f"{predictor:<{first}}", " " * first
     for _, metric, decimals, _ in layout.screen:
@@ -126,13 +138,18 @@ def screen_differences(by: Rows, model: str, layout: Layout = PHOTOS) -> str:
   return "\n".join(lines)
 
 
-def screen_legend(compared: bool) -> str:
-  """What stands below the tables. `compared`: whether there are baselines."""
+def screen_legend(compared: bool, differences: bool = True) -> str:
+  """What stands below the tables.
+
+  Args:
+    compared: whether there are several rows; differences: and tables of the model minus each.
+  """
   lines = [
     "second lines: 95 % bootstrap intervals of the mean; below a gap, of the signed difference"
   ]
   if compared:
     lines.insert(0, "*: best of its column")
+  if compared and differences:
     lines.append("minus: differences picture by picture; an interval around 0 decides nothing")
   return "\n".join(lines)
 

@@ -33,6 +33,10 @@ class Scores:
   gray: dict[str, np.ndarray]
   trivial: dict[str, str] = dataclasses.field(default_factory=dict)
 
+  def aside(self, mode: str) -> tuple[str, ...]:
+    """The trivial predictor of a mode, or none."""
+    return (self.trivial[mode],) if mode in self.trivial else ()
+
 
 # For each mode, batch by batch: numbers of the pictures, and "of", "real" and "gray" of each.
 Parts = Mapping[str, Sequence[tuple[np.ndarray, Mapping]]]
@@ -60,21 +64,23 @@ class Trial:
     state: its parameters.
     protocols: one a mode, in the order of the tables.
     baselines: whether they take part.
+    make: (predict, protocol) -> the model's Evaluator, where it is to be another one.
   """
 
   def __init__(
     self,
     name: str,
-    predict: Callable,
-    state: TrainState,
+    predict: Callable | str,
+    state: TrainState | None,
     protocols: Sequence[Protocol],
     baselines: bool = True,
+    make: Callable[[Callable | str, Protocol], Evaluator] = Evaluator,
   ):
     self._state, self._model = state, name
     self._evaluators: dict[str, dict[str, Evaluator]] = {}
     for protocol in protocols:
       rivals = baselines_of(protocol.mode) if baselines else ()
-      self._evaluators[protocol.mode] = {name: Evaluator(predict, protocol)} | {
+      self._evaluators[protocol.mode] = {name: make(predict, protocol)} | {
         rival: Evaluator(rival, protocol) for rival in rivals
       }
 
@@ -82,13 +88,20 @@ class Trial:
   def modes(self) -> tuple[str, ...]:
     return tuple(self._evaluators)
 
-  def run(self, batches: Iterable[Mapping], advance: Callable[[int], None] = lambda n: None):
+  def run(
+    self,
+    batches: Iterable[Mapping],
+    advance: Callable[[int], None] = lambda n: None,
+    see: Callable[[Mapping, np.ndarray, jax.Array], None] | None = None,
+  ) -> Scores:
     """Measures every picture; holds one batch at a time.
 
     Args:
       batches: as `Evaluator.start` takes them, with bool [N] "mask", "gray" (whether the picture
         has no colour) and, in mode random, "other_mask" (whether it has a reference).
       advance: told the number of pictures done after each batch.
+      see: handed each batch, which of its places count (bool [N]), and the model's results, uint8
+        [N, H, W, 3] on the device; modes in order.
 
     Returns:
       Scores, without a picture where none could be read; a mode may have fewer than another.
@@ -104,6 +117,8 @@ class Trial:
         there = _there(mode, batch)
         kept = where(there, {"of": scores[mode], "real": real, "gray": batch["gray"]})
         parts[mode].append((np.asarray(batch["record"], np.int64)[there], kept))
+        if see is not None:
+          see(batch, there, started[mode][self._model][1]["rgb"])
       advance(int(batch["mask"].sum()))
     return gather(parts, self._evaluators, (*METRICS, *COLORFULNESS))
 

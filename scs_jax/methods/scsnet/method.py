@@ -12,7 +12,7 @@ from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
 from scs_jax.engine.stages import Recipe
 from scs_jax.engine.step import apply_gradients, gradients
 from scs_jax.errors import UserError
-from scs_jax.methods.scsnet import cpm, network, objective, pieces
+from scs_jax.methods.scsnet import network, objective, pieces, variants
 from scs_jax.methods.scsnet.perceptual import NETWORKS, PerceptualTerm
 from scs_jax.ops import color, warp
 from scs_jax.ops.degrade import degrade, degrade_region
@@ -92,14 +92,24 @@ class SCSNet:
         f"reference.size is {config.reference.size}; with a range of magnifications expected at "
         f"most {round(low * config.input_size)}, the smallest picture in it"
       )
-    if low != high and config.network.cpm_convention != "paper":
+    upsampler = _choice(config.network, "upsampler", variants.UPSAMPLERS)
+    aggregation = _choice(config.network, "aggregation", variants.AGGREGATIONS)
+    if upsampler == "pixel_shuffle" and (low != high or high != round(high)):
+      raise UserError(
+        f"network.upsampler is 'pixel_shuffle', which enlarges by one whole factor, but "
+        f"magnification is {low:g}, {high:g}; set it to such a factor twice, as 4,4"
+      )
+    if (upsampler, aggregation) != ("cpm", "attention"):
+      # pieces.py knows the network of the paper alone; the others see pictures whole.
+      self.recipe = None
+    if low != high and upsampler == "cpm" and config.network.cpm_convention != "paper":
       raise UserError(
         "a range of magnifications trains with network.cpm_convention=paper only; "
         "set magnification to one value twice for another convention"
       )
     dtype = jnp.dtype(config.dtype)
     self.network = network.SCSNet(
-      **config.network, dtype=dtype, remat=config.remat == "blocks"
+      **config.network, factor=round(high), dtype=dtype, remat=config.remat == "blocks"
     )
     self.discriminator = network.PatchDiscriminator(
       config.discriminator.width, config.discriminator.layers, dtype
@@ -284,7 +294,7 @@ class SCSNet:
     size, reference_size = config.input_size, config.reference.size
     least, most = (round(p * size) for p in config.magnification)
     if least == most:
-      axis = cpm.pixel_axis(size, most, config.network.cpm_convention)
+      axis = variants.axis(self.network.upsampler, size, most, config.network.cpm_convention)
       reference = degrade(image, (reference_size, reference_size))
       return image, degrade(image, (size, size)), reference, axis, axis
     k_span, k_place = jax.random.split(key)
@@ -292,8 +302,9 @@ class SCSNet:
     top, left = jax.random.randint(k_place, (2,), 0, span - least + 1)
     n, channels = image.shape[0], image.shape[-1]
     target = jax.lax.dynamic_slice(image, (0, top, left, 0), (n, least, least, channels))
-    rows = cpm.pixel_axis_window(size, span, top, least)
-    columns = cpm.pixel_axis_window(size, span, left, least)
+    upsampler = self.network.upsampler
+    rows = variants.axis_window(upsampler, size, span, top, least)
+    columns = variants.axis_window(upsampler, size, span, left, least)
     reference = degrade_region(image, span, reference_size)
     return target, degrade_region(image, span, size), reference, rows, columns
 
@@ -361,8 +372,17 @@ def distort(keys: Array, image: Array, config) -> Array:
   return jax.vmap(one)(keys, image)
 
 
+def _choice(section, name: str, known: tuple[str, ...]) -> str:
+  """A switch that configs of earlier runs lack, checked; its first value is the default."""
+  value = section.get(name, known[0])
+  if value not in known:
+    raise UserError(f"network.{name} is {value!r}; expected one of {', '.join(known)}")
+  return value
+
+
 def _split(params: dict) -> dict[str, dict]:
   """One tree of modules -> what both modes use, and what the reference adds."""
-  reference = {name: params[name] for name in network.REFERENCE_MODULES}
+  names = (*network.REFERENCE_MODULES, network.CONCATENATION)
+  reference = {name: params[name] for name in names if name in params}
   generator = {name: tree for name, tree in params.items() if name not in reference}
   return {"generator": generator, "reference": reference}

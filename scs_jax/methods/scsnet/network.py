@@ -11,21 +11,26 @@ from scs_jax.methods.scsnet.cpm import (
   ContinuousPixelMapping,
   PixelAxis,
   interpolate,
-  pixel_axis,
 )
+from scs_jax.methods.scsnet.meta_sr import MetaAxis, MetaUpscale
 from scs_jax.methods.scsnet.pvcattn import (
   Attention,
   PyramidValveCrossAttention,
   ValveCrossAttention,
 )
+from scs_jax.methods.scsnet.variants import Concatenation, PixelShuffle, axis
 from scs_jax.nn.attention import SelfAttention
 from scs_jax.nn.blocks import Conv, ResidualStack, double_size
 from scs_jax.nn.border import Place
+from scs_jax.ops import sample
 
 Array = jax.Array
+Axis = PixelAxis | MetaAxis
 
 # Modules that only the referential mode uses; everything else serves both modes.
 REFERENCE_MODULES = ("reference_initial", "reference_encoder", "pvcattn")
+# What stands in the place of the last of them where `aggregation` says so.
+CONCATENATION = "concatenation"
 
 
 class Encoder(nn.Module):
@@ -95,6 +100,9 @@ class SCSNet(nn.Module):
     residual_lightness: adds the interpolated input L to the predicted L. Not in the paper (False
       there); lets short trainings spend their steps on colour.
     attention_blocks: (query, key) block sizes of all attention layers.
+    aggregation: how the reference's features come to the source's: "attention" (PVCAttn), "concat".
+    upsampler: "cpm", "pixel_shuffle" or "meta_sr"; the others are of the ablations (variants.py).
+    factor: the one magnification of "pixel_shuffle"; for others its result is resized.
     dtype: of activations.
     remat: keep only what stands between residual blocks, and the input of CPM, for the gradient.
   """
@@ -115,6 +123,9 @@ class SCSNet(nn.Module):
   cpm_chunk_floats: int = 2**24
   residual_lightness: bool = False
   attention_blocks: tuple[int, int] = (1024, 1024)
+  aggregation: str = "attention"
+  upsampler: str = "cpm"
+  factor: int = 4
   dtype: Any = jnp.float32
   remat: bool = False
 
@@ -124,21 +135,29 @@ class SCSNet(nn.Module):
     self.source_encoder = Encoder(w, self.source_blocks, dtype, remat)
     self.reference_initial = Conv(w[0], dtype=dtype)
     self.reference_encoder = Encoder(w, self.reference_blocks, dtype, remat)
-    self.pvcattn = PyramidValveCrossAttention(
-      w[2],
-      self.level_features,
-      self.key_features,
-      self.levels,
-      self.valves,
-      self.attention_blocks,
-      dtype,
-    )
+    if self.aggregation == "concat":
+      self.concatenation = Concatenation(w[2], dtype)
+    else:
+      self.pvcattn = PyramidValveCrossAttention(
+        w[2],
+        self.level_features,
+        self.key_features,
+        self.levels,
+        self.valves,
+        self.attention_blocks,
+        dtype,
+      )
     self.decoder = Decoder(w, self.decoder_blocks, self.attention_blocks, dtype, remat)
     self.texture_encoder = ResidualStack(w[0], self.texture_blocks, dtype, remat)
     self.fusion = Conv(self.fused_features, dtype=dtype)
-    self.cpm = ContinuousPixelMapping(
-      self.cpm_widths, 3, self.cpm_order, self.cpm_chunk_floats, dtype, remat
-    )
+    if self.upsampler == "cpm":
+      self.cpm = ContinuousPixelMapping(
+        self.cpm_widths, 3, self.cpm_order, self.cpm_chunk_floats, dtype, remat
+      )
+    elif self.upsampler == "meta_sr":
+      self.meta_sr = MetaUpscale(chunk_floats=self.cpm_chunk_floats, dtype=dtype)
+    else:
+      self.pixel_shuffle = PixelShuffle(w[0], self.factor, dtype=dtype)
 
   def encode(self, gray: Array) -> tuple[Array, Array]:
     """Initial convolution and phi_E^s.
@@ -162,8 +181,12 @@ class SCSNet(nn.Module):
       reference: normalised Lab, float32 [N, Hr, Wr, 3].
       want_maps: also return attention maps and valves of each level (quadratic in memory).
     """
-    first = nn.relu(self.reference_initial(reference.astype(self.dtype)))
-    return self.pvcattn(source, self.reference_encoder(first), want_maps)
+    features = self.reference_encoder(
+      nn.relu(self.reference_initial(reference.astype(self.dtype)))
+    )
+    if self.aggregation == "concat":
+      return self.concatenation(source, features), ()
+    return self.pvcattn(source, features, want_maps)
 
   def fuse(self, initial: Array, color: Array, mixed: bool = False) -> Array:
     """phi_D, psi_E and the 3 x 3 fusion: F_cs [N, H, W, 256] from F_s^init and F_int.
@@ -215,10 +238,20 @@ class SCSNet(nn.Module):
     )
 
   def generate(
-    self, gray: Array, initial: Array, color: Array, rows: PixelAxis, columns: PixelAxis
+    self, gray: Array, initial: Array, color: Array, rows: Axis, columns: Axis
   ) -> Array:
-    """Everything after F_int: normalised Lab, float32 [N, P, Q, 3], at the pixels asked for."""
-    lab = self.cpm(self.fuse(initial, color), rows, columns)
+    """Everything after F_int: normalised Lab, float32 [N, P, Q, 3], at the pixels asked for.
+
+    rows, columns: as `variants.axis` gives them for the upsampler.
+    """
+    fused = self.fuse(initial, color)
+    if self.upsampler == "cpm":
+      lab = self.cpm(fused, rows, columns)
+    elif self.upsampler == "meta_sr":
+      lab = self.meta_sr(fused, rows, columns)
+    else:
+      size = len(rows.low), len(columns.low)
+      lab = sample.resize_bilinear(self.pixel_shuffle(fused), size, align_corners=False)
     if self.residual_lightness:
       lab = lab.at[..., :1].add(interpolate(gray.astype(jnp.float32), rows, columns))
     return lab
@@ -243,8 +276,8 @@ class SCSNet(nn.Module):
       Attention, one a pyramid level.
     """
     height, width = size or gray.shape[1:3]
-    rows = pixel_axis(gray.shape[1], height, self.cpm_convention)
-    columns = pixel_axis(gray.shape[2], width, self.cpm_convention)
+    rows = axis(self.upsampler, gray.shape[1], height, self.cpm_convention)
+    columns = axis(self.upsampler, gray.shape[2], width, self.cpm_convention)
     initial, color = self.encode(gray)
     seen: tuple[Attention, ...] = ()
     if reference is not None:

@@ -70,7 +70,7 @@ class TestMethod:
   @pytest.mark.parametrize("upsampler", ["pixel_shuffle", "meta_sr"])
   def test_both_modes_train_and_colour(self, make, make_batch, draw_state, upsampler):
     fusion = "concat" if upsampler == "pixel_shuffle" else "attention"
-    config = make(**{"network.upsampler": upsampler, "network.fusion": fusion})
+    config = make(**{"network.upsampler": upsampler, "network.aggregation": fusion})
     method, batch = build(config), make_batch(config)
     state = draw_state(method)
     step = jax.jit(
@@ -105,7 +105,7 @@ class TestMethod:
     with pytest.raises(UserError, match="one whole factor"):
       build(make(magnification=(2.5, 2.5), **changes, **{"data.crop": 20}))
 
-  @pytest.mark.parametrize("key", ["upsampler", "fusion"])
+  @pytest.mark.parametrize("key", ["upsampler", "aggregation"])
   def test_an_unknown_part_is_refused(self, make, key):
     with pytest.raises(UserError, match=f"network.{key} is 'other'; expected one of"):
       build(make(**{f"network.{key}": "other"}))
@@ -113,7 +113,7 @@ class TestMethod:
   def test_a_config_from_before_the_switches_is_the_papers_network(self, make):
     config = make().copy_and_resolve_references()
     config.unlock()
-    del config.network["upsampler"], config.network["fusion"]
+    del config.network["upsampler"], config.network["aggregation"]
     shapes = lambda c: jax.eval_shape(lambda: build(c).init(KEY, {})).params
     assert jax.tree.all(
       jax.tree.map(lambda a, b: a.shape == b.shape, shapes(config), shapes(make()))
@@ -125,6 +125,34 @@ class TestMethod:
     gray = np.random.default_rng(0).random((12, 9)).astype(np.float32)
     assert colorizer(gray, scale=2.0).shape == (24, 18, 3)
     assert build(make()).recipe is not None
+
+
+@pytest.fixture(scope="module")
+def trace():
+  """A function: overlay -> (a tiny referential step's jaxpr, parameters' shapes, logs)."""
+
+  @functools.cache
+  def traced(overlay):
+    config = configs.load("scsnet/paper").copy_and_resolve_references()
+    config.input_size, config.data.crop, config.reference.size = 8, 32, 8
+    config.network.widths, config.network.cpm_widths = (4, 4, 8), (8, 8, 8)
+    config.network.texture_blocks, config.network.fused_features = 1, 8
+    config.network.level_features, config.network.key_features = 8, 4
+    config.discriminator.width, config.discriminator.layers = 4, 1
+    method = build(ablations.overlay(config, dict(overlay)))
+    state = jax.eval_shape(lambda: method.init(KEY, {}))
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.uint8)
+    batch = {"image": image, "index": jax.ShapeDtypeStruct((1,), np.uint32)}
+    step = lambda s, b: method.train_step(s, b, KEY, Collective(), "referential")
+    jaxpr, (_, logs) = jax.make_jaxpr(step, return_shape=True)(state, batch)
+    shapes = jax.tree.map(lambda x: x.shape, state.params)
+    return re.sub(r"0x[0-9a-f]+", "", str(jaxpr)), shapes, set(logs)
+
+  with pytest.MonkeyPatch.context() as patch:
+    # The term without a network: what it costs to have one is not what a row is about.
+    apart = lambda self, frozen, a, b: jnp.abs(a - b).mean((1, 2, 3))
+    patch.setattr(PerceptualTerm, "__call__", apart)
+    yield lambda overlay: traced(tuple(sorted(overlay.items())))
 
 
 class TestRows:
@@ -143,33 +171,6 @@ class TestRows:
     assert figures("upsampler") == [(0.45,), (), (0.35,)]
     for table in ("losses", "components", "upsampler"):
       assert [not row.overlay for row in ABLATIONS[table]].count(True) == 1
-
-  @pytest.fixture(scope="class")
-  def trace(self):
-    """A function: overlay -> (a tiny referential step's jaxpr, parameters' shapes, logs)."""
-
-    @functools.cache
-    def traced(overlay):
-      config = configs.load("scsnet/paper").copy_and_resolve_references()
-      config.input_size, config.data.crop, config.reference.size = 8, 32, 8
-      config.network.widths, config.network.cpm_widths = (4, 4, 8), (8, 8, 8)
-      config.network.texture_blocks, config.network.fused_features = 1, 8
-      config.network.level_features, config.network.key_features = 8, 4
-      config.discriminator.width, config.discriminator.layers = 4, 1
-      method = build(ablations.overlay(config, dict(overlay)))
-      state = jax.eval_shape(lambda: method.init(KEY, {}))
-      image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.uint8)
-      batch = {"image": image, "index": jax.ShapeDtypeStruct((1,), np.uint32)}
-      step = lambda s, b: method.train_step(s, b, KEY, Collective(), "referential")
-      jaxpr, (_, logs) = jax.make_jaxpr(step, return_shape=True)(state, batch)
-      shapes = jax.tree.map(lambda x: x.shape, state.params)
-      return re.sub(r"0x[0-9a-f]+", "", str(jaxpr)), shapes, set(logs)
-
-    with pytest.MonkeyPatch.context() as patch:
-      # The term without a network: what it costs to have one is not what a row is about.
-      apart = lambda self, frozen, a, b: jnp.abs(a - b).mean((1, 2, 3))
-      patch.setattr(PerceptualTerm, "__call__", apart)
-      yield lambda overlay: traced(tuple(sorted(overlay.items())))
 
   def test_every_row_computes_something_else(self, trace):
     for table, rows in ABLATIONS.items():

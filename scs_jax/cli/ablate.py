@@ -1,0 +1,76 @@
+"""`scs-jax ablate`: trains the rows of an ablation table and sets them beside the paper's."""
+
+HELP = """Trains every row of an ablation table from the same seed and order of data for the same
+number of steps, measures it as the table's spec says, and writes one table with the paper's
+figures, ours, and the differences to the base row in both: table.md, table.csv and report.html
+(with learning curves and pictures) in the working folder, beside a folder a row. Without a table it
+lists those that there are.
+
+The same command again goes on where it was interrupted and leaves out what is done. A row that
+fails is told in the table and stops no other; exit code 1. Figures whose weights are not there are
+left out, and the table says why. Several jobs can share a folder: --index I --count N trains every
+N-th row."""
+
+EXAMPLES = """
+scs-jax ablate
+scs-jax ablate scsnet.components --dry-run
+scs-jax ablate scsnet.components --steps 600 --data photos --heldout holiday
+scs-jax ablate scsnet.losses --config.loss.perceptual_file=vgg16-397923af.pth
+scs-jax ablate smsanet.attention --config paper --data imagenet/train --heldout imagenet/val
+scs-jax ablate cycle_cnn.losses --rows 1 2 Ours --steps 500
+scs-jax ablate smsanet.attention --workdir /shared/attention --index 2 --count 4
+"""
+
+
+def add_arguments(parser) -> None:
+  add = parser.add_argument
+  add("table", nargs="?", metavar="TABLE", help="as scsnet.losses; none: list them")
+  # Not a config's full name alone, as of other verbs: `config` stays empty for those who look.
+  parser.set_defaults(config=None)
+  add(
+    "--config",
+    dest="which",
+    default="small",
+    metavar="NAME",
+    help="what the rows' changes are made to: small (default), paper, or a .py file with "
+    "get_config()",
+  )
+  add("--steps", type=int, metavar="N", help="of each row; default: the config's own")
+  add(
+    "--rows",
+    nargs="+",
+    metavar="ROW",
+    help="numbers, from 1, or names of the rows to train; default: all",
+  )
+  add(
+    "--workdir",
+    metavar="DIR",
+    help="where rows and table go; default runs/ablate/TABLE-CONFIG",
+  )
+  add("--data", metavar="DIR", help="training pictures; short for --config.data.source")
+  add("--heldout", metavar="DIR", help="held-out pictures; short for --config.data.heldout")
+  add(
+    "--limit",
+    type=int,
+    metavar="N",
+    help="measure N held-out pictures a mode at most; default: as many as the paper did",
+  )
+  add("--inception", metavar="FILE", help="FID's Inception-v3 weights; without, no FID")
+  add("--index", type=int, default=0, metavar="I", help="which of --count jobs this is, from 0")
+  add("--count", type=int, default=1, metavar="N", help="jobs that share the rows")
+  add("--collect", action="store_true", help="train nothing: write the table of what is there")
+  add("--dry-run", action="store_true", help="check everything, say what would be done, stop")
+  add("--quiet", action="store_true", help="no progress bars")
+  note = parser.add_argument_group(
+    "config keys", "--config.KEY=VALUE sets one key of all rows; a row's own changes come after it"
+  )
+  note.add_argument("--config.KEY", dest="_override", metavar="VALUE", help="(any key)")
+
+
+def run(args) -> int:
+  from scs_jax.engine import stop
+
+  with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
+    from scs_jax.cli import ablate_run  # takes seconds
+
+    return ablate_run.run(args)

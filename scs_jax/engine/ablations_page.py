@@ -1,0 +1,96 @@
+"""An ablation as one HTML file: the table, learning curves, pictures, and what each row is."""
+
+import html
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from scs_jax.engine import ablations_table, report
+from scs_jax.engine.ablations import Table
+from scs_jax.engine.ablations_result import RowResult
+from scs_jax.engine.logbook import read_curve
+
+# Told apart on white, also by most who do not see red and green alike (after Okabe and Ito).
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b",
+           "#7f7f7f", "#6a3d9a", "#b2b200")  # fmt: skip
+
+
+def page(
+  title: str,
+  table: Table,
+  results: Mapping[str, RowResult | None],
+  cells: ablations_table.Cells,
+  notes: Sequence[str],
+  folders: Mapping[str, pathlib.Path],
+) -> bytes:
+  """The page; `folders`: of the rows' runs."""
+  items = lambda texts: "<ul>" + "".join(f"<li>{html.escape(t)}</li>" for t in texts) + "</ul>"
+  rows = ablations_table.lines(table, results, cells)
+  sections = [report.table(ablations_table.header(table), rows), items(notes)]
+  curves = [curve for metric in table.curves if (curve := _curve(metric, folders))]
+  if curves:
+    sections += ["<h2>Learning curves</h2>", *curves]
+  sections.append("<h2>Rows</h2>")
+  for row in table.rows:
+    sections.append(_row(row, results.get(row.name), folders[row.name]))
+  return report.page(title, sections)
+
+
+def _row(row, result: RowResult | None, folder: pathlib.Path) -> str:
+  changes = [f"{key} = {value!r}" for key, value in row.overlay.items()] or ["the config itself"]
+  parts = [f"<h3>{html.escape(row.name)}</h3><p>"]
+  parts.append(", ".join(f"<code>{html.escape(change)}</code>" for change in changes) + "</p>")
+  if note := getattr(row, "note", ""):
+    parts.append(f"<p>{html.escape(note)}</p>")
+  if result is None:
+    return "".join([*parts, "<p>not trained yet</p>"])
+  if result.status == "failed":
+    parts.append(f"<p><b>Failed:</b> {html.escape(result.reason)}</p>")
+  panels = sorted((folder / "panels").glob("step_*.png"))
+  if panels:
+    with Image.open(panels[-1]) as image:
+      picture = np.asarray(image.convert("RGB"))
+    parts.append(report.figure(picture, f"{row.name}: held-out pictures, {panels[-1].stem}"))
+  return "".join(parts)
+
+
+def _curve(metric: str, folders: Mapping[str, pathlib.Path]) -> str:
+  lines = {}
+  for name, folder in folders.items():
+    if (folder / "metrics.jsonl").exists():
+      lines[name] = read_curve(folder, metric)
+  label = f"{metric} (of training crops)" if metric.startswith("loss/") else f"{metric}, held-out"
+  return curves(lines, label)
+
+
+def curves(values: Mapping[str, Sequence[tuple[int, float]]], label: str) -> str:
+  """Lines of (step, value) on common axes as inline SVG, named below; those of one point are left
+  out. Empty where there is none."""
+  values = {name: points for name, points in values.items() if len(points) > 1}
+  if not values:
+    return ""
+  steps, heights = np.concatenate([np.array(points, float) for points in values.values()]).T
+  low, high, first, last = heights.min(), heights.max(), steps.min(), steps.max()
+  parts = []
+  for i, points in enumerate(values.values()):
+    x, y = np.array(points, float).T
+    x = 50 + 540 * (x - first) / max(last - first, 1)
+    y = 170 - 150 * (y - low) / max(high - low, 1e-12)
+    drawn = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    color = _COLORS[i % len(_COLORS)]
+    parts.append(f'<polyline fill="none" stroke="{color}" stroke-width="1.5" points="{drawn}"/>')
+  text = html.escape(label)
+  names = " ".join(
+    f'<span style="color:{_COLORS[i % len(_COLORS)]}">&#9632;</span> {html.escape(name)}&emsp;'
+    for i, name in enumerate(values)
+  )
+  return (
+    f'<figure><svg viewBox="0 0 600 200" width="600" style="max-width:100%" role="img" '
+    f'aria-label="{text}">{"".join(parts)}'
+    f'<g font-size="11" fill="#555"><text x="2" y="24">{high:.3g}</text>'
+    f'<text x="2" y="174">{low:.3g}</text><text x="50" y="192">step {first:.0f}</text>'
+    f'<text x="540" y="192">{last:.0f}</text></g></svg>'
+    f"<figcaption>{text}<br>{names}</figcaption></figure>"
+  )

@@ -1,0 +1,127 @@
+"""What is kept of a trained row: row.json, and scores.npz with a number a picture."""
+
+import dataclasses
+import io
+import json
+import pathlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scs_jax.engine import report
+from scs_jax.errors import UserError
+
+FORMAT = "scs_jax ablation row 1"
+ROW, SCORES, ERROR = "row.json", "scores.npz", "error.txt"
+
+
+@dataclasses.dataclass
+class RowResult:
+  """A row of a table.
+
+  Attributes:
+    name: the row's.
+    status: "running", "done" or "failed".
+    identity: what decides its figures; see `identify`.
+    reason: why it failed.
+    about: steps, parameters, seconds, sizes, versions, ...
+    sets: {column's key: {"mean": of a whole set, "n": its pictures}}, as FID.
+    scores: {"mode@scale/metric": float64 [n]} with the numbers of the pictures as metric "record"
+      and whether they have no colour as "gray".
+  """
+
+  name: str
+  status: str
+  identity: Mapping[str, Any]
+  reason: str = ""
+  about: dict[str, Any] = dataclasses.field(default_factory=dict)
+  sets: dict[str, dict] = dataclasses.field(default_factory=dict)
+  scores: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+  def write(self, folder: pathlib.Path) -> None:
+    """Scores first: a row is done once row.json says so."""
+    if self.scores:
+      content = io.BytesIO()
+      np.savez_compressed(content, **{k.replace("/", "|"): v for k, v in self.scores.items()})
+      report.write_aside(folder / SCORES, content.getvalue())
+    plain = dataclasses.asdict(dataclasses.replace(self, scores={}))
+    del plain["scores"]
+    text = json.dumps({"format": FORMAT, **plain}, indent=2) + "\n"
+    report.write_aside(folder / ROW, text.encode())
+
+
+def read(folder: pathlib.Path) -> RowResult | None:
+  """The row in a folder; None where there is none, or none that can be read whole."""
+  try:
+    found = json.loads((folder / ROW).read_bytes())
+    if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
+      return None
+    row = RowResult(**found)
+    if row.status == "done":
+      with np.load(folder / SCORES, allow_pickle=False) as file:
+        row.scores = {name.replace("|", "/"): file[name] for name in file.files}
+  except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+    return None
+  return row
+
+
+def require_ours(folder: pathlib.Path, identity: Mapping[str, Any]) -> RowResult | None:
+  """What is in a row's folder already, None where there is nothing to go on with.
+
+  A row that was measured otherwise is trained all the same, and measured again.
+
+  Raises:
+    UserError: it is of others; names them.
+  """
+  there = read(folder)
+  if there is None:
+    if (folder / "checkpoints").exists():
+      raise UserError(f"{folder} holds a run that is no row of a table; give another --workdir")
+    return None
+  changed = [
+    f"{key} {_short(there.identity.get(key))}, now {_short(identity.get(key))}"
+    for key in sorted({*there.identity, *identity})
+    if there.identity.get(key) != identity.get(key) and not key.startswith("measure.")
+  ]
+  if changed and (there.status == "done" or (folder / "checkpoints").exists()):
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    raise UserError(
+      f"{folder} holds this row trained with other settings ({'; '.join(changed[:3])}{more}); "
+      "give another --workdir, or remove that folder"
+    )
+  return None if changed else there
+
+
+def _short(value) -> str:
+  text = "(nothing)" if value is None else str(value)
+  return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def identify(leaves: Mapping[str, Any], frozen: bool, more: Mapping[str, Any]) -> dict[str, Any]:
+  """What decides a row's figures, plain enough for JSON.
+
+  Args:
+    leaves: its config, flat.
+    frozen: whether it uses frozen weights; without, the paths of such files decide nothing.
+    more: what is measured, on what, as "measure.NAME".
+  """
+  found = {}
+  for key, value in leaves.items():
+    if key.endswith("_file") and not frozen:
+      continue
+    if key.startswith(("log.", "checkpoint.", "reported.")) or key in _FREE:
+      continue
+    found[key] = _plain(value)
+  return found | dict(more)
+
+
+# Keys that change how fast a row is trained, and nothing else.
+_FREE = ("data.threads", "data.workers", "data.prefetch", "evaluate.batch_size", "evaluate.limit")
+
+
+def _plain(value):
+  if isinstance(value, Sequence) and not isinstance(value, str):
+    return [_plain(v) for v in value]
+  return value if value is None or isinstance(value, bool | int | float | str) else repr(value)

@@ -1,0 +1,98 @@
+"""What FID of pictures needs around its network: bytes in, sets streamed, the real set kept.
+
+FID and LPIPS need published weights (nn.features.inception, nn.features.lpips). Without them both
+are left out, with the reason; nothing stands in for them.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scs_jax.engine import distributed
+from scs_jax.metrics import distribution
+from scs_jax.metrics.distribution import Statistics
+from scs_jax.nn.features import files, inception
+
+Path = str | os.PathLike[str]
+Look = Callable[[np.ndarray], np.ndarray]
+Batches = Iterable[tuple[np.ndarray, np.ndarray | None]]
+
+
+def extractor(apply: inception.Apply, variables: inception.Variables) -> Look:
+  """uint8 [N, H, W, 3] -> features float32 [N, D], of what `inception.load` gave.
+
+  Bytes, as what a file of the picture would hold is what is measured.
+  """
+  variables = jax.tree.map(jnp.asarray, variables)  # copied once, not with every batch
+
+  def look(image: np.ndarray) -> np.ndarray:
+    if image.dtype != np.uint8:
+      raise ValueError(f"image: expected uint8, got {image.dtype}; round to the levels of a file")
+    return np.asarray(apply(variables, jnp.asarray(image) / jnp.float32(255)))
+
+  return look
+
+
+def statistics(look: Look, batches: Batches, features: int = inception.FEATURES) -> Statistics:
+  """Of the features of pictures, streamed: (uint8 [N, H, W, 3], mask bool [N] or None) each.
+
+  With several processes each brings its own pictures (perhaps none) and all get the same result.
+  """
+  found = Statistics(features)
+  for image, mask in batches:
+    found.update(look(image), mask)
+  distributed.meet()  # one may be behind by longer than a collective waits
+  return distribution.merge_processes(found)
+
+
+def real_statistics(
+  look: Look,
+  weights: str,
+  batches: Callable[[], Batches],
+  folder: Path | None,
+  pictures: Mapping,
+  features: int = inception.FEATURES,
+) -> Statistics:
+  """`statistics` of a real set, kept in `folder` for later runs.
+
+  Args:
+    weights: SHA-256 of their file, as `describe_weights` has it.
+    batches: opens the pictures; not called where the result is known.
+    folder: read and written by the first process alone; None: nothing is kept.
+    pictures: what decides them, as JSON: `results.list_hash` of the files, size, crop. The hash of
+      the weights and the network's own preprocessing are added here.
+  """
+  decides = {"pictures": dict(pictures), "network": inception.PREPROCESSING, "weights": weights}
+  first = folder is not None and distributed.is_first()
+  known = distribution.recall(folder, decides) if first else None
+  if distributed.from_first(lambda: known is not None):
+    return distribution.merge_processes(Statistics(features) if known is None else known)
+  found = statistics(look, batches(), features)
+  if first:
+    distribution.keep(folder, decides, found)
+  return found
+
+
+def describe_weights(path: Path, published: str | tuple[str, ...]) -> dict:
+  """For the record: the file's name, its SHA-256, and whether that is the published file's.
+
+  Args:
+    published: beginnings of the SHA-256 of published files: inception.PUBLISHED_SHA256,
+      lpips.PUBLISHED_SHA256[net] of the heads, lpips.BACKBONE_SHA256[net].
+  """
+  digest = files.sha256(path)
+  name = os.path.basename(os.fspath(path))
+  return {"file": name, "sha256": digest, "published": digest.startswith(published)}
+
+
+def fid_note(count: int) -> str | None:
+  """A line for figures of few pictures; None where there are enough for a regular covariance."""
+  if count > inception.FEATURES:
+    return None
+  return (
+    f"FID over {count} pictures, no more than its {inception.FEATURES} features: biased upwards; "
+    "compare it only with figures of as many pictures"
+  )

@@ -1,0 +1,285 @@
+"""`scs-jax ablate`: what it does, on tiny networks and with made-up rows."""
+
+import json
+import textwrap
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from scs_jax.cli import ablate_plan, ablate_run
+from scs_jax.cli import main as cli
+from scs_jax.engine import config as configs
+from scs_jax.engine.ablations_result import RowResult, read
+from scs_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+  """Four small photographs, one of them gray."""
+  folder = tmp_path_factory.mktemp("photos")
+  for i, photo in enumerate((data.astronaut(), data.coffee(), data.chelsea())):
+    Image.fromarray(photo).resize((40, 32)).save(folder / f"{i}.png")
+  Image.fromarray(data.camera()).resize((40, 32)).save(folder / "gray.png")
+  return folder
+
+
+def _write_config(config, folder):
+  """A .py file whose get_config() gives this config."""
+  (folder / "tiny.json").write_text(configs.to_json(config))
+  path = folder / "tiny.py"
+  path.write_text(
+    textwrap.dedent(f"""
+      import pathlib
+      from scs_jax.engine import config
+
+      def get_config():
+        return config.from_json(pathlib.Path({str(folder / "tiny.json")!r}).read_text())
+    """)
+  )
+  return path
+
+
+@pytest.fixture(scope="module")
+def tiny(make_tiny_config, tmp_path_factory):
+  """A file with the tiny SCSNet's config, in referential mode, for two steps."""
+  config = make_tiny_config()
+  config.mode = "referential"
+  config.loss.perceptual, config.loss.adversarial = 5.0, 0.01
+  config.evaluate.modes = ("self",)
+  config.log.panels_every = 0
+  config.steps = 2
+  return _write_config(config, tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture
+def call(tiny, photos, tmp_path):
+  """A function: flags -> exit code, for scsnet.losses on the photographs."""
+
+  def run(*flags, table="scsnet.losses"):
+    common = ["--config", str(tiny), "--data", str(photos), "--heldout", str(photos), "--quiet"]
+    return cli.main(["ablate", table, *common, "--workdir", str(tmp_path / "out"), *flags])
+
+  return run
+
+
+@pytest.fixture(scope="module")
+def ran(tiny, photos, tmp_path_factory):
+  """One run, with a row that can be trained and one whose weights are missing."""
+  out = tmp_path_factory.mktemp("out")
+  flags = ["--config", str(tiny), "--data", str(photos), "--heldout", str(photos), "--quiet"]
+  command = ["ablate", "scsnet.losses", "--rows", "1", "L_C + L_P", *flags, "--workdir", str(out)]
+  return out, command, cli.main(command)
+
+
+class TestReal:
+  def test_a_row_that_fails_stops_no_other_and_is_told(self, ran):
+    out, _, code = ran
+    assert code == 1
+    assert read(out / "l-c").status == "done" and read(out / "l-c-l-p").status == "failed"
+    assert "vgg16" in read(out / "l-c-l-p").reason.lower()
+    assert "Traceback" in (out / "l-c-l-p" / "error.txt").read_text()
+    text = (out / "table.md").read_text()
+    assert "L_C + L_P failed: " in text and text.count("not trained yet") == 2
+    assert "FID: no figure of ours. FID needs" in text and "CN: no figure of ours." in text
+
+  def test_scores_are_those_of_evaluate(self, ran, photos, tmp_path):
+    """The same figures as the verb that measures one run, picture by picture."""
+    out, _, _ = ran
+    row = read(out / "l-c")
+    flags = ["--checkpoint", str(out / "l-c"), "--step", "last", "--no-baselines", "--quiet"]
+    flags += ["--data", str(photos), "--out", str(tmp_path), "--panels", "0"]
+    assert cli.main(["evaluate", *flags, "--modes", "self,random"]) == 0
+    found = json.loads((tmp_path / "results.json").read_text())["results"]
+    for mode in ("self", "random"):
+      ours = found[mode]["scsnet"]["psnr_rgb"]["mean"]
+      np.testing.assert_allclose(row.scores[f"{mode}/psnr_rgb"].mean(), ours, rtol=1e-6)
+    assert row.scores["self/gray"].tolist() == [0, 0, 0, 1]
+    assert row.about["pictures"] == {"self": 4, "random": 4} and row.about["steps"] == 2
+
+  def test_the_spec_and_the_settings_are_stored(self, ran):
+    out, _, _ = ran
+    found = json.loads((out / "spec.json").read_text())
+    assert found["spec"]["base"] == "L_C" and found["spec"]["pictures"]["random"] == 2000
+    assert found["spec"]["rows"][3]["paper"]["fid"] == 9.632
+    assert found["settings"]["seed"] == 0
+
+  def test_again_leaves_out_what_is_done(self, ran, capsys, monkeypatch):
+    out, command, _ = ran
+    before = (out / "l-c" / "row.json").stat().st_mtime_ns
+    monkeypatch.setattr(ablate_run.loop, "train", lambda *a, **k: pytest.fail("trained again"))
+    at = command.index("--rows")
+    assert cli.main([*command[: at + 2], *command[at + 3 :]]) == 0  # the first alone
+    assert "done already" in capsys.readouterr().out
+    assert (out / "l-c" / "row.json").stat().st_mtime_ns == before
+
+  def test_other_settings_in_the_same_folder_are_refused(self, ran, capsys):
+    _, command, _ = ran
+    assert cli.main([*command, "--steps", "3"]) == 2
+    assert "other settings (steps 2, now 3" in capsys.readouterr().err
+
+  def test_another_limit_measures_again_without_training(self, ran, monkeypatch, tmp_path):
+    out, command, _ = ran
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    at = command.index("--rows")
+    command = [*command[: at + 2], *command[at + 3 : -1], str(copy), "--limit", "2"]
+    trained = ablate_run.loop.train
+    steps = []
+    monkeypatch.setattr(
+      ablate_run.loop, "train", lambda *a, **k: steps.append(trained(*a, **k)) or steps[-1]
+    )
+    assert cli.main(command) == 0
+    assert read(copy / "l-c").about["pictures"] == {"self": 2, "random": 2}
+    curve = (copy / "l-c" / "metrics.jsonl").read_text()
+    assert curve == (out / "l-c" / "metrics.jsonl").read_text() and steps[0].step == 2
+
+
+class TestMadeUp:
+  """Everything around the training, with rows that are made up."""
+
+  @pytest.fixture(autouse=True)
+  def made(self, monkeypatch):
+    trained = []
+
+    def result(plan, row, args, features):
+      trained.append(row.name)
+      if row.name == self.broken:
+        raise ValueError("the machine is on fire")
+      if row.name == self.stopped:
+        return None
+      scores = {}
+      for mode in plan.table.modes:
+        scores[f"{mode}/record"] = np.arange(3)
+        scores[f"{mode}/gray"] = np.zeros(3)
+        for metric in ("psnr_rgb", "psnr_ab", "ssim_rgb", "colorfulness_hs"):
+          scores[f"{mode}/{metric}"] = np.arange(3) + float(len(trained))
+      about = {"steps": 2, "total_parameters": 5, "pictures": {"self": 3}, "broken": [],
+               "device": {"kind": "cpu"}, "source": "x", "heldout": "y", "seed": 0}  # fmt: skip
+      return RowResult(row.name, "done", row.identity, "", about, {}, scores)
+
+    monkeypatch.setattr(ablate_run, "_result", result)
+    self.broken = self.stopped = ""
+    return trained
+
+  def test_all_rows_and_the_differences(self, call, made, tmp_path):
+    assert call() == 0
+    assert made == ["L_C", "L_C + L_P", "L_C + L_Adv", "L_C + L_P + L_Adv"]
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "| L_C + L_P + L_Adv | 9.632 | -6.658 |" in text
+    assert "5.000 [4.000, 6.000] | +3.000 [+3.000, +3.000]" in text
+    assert {p.name for p in (tmp_path / "out").iterdir() if p.is_file()} == {
+      "spec.json", "table.md", "table.csv", "report.html"
+    }  # fmt: skip
+
+  def test_jobs_share_the_rows(self, call, made, tmp_path):
+    assert call("--index", "1", "--count", "2") == 0
+    assert made == ["L_C + L_P", "L_C + L_P + L_Adv"]
+    assert call("--index", "0", "--count", "2") == 0
+    assert sorted(made) == sorted(row.name for row in ablate_plan.tables()["scsnet.losses"].rows)
+    assert "not trained yet" not in (tmp_path / "out" / "table.md").read_text()
+
+  def test_a_bug_in_a_row_is_told_and_tried_again(self, call, made, capsys):
+    self.broken = "L_C"
+    assert call() == 1
+    assert len(made) == 4 and "failed: L_C: ValueError: the machine" in capsys.readouterr().err
+    self.broken = ""
+    assert call() == 0
+    assert made[4:] == ["L_C"]
+
+  def test_a_stopped_row_ends_the_call_and_is_gone_on_with(self, call, made, tmp_path):
+    self.stopped = "L_C + L_P"
+    assert call() == 0
+    assert made == ["L_C", "L_C + L_P"]
+    assert read(tmp_path / "out" / "l-c-l-p").status == "running"
+    self.stopped = ""
+    assert call() == 0
+    assert made[2:] == ["L_C + L_P", "L_C + L_Adv", "L_C + L_P + L_Adv"]
+
+  def test_collect_trains_nothing(self, call, made, tmp_path):
+    assert call("--rows", "1") == 0
+    (tmp_path / "out" / "table.md").unlink()
+    assert call("--collect") == 0
+    assert made == ["L_C"] and (tmp_path / "out" / "table.md").exists()
+
+  def test_a_dry_run_writes_nothing_and_says_what_will_fail(self, call, made, tmp_path, capsys):
+    assert call("--dry-run") == 0
+    out = capsys.readouterr().out
+    assert not made and not (tmp_path / "out").exists()
+    assert "base row: L_C" in out and out.count("will fail: ") == 2
+    assert "L_C: 2 steps of 8; loss.perceptual=0.0, loss.adversarial=0.0" in out
+
+  @pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+      (("--rows", "9"), "expected 1 to 4"),
+      (("--rows", "L_X"), "expected 1 to 4, or one of 'L_C'"),
+      (("--index", "2", "--count", "2"), "expected an index from 0 to 1"),
+      (("--count", "0"), "--count 0: expected a whole number from 1"),
+      (("--steps", "0"), "--steps 0"),
+      (("--heldout", ""), "config.data.heldout is empty"),
+      (("--data", "nowhere"), "nowhere"),
+      (("--config.loss.perceptual=0",), "have the same config"),
+      (("--inception", "nowhere.pth"), "nowhere.pth: no such file"),
+    ],
+  )
+  def test_what_cannot_be_is_refused_at_once(self, call, made, flags, said, capsys):
+    assert call(*flags) == 2
+    assert said in capsys.readouterr().err and not made
+
+  def test_an_unknown_table_names_the_nearest(self, call, capsys):
+    assert call(table="scsnet.lossess") == 2
+    assert "scsnet.losses" in capsys.readouterr().err
+
+
+def test_without_a_table_it_lists_them(capsys):
+  assert cli.main(["ablate"]) == 0
+  out = capsys.readouterr().out
+  assert all(name in out for name in ablate_plan.tables())
+
+
+@pytest.mark.parametrize("name", ablate_plan.tables())
+def test_every_table_can_be_run_dry(name, capsys):
+  assert cli.main(["ablate", name, "--dry-run", "--steps", "60"]) == 0
+  out = capsys.readouterr().out
+  for row in ablate_plan.tables()[name].rows:
+    assert f"\n  {row.name}: " in out
+
+
+def test_pairs_are_measured_both_ways(make_cycle_config, tmp_path, capsys):
+  """A row of Table VII: both passes, and beside them what they were with the Y that was found."""
+  config = make_cycle_config()
+  config.data.heldout_crop = (32, 64)
+  config.batch_size, config.evaluate.batch_size, config.steps = 8, 1, 6
+  config.log.panels_every = 0
+  path = _write_config(config, tmp_path)
+  out = tmp_path / "out"
+  flags = ["--config", str(path), "--rows", "10", "--workdir", str(out), "--quiet"]
+  assert cli.main(["ablate", "cycle_cnn.losses", *flags]) == 0, capsys.readouterr().err
+  row = read(out / "no-color-refinement")
+  assert row.about["steps"] == 5  # 70,000 of 84,000
+  first, second = (
+    [row.scores[f"{mode}{end}/ssim_rgb"] for end in ("", "_unrefined")]
+    for mode in ("first", "second")
+  )
+  # Without refinement the first pass keeps its Y anyway; the second has the Y that was found.
+  assert len(first[0]) > 0 and np.isfinite([*first, *second]).all()
+  assert (second[0] != second[1]).all()
+  line = next(x for x in (out / "table.md").read_text().splitlines() if "No color ref" in x)
+  assert "| 0.9701 | -0.0006 |" in line  # the paper's difference, though our base is not there
+
+
+def test_a_config_of_another_method_is_refused(tiny, capsys):
+  with pytest.raises(UserError):
+    ablate_plan.make(_flags("smsanet.attention", str(tiny)))
+
+
+def _flags(table, config):
+  from scs_jax.cli import ablate, arguments
+
+  parser = arguments.make_parser("ablate", ablate.HELP, ablate.EXAMPLES)
+  ablate.add_arguments(parser)
+  return arguments.parse(parser, [table, "--config", config])
