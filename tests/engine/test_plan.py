@@ -88,7 +88,7 @@ def test_the_step_that_is_compiled_is_the_one_that_trains(planner):
 
 def test_a_chip_that_is_too_small_is_said_with_both_figures(planner):
   config, planned = planner
-  small = chips.Chip("toy", 1e12, 1e12, memory=2**20, bandwidth=1e11)
+  small = chips.Chip("toy", 1e12, 1e12, memory=2**14, bandwidth=1e11)
   machine = Machine("two", planned.machine.devices, planned.machine.kind, small)
   with pytest.raises(TooLarge, match=r"2 examples a device need 0\.\d+ GiB, a toy has 0\.00 GiB"):
     Planner(config, machine, planned._batch_shapes).compile_all(2)
