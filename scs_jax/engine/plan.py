@@ -276,13 +276,17 @@ def explain(error: Exception, per_device: int, machine: Machine) -> Exception:
   text = str(error)
   if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
     return error
-  used = re.search(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm", text)
-  needed = float(used[1]) * _UNIT[used[2]] if used else None
+  used = _NEEDED.search(text)
+  needed = float(used["amount"]) * _UNIT[used["unit"]] if used else None
   if machine.chip is not None:
     return TooLarge(_does_not_fit(per_device, needed, machine.chip), needed)
   return TooLarge(f"{per_device} a device does not fit into {machine.name}", needed)
 
 
+# The compiler's two ways to say it: before placing buffers, when it is hopeless, and after.
+_NEEDED = re.compile(
+  r"(?:Used |required for HLO temporaries \()(?P<amount>[\d.]+)(?P<unit>[KMGT]?)"
+)
 _UNIT = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 

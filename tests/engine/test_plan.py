@@ -108,12 +108,17 @@ def test_the_compilers_own_refusal_is_read():
     "Used 33.05G of 15.75G hbm. Exceeded hbm capacity by 17.30G."
   )
   machine = Machine("v5e:2x2", [], "tpu", chips.find("TPU v5 lite"))
-  error = plan._explain(RuntimeError(text), 1, machine)
+  error = plan.explain(RuntimeError(text), 1, machine)
   assert isinstance(error, TooLarge)
   assert error.needed == pytest.approx(33.05 * 2**30)
   assert "1 example a device need 33.05 GiB, a TPU v5e has 15.75 GiB" in str(error)
+  hopeless = (
+    "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries "
+    "(29.67G) exceeds available HBM (15.75G)."
+  )
+  assert plan.explain(RuntimeError(hopeless), 1, machine).needed == pytest.approx(29.67 * 2**30)
   other = RuntimeError("something else")
-  assert plan._explain(other, 1, machine) is other
+  assert plan.explain(other, 1, machine) is other
 
 
 def test_frozen_shapes_are_those_of_the_weights(make_smsanet_config):
