@@ -1,8 +1,15 @@
 """WAC's U-Net in the plain order: the 2n-channel volume is built, PyTorch convolves it."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+import pytest
+
+try:
+  import torch
+  import torch.nn.functional as F
+except ImportError:  # it is in no extra, for its size
+  torch = F = None
+
+needs_torch = pytest.mark.skipif(torch is None, reason="compares with PyTorch: pip install torch")
 
 
 def feature_volume(a, b, depth):

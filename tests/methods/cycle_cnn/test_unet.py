@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose
 
 from scs_jax.methods.cycle_cnn import unet
@@ -16,6 +15,7 @@ from scs_jax.methods.cycle_cnn.unet import UNet
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import plain_wac
+from plain_wac import torch
 
 N, D, SHAPE = 2, 16, (2, 32, 32, 2)
 
@@ -56,6 +56,7 @@ def plain_gradients(variables, inputs, weights):
   return train_gradients(UNet(N, D), variables, inputs, weights)
 
 
+@plain_wac.needs_torch
 def test_equals_table_1_in_training(variables, inputs, weights, plain_gradients):
   leaf = lambda x: torch.tensor(np.array(x, np.float64), requires_grad=True)
   params, views = jax.tree.map(leaf, variables["params"]), [leaf(x) for x in inputs]
@@ -69,6 +70,7 @@ def test_equals_table_1_in_training(variables, inputs, weights, plain_gradients)
     assert_allclose(ours, plain.grad, atol=2e-3 * float(plain.grad.abs().max()))
 
 
+@plain_wac.needs_torch
 def test_equals_table_1_with_running_statistics(variables, inputs):
   views = [torch.tensor(x, dtype=torch.float64) for x in inputs]
   expected = plain_wac.unet(*views, variables["params"], D, variables["batch_stats"])

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from scs_jax.errors import UserError
@@ -17,6 +16,7 @@ from scs_jax.methods.cycle_cnn.wac import WAC
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import plain_wac
+from plain_wac import torch
 
 N, D, PAIRS = 4, 16, 1
 
@@ -72,6 +72,7 @@ def plain(variables, gray, reference, train):
 SIZES = [((16, 32), True), ((16, 32), False), ((19, 27), False)]
 
 
+@plain_wac.needs_torch
 @pytest.mark.parametrize(("size", "train"), SIZES)
 def test_equals_the_plain_order(size, train, variables, network, apply):
   views = draw(*size)
@@ -127,6 +128,7 @@ def test_equal_views_have_equal_features_in_training(variables, network):
   assert np.abs(features_a[0] - features_b[0]).max() > 0.01
 
 
+@plain_wac.needs_torch
 def test_running_statistics_take_in_both_views(variables, network):
   gray, reference = draw(16, 16)
   after = lambda *x: network.apply(variables, *x, True, mutable=["batch_stats"])[1]["batch_stats"]
