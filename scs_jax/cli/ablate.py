@@ -55,7 +55,7 @@ def add_arguments(parser) -> None:
     metavar="N",
     help="measure N held-out pictures a mode at most; default: as many as the paper did",
   )
-  add("--inception", metavar="FILE", help="FID's Inception-v3 weights; without, no FID")
+  add("--fid-weights", metavar="FILE", help="FID's Inception-v3 weights; without, no FID")
   add("--index", type=int, default=0, metavar="I", help="which of --count jobs this is, from 0")
   add("--count", type=int, default=1, metavar="N", help="jobs that share the rows")
   add("--collect", action="store_true", help="train nothing: write the table of what is there")

@@ -35,12 +35,12 @@ class Subject:
     config: the row's.
     method, state: what was trained.
     limit: of pictures a mode, beside the table's own numbers; None: those.
-    features: (apply, variables) of FID's network, or None: then there is no FID.
+    look: pictures to FID's features (learned.extractor), or None: then there is no FID.
   """
 
-  def __init__(self, table: ablations.Table, config, method, state, limit=None, features=None):
+  def __init__(self, table: ablations.Table, config, method, state, limit=None, look=None):
     self.table, self.config, self.method, self.state = table, config, method, state
-    self._limit, self._features = limit, features
+    self._limit, self._look = limit, look
     self.broken: set[str] = set()
 
   def measure(self) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
@@ -75,7 +75,7 @@ class Subject:
       found, pictures = evaluator.start(self.state, batch)
       values = jax.device_get(found) | {"record": batch["record"], "gray": batch["gray"]}
       parts.append({name: np.asarray(v)[there] for name, v in values.items()})
-      if self._features is not None:
+      if self._look is not None:
         seen = [self._look(shown) for shown in (pictures["rgb"], batch["image"])]
         sets = sets or [Statistics(seen[0].shape[1]) for _ in seen]
         for one, features in zip(sets, seen, strict=True):
@@ -86,10 +86,6 @@ class Subject:
       first = errors[min(errors)] if errors else "there is none"
       raise UserError(f"none of the pictures of {config.data.heldout} can be measured ({first})")
     return {n: v if n == "record" else v.astype(np.float64) for n, v in scores.items()}, sets
-
-  def _look(self, rgb) -> np.ndarray:
-    apply, variables = self._features
-    return np.asarray(apply(variables, jnp.asarray(rgb) / jnp.float32(255)))
 
   def _batches(self, source: Observed, mode: str, count: int) -> Iterator[Mapping]:
     """Held-out batches with "gray", and in mode random with "other" and "other_mask"."""
@@ -114,7 +110,7 @@ class Subject:
   def _distances(self, seen: Mapping) -> dict[str, dict]:
     """FID at each magnification: all that was coloured at it against the same real pictures."""
     found = {}
-    for scale, sets in seen.items() if self._features is not None else ():
+    for scale, sets in seen.items() if self._look is not None else ():
       results, real = sets[0]
       for more in sets[1:]:
         results, real = results.merge(more[0]), real.merge(more[1])

@@ -95,7 +95,7 @@ def make(args) -> Plan:
   methods = {name: resolve.build(config) for name, config in config_of.items()}
   ablations.check_spec(args.table, table, *_measurable(next(iter(methods.values()))))
   marks = _require_data(config_of)
-  how = {"measure.limit": args.limit, "measure.inception": args.inception or ""}
+  how = {"measure.limit": args.limit, "measure.fid_weights": args.fid_weights or ""}
   rows = {}
   for row in table.rows:
     config, method = config_of[row.name], methods[row.name]

@@ -17,6 +17,7 @@ from scs_jax.engine import (
   ablations_page,
   ablations_result,
   ablations_table,
+  learned,
   loop,
   report,
   resolve,
@@ -34,7 +35,7 @@ def run(args) -> int:
   if args.table is None:
     print(_listing())
     return 0
-  features = inception.load(args.inception) if args.inception else None
+  look = learned.extractor(*inception.load(args.fid_weights)) if args.fid_weights else None
   plan = ablate_plan.make(args)
   print(_told(plan), flush=True)
   if args.dry_run:
@@ -43,7 +44,7 @@ def run(args) -> int:
   if not args.collect:
     for number, name in enumerate(plan.chosen, 1):
       print(f"[{number} of {len(plan.chosen)}] {name}", flush=True)
-      if not _train(plan, plan.rows[name], args, features):
+      if not _train(plan, plan.rows[name], args, look):
         return 0  # stopped; the same command goes on
       _collect(plan)
   found = _collect(plan)
@@ -96,7 +97,7 @@ def _write(plan: Plan, name: str, content: bytes) -> None:
   os.replace(aside, plan.folder / name)
 
 
-def _train(plan: Plan, row: Row, args, features) -> bool:
+def _train(plan: Plan, row: Row, args, look) -> bool:
   """Trains and measures a row, or says that it is done; False where it was told to stop."""
   there = ablations_result.require_ours(row.folder, row.identity)
   if there is not None and there.status == "done" and there.identity == row.identity:
@@ -105,7 +106,7 @@ def _train(plan: Plan, row: Row, args, features) -> bool:
   row.folder.mkdir(parents=True, exist_ok=True)
   RowResult(row.name, "running", row.identity).write(row.folder)
   try:
-    result = _result(plan, row, args, features)
+    result = _result(plan, row, args, look)
   except Exception as error:  # of this row; the others are trained all the same
     reason = failures.explain(error) or f"{type(error).__name__}: {error}"
     print(f"  failed: {reason}", file=sys.stderr, flush=True)
@@ -119,7 +120,7 @@ def _train(plan: Plan, row: Row, args, features) -> bool:
   return True
 
 
-def _result(plan: Plan, row: Row, args, features) -> RowResult | None:
+def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
   started = time.perf_counter()
   config = row.config.copy_and_resolve_references()
   # The scan for gray pictures is shared by all rows.
@@ -134,7 +135,7 @@ def _result(plan: Plan, row: Row, args, features) -> RowResult | None:
   trained = time.perf_counter() - started
   # What a user would colour with: running averages where the config keeps them.
   method, state = colorizer.load(row.folder, "last")
-  subject = ablate_measure.Subject(plan.table, config, method, state, args.limit, features)
+  subject = ablate_measure.Subject(plan.table, config, method, state, args.limit, look)
   scores, sets = subject.measure()
   ms = {}
   for column in plan.table.columns:

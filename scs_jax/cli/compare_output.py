@@ -12,7 +12,7 @@ from scs_jax.cli.compare_rows import Row
 from scs_jax.cli.compare_ruler import Ruler
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.cli.evaluation_panels import shown_name
-from scs_jax.engine import compare_page, compare_render, compare_tables, results
+from scs_jax.engine import compare_page, compare_render, compare_tables, learned, results
 from scs_jax.engine.compare import REFERENTIAL
 from scs_jax.engine.compare_tables import Facts, Table
 from scs_jax.engine.layout import PHOTOS, Column, Layout
@@ -83,6 +83,9 @@ def notes_of(plan: Plan, found: Sequence[Found], failed: Mapping[str, str]) -> l
       tell(f"{mode}: {one.counts.get(mode, 0)} of {n} are measured by all rows, and compared")
       for mode, n in short.items()
     ]
+    fewest = min((one.counts[part] for part in one.distances), default=None)
+    if fewest is not None and (few := learned.fid_note(fewest)):
+      notes.append(tell(few))
     if one.data.empty:
       notes.append(tell(f"{one.data.empty} empty files are left out"))
   if plan.track == "pairs":

@@ -19,7 +19,7 @@ from scs_jax.data import pipeline
 from scs_jax.data.decode import DecodeError
 from scs_jax.data.heldout import Observed, References
 from scs_jax.data.sources import Source, open_source
-from scs_jax.engine import compare, estimates
+from scs_jax.engine import compare, estimates, results
 from scs_jax.engine.evaluate import SMALLEST, Evaluator, Protocol
 from scs_jax.engine.trial import Scores, Trial
 from scs_jax.errors import UserError
@@ -257,9 +257,14 @@ class Photos:
   def real(self, ruler: Ruler) -> None:
     """Shows the ruler all pictures that take part, once."""
     numbers = np.unique(np.concatenate(list(self.dealt.values())))
-    with self._read(Observed(Subset(self._source, numbers), SMALLEST)) as batches:
-      for batch in batches:
-        ruler.real(self.name, batch)
+
+    def batches():
+      with self._read(Observed(Subset(self._source, numbers), SMALLEST)) as read:
+        for batch in read:
+          yield batch["image"], batch["mask"]
+
+    files = results.list_hash(self.fingerprint, [self.picture_name(i) for i in numbers])
+    ruler.real(self.name, {"files": files, "size": list(self._plan.size)}, batches)
 
   def write_inputs(self, folder: pathlib.Path) -> None:
     """PNG files of what each mode gives and asks: input, reference, truth."""

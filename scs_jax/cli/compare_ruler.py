@@ -1,12 +1,14 @@
 """What a comparison measures besides `evaluate`: FID and LPIPS, where their weights are given."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.cli.compare_settings import Plan
+from scs_jax.engine import learned
 from scs_jax.engine.compare import REFERENTIAL
+from scs_jax.metrics.distribution import Statistics
 
 FID = (
   "Frechet distance (Heusel et al. 2017) of the pooled features of the published Inception-v3 "
@@ -22,60 +24,69 @@ class Ruler:
 
   Attributes:
     why_no_fid, why_no_lpips: empty where they are measured.
+    weights: for the record, the files of each: name, SHA-256, whether they are the published ones.
 
   Raises:
     UserError: weights that are not there, or not those that define the figure.
   """
 
   def __init__(self, plan: Plan):
-    self._inception = self._lpips = None
+    self._look = self._lpips = None
+    self.weights: dict[str, list[dict]] = {}
+    self._folder = plan.out  # keeps the features of true pictures for the next run
     self.why_no_fid = "left out, as no weights are given (--fid-weights): there is no stand-in"
     self.why_no_lpips = "left out, as no weights are given (--lpips-weights): there is no stand-in"
     if plan.fid_weights is not None:
       from scs_jax.nn.features import inception
 
-      self._inception, self.why_no_fid = inception.load(plan.fid_weights), ""
+      self._look, self.why_no_fid = learned.extractor(*inception.load(plan.fid_weights)), ""
+      published = inception.PUBLISHED_SHA256
+      self.weights["fid"] = [learned.describe_weights(plan.fid_weights, published)]
     if plan.lpips_weights is not None:
       from scs_jax.nn.features import lpips
 
-      *self._lpips, self.net = lpips.load(*plan.lpips_weights)
+      *self._lpips, net = lpips.load(*plan.lpips_weights)
       self.why_no_lpips = ""
-    self._results: dict[tuple[str, str, str], object] = {}  # (data set, part, row) -> Statistics
-    self._real: dict[str, object] = {}
+      published = lpips.BACKBONE_SHA256[net], lpips.PUBLISHED_SHA256[net]
+      found = map(learned.describe_weights, plan.lpips_weights, published)
+      self.weights["lpips"] = list(found)
+    self._results: dict[tuple[str, str, str], Statistics] = {}  # by data set, part, row
+    self._real: dict[str, Statistics] = {}
     self._key: tuple[str, str, str] | None = None
     self._values: list[np.ndarray] = []
 
   def begin(self, data: str, row: str, mode: str):
     """What Trial.run is to show results to; None where nothing is to be seen."""
     self._key, self._values = (data, _PARTS[mode], row), []
-    return self._see if self._inception or self._lpips else None
+    return self._see if self._look or self._lpips else None
 
   def end(self) -> dict[str, np.ndarray]:
     """{metric: float64 [pictures]} of the pictures shown since `begin`."""
     return {"lpips": np.concatenate(self._values)} if self._values else {}
 
   def _see(self, batch: Mapping, there: np.ndarray, rgb) -> None:
-    if self._inception:
-      self._update(self._results, self._key, rgb, there)
+    if self._look:
+      features = self._look(rgb)
+      kept = self._results.setdefault(self._key, Statistics(features.shape[-1]))
+      kept.update(features, there)
     if self._lpips:
       apply, variables = self._lpips
       truth = jnp.asarray(batch["image"]) / jnp.float32(255)
       found = apply(variables, rgb / jnp.float32(255), truth)
       self._values.append(np.asarray(found, np.float64)[there])
 
-  def real(self, data: str, batch: Mapping) -> None:
-    """Shows true pictures."""
-    if self._inception:
-      self._update(self._real, data, batch["image"], batch["mask"])
+  def real(self, data: str, pictures: Mapping, batches: Callable[[], learned.Batches]) -> None:
+    """The true pictures of a data set; see learned.real_statistics."""
+    from scs_jax.nn.features import inception
 
-  def _update(self, kept: dict, key, rgb, there: np.ndarray) -> None:
-    from scs_jax.metrics.distribution import Statistics
-
-    apply, variables = self._inception
-    features = np.asarray(apply(variables, rgb / jnp.float32(255)))
-    if key not in kept:
-      kept[key] = Statistics(features.shape[-1])
-    kept[key].update(features, there)
+    self._real[data] = learned.real_statistics(
+      self._look,
+      self.weights["fid"][0]["sha256"],
+      batches,
+      self._folder,
+      pictures,
+      inception.FEATURES,
+    )
 
   def forget(self, data: str, row: str) -> None:
     """Of a row that failed on a data set."""

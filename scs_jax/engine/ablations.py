@@ -24,7 +24,7 @@ UNREFINED = "_unrefined"
 """As the end of a column's mode: of pairs, before the refinement, with the Y that was found."""
 
 NO_INCEPTION = (
-  "FID needs the Inception-v3 weights that define it, a file that the user brings (--inception); "
+  "FID needs the Inception-v3 weights that define it, a file that the user brings (--fid-weights); "
   "none was given, and there is no stand-in for it"
 )
 NO_COLORNET = (

@@ -223,7 +223,7 @@ class TestMadeUp:
       (("--heldout", ""), "config.data.heldout is empty"),
       (("--data", "nowhere"), "nowhere"),
       (("--config.loss.perceptual=0",), "have the same config"),
-      (("--inception", "nowhere.pth"), "nowhere.pth: no such file"),
+      (("--fid-weights", "nowhere.pth"), "nowhere.pth: no such file"),
     ],
   )
   def test_what_cannot_be_is_refused_at_once(self, call, made, flags, said, capsys):

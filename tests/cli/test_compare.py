@@ -1,6 +1,7 @@
 """`scs-jax compare` whole: runs, cascades and folders of pictures in; the papers' tables out."""
 
 import csv
+import hashlib
 import html.parser
 import json
 import pathlib
@@ -351,17 +352,23 @@ def _leaves(make_joint_config, task):
 def test_with_weights_there_are_distances(setup, monkeypatch):
   from scs_jax.nn.features import inception, lpips
 
-  features = lambda variables, rgb: rgb.reshape(len(rgb), -1, 3).mean(axis=1)
+  features = lambda variables, rgb: rgb.reshape(len(rgb), 4, -1, 3).mean(axis=2).reshape(-1, 12)
   distance = lambda variables, a, b: jnp.abs(a - b).mean(axis=(1, 2, 3))
   monkeypatch.setattr(inception, "load", lambda path: (features, {}))
+  monkeypatch.setattr(inception, "FEATURES", 12)
   monkeypatch.setattr(lpips, "load", lambda *paths: (distance, {}, "alex"))
-  pathlib.Path("i.npz").touch()
+  for name in ("i.npz", "a", "b"):
+    pathlib.Path(name).write_text(name)
   argv = ("--runs", "one", "blind", "--fid-weights", "i.npz", "--lpips-weights", "a", "b")
   assert compare(*argv) == 0
   found = record()
   values = found["fid"]["photos"]["values"]
   assert values["automatic"]["one"] > 0 and "blind" not in values["referential"]
   assert found["fid"]["photos"]["counts"]["referential: one"] == 5 and not found["left_out"]
+  (kept,) = pathlib.Path("out").glob("features-*.npz")  # of the true pictures, for the next run
+  heads = found["settings"]["weights"]["lpips"][1]
+  assert heads == {"file": "b", "sha256": hashlib.sha256(b"b").hexdigest(), "published": False}
+  assert any("FID over" in note for note in found["notes"])
   row = next(row for row in lines() if row["predictor"] == "one" and row["mode"] == "self")
   assert 0 < float(row["lpips"]) < 1
   text = pathlib.Path("out/tables.md").read_text()
