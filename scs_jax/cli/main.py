@@ -60,6 +60,11 @@ VERBS = {
     "several methods, cascades and others' pictures in the papers' tables, and one report",
     "scs-jax compare --runs runs/scsnet runs/smsanet --data photos",
   ),
+  "visualize": Verb(
+    "scs_jax.cli.visualize",
+    "figures of what a trained network does: attention, magnifications, confidence",
+    "scs-jax visualize attention gray.jpg --reference color.jpg --checkpoint runs/scsnet",
+  ),
   "params": Verb(
     "scs_jax.cli.params",
     "print the parameter counts of a config beside the paper's",

@@ -198,18 +198,20 @@ class SCSNet(nn.Module):
     texture = self.texture_encoder(initial)
     return self.fusion(jnp.concatenate([color, texture], axis=-1))
 
-  # -- the parts, for a picture that comes in pieces (pieces.py) -----------------------------------
+  # -- the parts, for a picture in pieces (pieces.py) or looked at (attention_maps.py) -------------
 
-  def source_levels(self, source: Array, place: Place) -> list[Array]:
+  def source_levels(self, source: Array, place: Place | None = None) -> list[Array]:
     """F_s of a tile -> what each pyramid level asks the reference with."""
     return self.pvcattn.source_levels(source, place)
 
-  def reference_memories(self, reference: Array, place: Place) -> list[tuple[Array, Array]]:
+  def reference_memories(
+    self, reference: Array, place: Place | None = None
+  ) -> list[tuple[Array, Array]]:
     """A tile of the reference, normalised Lab -> (keys, values) of each level."""
     first = nn.relu(self.reference_initial(reference.astype(self.dtype)))
     return self.pvcattn.memories(self.reference_encoder(first), place)
 
-  def join_levels(self, targets: list[Array], place: Place) -> Array:
+  def join_levels(self, targets: list[Array], place: Place | None = None) -> Array:
     """The levels' results of a tile -> F_int."""
     return self.pvcattn.join(targets, place)
 

@@ -87,6 +87,10 @@ class ValveCrossAttention(nn.Module):
     v1, v2 = valve[..., :1], valve[..., 1:]
     return v1 * source + v2 * moved, v1, v2
 
+  def weights(self, source: Array, key: Array) -> Array:
+    """CMat's rows of the source positions given [N, L, C]: float32 [N, L, Lr], kept whole."""
+    return attention.attention_map(self.query(source), key)
+
   def __call__(self, source: Array, reference: Array, want_maps: bool = False):
     """source [N, Hs, Ws, C], reference [N, Hr, Wr, Cr] -> ([N, Hs, Ws, C], Attention | None)."""
     flat = attention.flatten_positions(source)
@@ -95,8 +99,7 @@ class ValveCrossAttention(nn.Module):
     target = target.reshape(source.shape)
     if not want_maps:
       return target, None
-    cmat = attention.attention_map(self.query(flat), key)
-    cmat = cmat.reshape(*source.shape[:3], *reference.shape[1:3])
+    cmat = self.weights(flat, key).reshape(*source.shape[:3], *reference.shape[1:3])
     shown = (None if v is None else v.reshape(*source.shape[:3], 1) for v in valves)
     return target, Attention(cmat, *shown)
 
