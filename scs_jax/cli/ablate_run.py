@@ -124,7 +124,7 @@ def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
   started = time.perf_counter()
   config = row.config.copy_and_resolve_references()
   # The scan for gray pictures is shared by all rows.
-  data, steps = datasets.open_data(config, plan.folder)
+  data, steps = datasets.open_data(config, plan.folder, not args.quiet)
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0
   config.lock()

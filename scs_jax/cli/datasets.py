@@ -8,12 +8,13 @@ from scs_jax.engine.loop import Data
 from scs_jax.errors import UserError
 
 
-def open_data(config, workdir) -> tuple[Data, int]:
+def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   """Opens training and held-out pictures.
 
   Args:
     config: resolved and validated; config.data.kind says whether it is about photos or pairs.
     workdir: the run's folder; a scan for gray pictures is kept there.
+    progress: show that scan's progress.
 
   Returns:
     (data for engine.loop.train, steps of the run: `config.steps`, or those of `config.epochs`).
@@ -38,7 +39,7 @@ def open_data(config, workdir) -> tuple[Data, int]:
     cache.parent.mkdir(parents=True, exist_ok=True)
   # Of the bundled photos only those are trained on that are not held out.
   spec = "bundled:train" if section.source == "bundled" else section.source
-  source = sources.open_source(spec, exclude_gray=section.exclude_gray, cache=cache)
+  source = sources.open_source(spec, section.exclude_gray, cache, progress)
   batch_spec = pipeline.BatchSpec(
     batch_size=config.batch_size,
     crop=section.crop,

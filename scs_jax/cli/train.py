@@ -121,7 +121,7 @@ def _run(args, stopped=None) -> int:
   config = arguments.load_config(args)
   method = resolve.build(config)
   method.load_frozen()  # says what is missing before any picture is read
-  data, steps = datasets.open_data(config, args.workdir)
+  data, steps = datasets.open_data(config, args.workdir, not args.quiet)
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0
   method = resolve.build(config)  # again: a schedule depends on the number of steps

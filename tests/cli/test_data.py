@@ -160,6 +160,18 @@ class TestOpenData:
     found = any((pieces == p).all((2, 3, 4)).any() for p in (image, image[:, ::-1]))
     assert found != resample
 
+  @pytest.mark.parametrize("progress", [True, False])
+  def test_the_scan_for_gray_pictures_is_quiet_when_told(self, progress, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.full((16, 16, 3), (255, 0, 0), np.uint8)).save(
+      tmp_path / "photos" / "a.png"
+    )
+    config = configs.load("common")
+    config.data.source, config.data.heldout = str(tmp_path / "photos"), ""
+    config.data.exclude_gray = True
+    datasets.open_data(config, tmp_path, progress)
+    assert ("gray pictures" in capsys.readouterr().err) == progress
+
   def test_what_is_held_out_is_not_trained_on(self, config, tmp_path):
     for k, name in enumerate(("a1", "a2", "b1", "b2")):
       write(tmp_path, name, k)
