@@ -7,6 +7,7 @@ import pathlib
 from scs_jax.engine.loop import Data
 from scs_jax.errors import UserError
 
+_LOOKED_AT = 3  # pairs that are measured when a training starts, a second or so in all
 
 def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   """Opens training and held-out pictures.
@@ -133,7 +134,7 @@ def _open_pairs(config) -> tuple[Data, int]:
   )
   hosts = jax.process_index(), jax.process_count()
   open_batches = functools.partial(_open_pair_batches, source, spec, *hosts)
-  notes = list(source.notes)
+  notes = [*source.notes, *_unlike_pairs(source, config)]
   heldout = []
   if section.heldout and (config.log.evaluate_every or config.log.panels_every):
     found = open_pairs(config, heldout=True)
@@ -168,6 +169,31 @@ def trained_on_too(source, heldout) -> list[str]:
   meet = lambda a, b: a is None or b is None or (a[0] < b[1] and b[0] < a[1])
   both = [r.name for r in heldout.records if any(meet(r.rows, o) for o in rows.get(place(r), ()))]
   return [f"held-out pairs that are trained on as well: {_some(both)}"] if both else []
+
+
+def _unlike_pairs(source, config) -> list[str]:
+  """What is wrong with a few of the pairs, the first and the last among them: matches off their row
+  or out of reach, which a training would take without a word and learn wrong colours from."""
+  import jax
+  import numpy as np
+
+  from scs_jax.data import stereo_check
+
+  search_range = config.network.search_range if "network" in config else 0
+  if search_range < 1 or jax.process_index() > 0:  # the first process says it for all
+    return []
+  numbers = np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).round().astype(int))
+  notes = []
+  for i in map(int, numbers):
+    report = stereo_check.check_pair(source, i, search_range)
+    if report.matches is not None and len(report.matches) >= stereo_check.FEWEST:
+      notes += [f"warning: {report.name}: {problem}" for problem in report.problems]
+  if notes:
+    notes.append(
+      f"{len(numbers)} of {len(source)} pairs were looked at; `scs-jax data check-stereo` measures "
+      "them all"
+    )
+  return notes
 
 
 def _left_out(source) -> list[str]:

@@ -187,6 +187,21 @@ class TestOpenData:
     assert datasets.open_data(config, tmp_path / "run")[0].notes == [
       "held-out pairs that are trained on as well: a1, a2"]  # fmt: skip
 
+  def test_a_training_says_what_is_wrong_with_pairs(self, config, tmp_path):
+    for k, down in enumerate((0, 3, 0)):
+      write(tmp_path, f"p{k}", k, down)
+    with config.unlocked():
+      config.network = {"search_range": 64}
+    config.data.source, config.data.heldout = str(tmp_path), ""
+    *warnings, last = datasets.open_data(config, tmp_path / "run")[0].notes
+    assert len(warnings) == 1 and warnings[0].startswith("warning: p1: not rectified: ")
+    assert last.startswith("3 of 3 pairs were looked at")
+    config.network.search_range = 8  # of a plane 9 pixels off
+    *warnings, last = datasets.open_data(config, tmp_path / "run")[0].notes
+    assert sum("beyond the search range 8" in note for note in warnings) == 3
+    config.data.only, config.network.search_range = ("p0",), 64
+    assert datasets.open_data(config, tmp_path / "run")[0].notes == []
+
   def test_rows_that_overlap_count_as_trained_on(self, config):
     train, heldout = datasets.open_pairs(config), datasets.open_pairs(config, heldout=True)
     assert datasets.trained_on_too(train, heldout) == []
