@@ -9,39 +9,28 @@ time does not depend on them) in the same run. Read the ratios. Bound: what tile
 pixels of all tiles over those of the picture.
 """
 
-import argparse
 import datetime
 import json
-import os
-import pathlib
-import platform
-import resource
-import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import harness
 
 
 def main() -> int:
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-  )
+  parser = harness.parser(__doc__)
   parser.add_argument("--config", default="scsnet/paper")
   parser.add_argument("--sides", type=int, nargs="*", default=[640], help="squares, pixels")
   parser.add_argument("--whole-to", type=int, default=1024, help="largest side run whole as well")
   parser.add_argument("--reference", type=int, default=256, help="side of the reference; 0: none")
-  parser.add_argument("--out", help="JSON file; a .md table is written beside it")
-  parser.add_argument("--case", help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.case:
-    print(json.dumps(run_case(json.loads(args.case), args)))
+    print(json.dumps(run_case(args.case, args)))
     return 0
   results = {
     "config": args.config,
     "date": str(datetime.date.today()),
-    "machine": child({"kind": "machine"}, args),
+    "machine": harness.child(__file__, {"kind": "machine"}, config=args.config),
     "cases": {},
   }
   for side in args.sides:
@@ -52,39 +41,21 @@ def main() -> int:
         name = f"{side} x {side} {how}, {kind}"
         print(f"{name} ...", file=sys.stderr, flush=True)
         case = {"kind": kind, "side": side, "reference": reference}
-        results["cases"][name] = found = child(case, args)
+        results["cases"][name] = found = harness.child(
+          __file__, case, config=args.config
+        )
         print(f"  {found}", file=sys.stderr, flush=True)
-        if args.out:  # after every case, so that an interrupted run keeps what it has
-          out = pathlib.Path(args.out)
-          out.parent.mkdir(parents=True, exist_ok=True)
-          out.write_text(json.dumps(results, indent=2) + "\n")
-          out.with_suffix(".md").write_text(markdown(results))
+        harness.save(args.out, results, markdown(results))
   print(markdown(results))
   return 0
 
 
-def child(case: dict, args, script: str = __file__) -> dict:
-  command = [sys.executable, script, "--config", args.config, "--case", json.dumps(case)]
-  done = subprocess.run(command, capture_output=True, text=True, check=False)
-  if done.returncode:
-    lines = done.stderr.strip().splitlines()
-    return {"failed": lines[-1] if lines else f"exit code {done.returncode}"}
-  return json.loads(done.stdout.strip().splitlines()[-1])
-
-
 def run_case(case: dict, args) -> dict:
+  if case["kind"] == "machine":
+    return harness.machine()
   import jax
   import numpy as np
 
-  if case["kind"] == "machine":
-    device = jax.devices()[0]
-    return {
-      "device": device.device_kind,
-      "platform": device.platform,
-      "cpu_cores": os.cpu_count(),
-      "python": platform.python_version(),
-      "jax": jax.__version__,
-    }
   from scs_jax.engine import config as configs
   from scs_jax.engine import resolve
 
@@ -94,8 +65,8 @@ def run_case(case: dict, args) -> dict:
   rng = np.random.default_rng(0)
   shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), {}))
   draw = lambda s: (0.05 * rng.normal(size=s.shape)).astype(s.dtype)
-  state = shapes.replace(step=np.int32(0), params=jax.tree.map(draw, shapes.params), opt_state={})
-  state = jax.device_put(state)
+  params, zero = jax.tree.map(draw, shapes.params), np.int32(0)
+  state = jax.device_put(shapes.replace(step=zero, skipped=zero, params=params, opt_state={}))
   side, r = case["side"], case["reference"]
   gray = rng.random((side, side)).astype(np.float32)
   reference = rng.random((r, r, 3)).astype(np.float32) if r else None
@@ -113,10 +84,10 @@ def run_whole(method, state, gray, reference) -> dict:
   started = time.perf_counter()
   compiled = jax.jit(method.predict).lower(state, query).compile()
   compile_s = time.perf_counter() - started
-  before = peak_rss()
+  before = harness.peak_rss()
   started = time.perf_counter()
   np.asarray(compiled(state, query).rgb)
-  return report(time.perf_counter() - started, compile_s, before, programs=1)
+  return harness.report(time.perf_counter() - started, compile_s, before, programs=1)
 
 
 def run_tiles(method, state, gray, reference) -> dict:
@@ -128,33 +99,13 @@ def run_tiles(method, state, gray, reference) -> dict:
   started = time.perf_counter()
   need = plan.measure(painter, recipe, gray.shape, gray.shape, reference_size)
   compile_s = time.perf_counter() - started
-  before = peak_rss()
+  before = harness.peak_rss()
   started = time.perf_counter()
   memories = None if reference is None else painter.remember(recipe, reference)
   painter.paint(recipe, gray, gray.shape, memories)
   seconds = time.perf_counter() - started
-  found = report(seconds, compile_s, before, programs=len(painter.programs))
+  found = harness.report(seconds, compile_s, before, programs=len(painter.programs))
   return found | {"planned_mb": round((need.host + need.program) / 1e6, 1)}
-
-
-def report(seconds: float, compile_s: float, before: int, programs: int) -> dict:
-  import jax
-
-  found = {
-    "seconds": round(seconds, 2),
-    "compile_seconds": round(compile_s, 1),
-    "programs": programs,
-    "grown_mb": round((peak_rss() - before) / 1e6, 1),
-    "peak_rss_mb": round(peak_rss() / 1e6, 1),
-  }
-  stats = jax.devices()[0].memory_stats()
-  if stats and "peak_bytes_in_use" in stats:
-    found["device_peak_mb"] = round(stats["peak_bytes_in_use"] / 1e6, 1)
-  return found
-
-
-def peak_rss() -> int:
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def markdown(results: dict) -> str:

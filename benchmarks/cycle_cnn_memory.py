@@ -12,13 +12,11 @@ refused by the compiler, which then says what it would have taken. Minutes a cas
 import argparse
 import datetime
 import json
-import pathlib
 import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import harness
 
 KINDS = ("plain", "scs_jax", "scs_jax, remat")
 
@@ -53,10 +51,7 @@ def main() -> int:
     command = [sys.executable, __file__, *sys.argv[1:], "--case", kind]
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     results["cases"].append(json.loads(found.splitlines()[-1]))
-    if args.out:
-      out = pathlib.Path(args.out)
-      out.write_text(json.dumps(results, indent=2) + "\n")
-      out.with_suffix(".md").write_text(markdown(results))
+    harness.save(args.out, results, markdown(results))
   print(markdown(results))
   return 0
 

@@ -10,62 +10,49 @@ an initialisation: the time does not depend on them. The paper's row was measure
 machine (a Titan X) by another program: read it as what was published, not as a race.
 """
 
-import argparse
 import datetime
 import json
-import pathlib
 import sys
 import time
 
-from colorize import ROOT, child, peak_rss, report
-from colorize import run_case as run_shared_case
-
-sys.path.insert(0, str(ROOT))
+import harness
 
 PAPER_MS = {"1024x800": 803, "512x400": 251, "256x200": 85}  # Table III, "Ours"
 
 
 def main() -> int:
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-  )
+  parser = harness.parser(__doc__)
   parser.add_argument("--config", default="cycle_cnn/paper")
   parser.add_argument("--sizes", nargs="+", default=list(PAPER_MS), metavar="WxH")
   parser.add_argument("--dtype", nargs="+", default=["float32"], help="float32, bfloat16 or both")
   parser.add_argument("--memory-limit", default="12GB", help="as of colorize; default 12GB")
   parser.add_argument("--repeats", type=int, default=3)
-  parser.add_argument("--out", help="JSON file; a .md table is written beside it")
-  parser.add_argument("--case", help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.case:
-    print(json.dumps(run_case(json.loads(args.case), args)))
+    print(json.dumps(run_case(args.case, args)))
     return 0
   results = {
     "config": args.config,
     "date": str(datetime.date.today()),
     "limit": args.memory_limit,
-    "machine": child({"kind": "machine"}, args, __file__),
+    "machine": harness.child(__file__, {"kind": "machine"}, config=args.config),
     "cases": [],
   }
   for size in args.sizes:
     for dtype in args.dtype:
       print(f"{size} {dtype} ...", file=sys.stderr, flush=True)
       case = {"size": size, "dtype": dtype, "limit": args.memory_limit, "repeats": args.repeats}
-      found = child({"kind": "pair", **case}, args, __file__)
+      found = harness.child(__file__, {"kind": "pair", **case}, config=args.config)
       print(f"  {found}", file=sys.stderr, flush=True)
       results["cases"].append(case | found)
-      if args.out:  # after every case, so that an interrupted run keeps what it has
-        out = pathlib.Path(args.out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(results, indent=2) + "\n")
-        out.with_suffix(".md").write_text(markdown(results))
+      harness.save(args.out, results, markdown(results))
   print(markdown(results))
   return 0
 
 
 def run_case(case: dict, args) -> dict:
   if case["kind"] == "machine":
-    return run_shared_case(case, args)
+    return harness.machine()
   import jax
   import numpy as np
 
@@ -87,14 +74,14 @@ def run_case(case: dict, args) -> dict:
   rows = painter.height_for((height, width))
   program = painter.program((height, width), rows)
   compile_s = time.perf_counter() - started
-  before, seconds = peak_rss(), []
+  before, seconds = harness.peak_rss(), []
   for _ in range(case["repeats"]):
     started = time.perf_counter()
     rgb = painter.paint(mono, color).rgb
     seconds.append(time.perf_counter() - started)
   assert np.isfinite(rgb).all()
   cut = list(strips.strips(height, rows, painter.overlap, painter.multiple))
-  found = report(min(seconds), compile_s, before, programs=len(painter.programs))
+  found = harness.report(min(seconds), compile_s, before, programs=len(painter.programs))
   return found | {
     "seconds": round(min(seconds), 3),
     "strips": f"{len(cut)} of {rows} rows",

@@ -17,7 +17,6 @@ SIDE:cut for crops from pictures as they are decoded (BatchSpec.resample off).
 import argparse
 import datetime
 import itertools
-import json
 import os
 import pathlib
 import platform
@@ -25,13 +24,11 @@ import sys
 import tempfile
 import time
 
+import harness
 import numpy as np
 from PIL import Image
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from scs_jax.data import pack, pipeline, sources  # noqa: E402
+from scs_jax.data import pack, pipeline, sources
 
 # The crops of the configs: smsanet/small, joint_sr/small, scsnet/small, then the papers'.
 CROPS = ("96:1.25", "128:1.6", "158:1.5", "256:1", "512:1.25", "128:cut", "256:cut")
@@ -70,11 +67,7 @@ def main() -> int:
     "quality": None if args.folder else args.quality,
   }
   print(table(results))
-  if args.out:
-    out = pathlib.Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n")
-    out.with_suffix(".md").write_text(table(results) + "\n")
+  harness.save(args.out, results, table(results) + "\n")
   return 0
 
 

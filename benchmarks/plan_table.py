@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import harness
 
 # Examples a chip: the papers' batch on one device.
 CONFIGS = {
@@ -51,9 +51,7 @@ def main() -> int:
       print(f"{config} {compiled} ...", file=sys.stderr, flush=True)
       record = plan(config, compiled)
       records += [record, *(scale(record, name) for name in scaled)]
-      out.parent.mkdir(parents=True, exist_ok=True)
-      out.write_text(json.dumps(records, indent=2) + "\n")
-      out.with_suffix(".md").write_text(markdown(records))
+      harness.save(out, records, markdown(records))
   print(markdown(records))
   return 0
 
@@ -67,7 +65,7 @@ def plan(config: str, machine: str) -> dict:
   if config in IMAGES:
     command += ["--images", str(IMAGES[config])]
   started = time.perf_counter()
-  found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+  found = subprocess.run(command, capture_output=True, text=True, cwd=harness.ROOT, check=False)
   seconds = round(time.perf_counter() - started)
   common = {"settings": settings, "compile_seconds": seconds, "estimated": False}
   common["date"] = str(datetime.date.today())

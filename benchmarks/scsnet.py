@@ -9,40 +9,31 @@ the same parameters in the same run; read the ratios. The bound that is stated i
 that XLA counts for the compiled program, over this machine's own measured matrix-product rate.
 """
 
-import argparse
 import datetime
 import json
-import os
-import pathlib
 import platform
-import resource
-import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import harness
 
 BIG = 10**9  # a block size that covers everything: the plain order of attention
 
 
 def main() -> int:
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-  )
+  parser = harness.parser(__doc__)
   parser.add_argument("--config", default="scsnet/paper")
   parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
   parser.add_argument("--repeats", type=int, default=3, help="timed calls; the median is kept")
   parser.add_argument("--infer-batch", type=int, nargs="*", default=[1, 8])
   parser.add_argument("--train-batch", type=int, nargs="*", default=[1, 8])
   parser.add_argument("--cases", nargs="*", help="only cases whose name contains one of these")
-  parser.add_argument("--out", help="JSON file; a .md table is written beside it")
-  parser.add_argument("--case", help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.case:
-    print(json.dumps(run_case(json.loads(args.case), args)))
+    print(json.dumps(run_case(args.case, args)))
     return 0
-  results = {"machine": describe_in_child(args), "date": str(datetime.date.today()), "cases": {}}
+  described = child({"kind": "machine"}, args)
+  results = {"machine": described, "date": str(datetime.date.today()), "cases": {}}
   results["config"], results["dtype"] = args.config, args.dtype
   for name, case in cases(args).items():
     if args.cases and not any(part in name for part in args.cases):
@@ -50,11 +41,7 @@ def main() -> int:
     print(f"{name} ...", file=sys.stderr, flush=True)
     results["cases"][name + ("*" if case.get("once") else "")] = result = child(case, args)
     print(f"  {result}", file=sys.stderr, flush=True)
-    if args.out:  # after every case, so that an interrupted run keeps what it has
-      out = pathlib.Path(args.out)
-      out.parent.mkdir(parents=True, exist_ok=True)
-      out.write_text(json.dumps(results, indent=2) + "\n")
-      out.with_suffix(".md").write_text(markdown(results))
+    harness.save(args.out, results, markdown(results))
   print(markdown(results))
   return 0
 
@@ -97,17 +84,8 @@ def cases(args) -> dict[str, dict]:
 
 
 def child(case: dict, args) -> dict:
-  command = [sys.executable, __file__, "--case", json.dumps(case), "--config", args.config]
-  command += ["--dtype", args.dtype, "--repeats", str(args.repeats)]
-  done = subprocess.run(command, capture_output=True, text=True, check=False)
-  if done.returncode:
-    lines = done.stderr.strip().splitlines()
-    return {"failed": lines[-1] if lines else f"exit code {done.returncode}"}
-  return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def describe_in_child(args) -> dict:
-  return child({"kind": "machine"}, args)
+  options = {"config": args.config, "dtype": args.dtype, "repeats": args.repeats}
+  return harness.child(__file__, case, **options)
 
 
 def run_case(case: dict, args) -> dict:
@@ -120,7 +98,7 @@ def run_case(case: dict, args) -> dict:
   started = time.perf_counter()
   compiled = function.lower(*inputs).compile()
   compile_s = time.perf_counter() - started
-  before = peak_rss()
+  before = harness.peak_rss()
   jax.block_until_ready(inputs)
   times = []
   for _ in range(1 if case.get("once") else args.repeats + 1):
@@ -131,23 +109,16 @@ def run_case(case: dict, args) -> dict:
   seconds = kept[len(kept) // 2]
   memory = compiled.memory_analysis()
   cost = compiled.cost_analysis() or {}
-  result = {
+  return {
     "seconds": round(seconds, 4),
     "images_per_second": round(images / seconds, 3),
     "compile_seconds": round(compile_s, 1),
     "temporary_mb": round(memory.temp_size_in_bytes / 1e6, 1),
-    "peak_rss_mb": round(peak_rss() / 1e6, 1),
+    "peak_rss_mb": round(harness.peak_rss() / 1e6, 1),
     "rss_before_run_mb": round(before / 1e6, 1),
     "gflop": round(cost.get("flops", 0.0) / 1e9, 2),
+    **harness.device_peak(),
   }
-  stats = jax.devices()[0].memory_stats()
-  if stats and "peak_bytes_in_use" in stats:
-    result["device_peak_mb"] = round(stats["peak_bytes_in_use"] / 1e6, 1)
-  return result
-
-
-def peak_rss() -> int:
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def machine(dtype: str) -> dict:
@@ -164,15 +135,10 @@ def machine(dtype: str) -> dict:
     started = time.perf_counter()
     jax.block_until_ready(product(a))
     times.append(time.perf_counter() - started)
-  device = jax.devices()[0]
   return {
-    "device": device.device_kind,
-    "platform": device.platform,
+    **harness.machine(),
     "devices": jax.device_count(),
-    "cpu_cores": os.cpu_count(),
     "processor": platform.machine(),
-    "python": platform.python_version(),
-    "jax": jax.__version__,
     "matmul_gflops": round(2 * n**3 / sorted(times)[5] / 1e9, 1),
     "matmul": f"{n} x {n} x {n} {dtype}",
   }

@@ -12,18 +12,14 @@ that slows down slows all of them: read the ratios. The paper's: 178 against 92 
 hardware and at sizes that it does not state. Memory is what XLA plans beyond inputs and result.
 """
 
-import argparse
 import datetime
 import json
-import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
-from scsnet import ROOT, machine
-
-sys.path.insert(0, str(ROOT))
+import harness
+from scsnet import machine
 
 SIZE, PAPER = 128, 178 / 92
 WHOLE = 2**62  # a bound on a chunk that nothing reaches
@@ -31,14 +27,10 @@ BASE = "Meta-SR, 64 features, as published"
 
 
 def main() -> int:
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-  )
+  parser = harness.parser(__doc__)
   parser.add_argument("--scales", type=float, nargs="+", default=[2.0, 3.3, 4.0])
   parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
   parser.add_argument("--repeats", type=int, default=3, help="timed rounds; the median is kept")
-  parser.add_argument("--out", help="JSON file; a .md table is written beside it")
-  parser.add_argument("--case", type=float, help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.case:
     print(json.dumps(run_scale(args.case, args)))
@@ -46,26 +38,13 @@ def main() -> int:
   results = {"date": str(datetime.date.today()), "dtype": args.dtype, "scales": {}}
   for scale in args.scales:
     print(f"{scale:g} ...", file=sys.stderr, flush=True)
-    results["scales"][f"{scale:g}"] = found = child(scale, args)
+    results["scales"][f"{scale:g}"] = found = harness.child(
+      __file__, scale, dtype=args.dtype, repeats=args.repeats
+    )
     print(f"  {found}", file=sys.stderr, flush=True)
-    if args.out:  # after every case, so that an interrupted run keeps what it has
-      out = pathlib.Path(args.out)
-      out.parent.mkdir(parents=True, exist_ok=True)
-      out.write_text(json.dumps(results, indent=2) + "\n")
-      out.with_suffix(".md").write_text(markdown(results))
+    harness.save(args.out, results, markdown(results))
   print(markdown(results))
   return 0
-
-
-def child(scale: float, args) -> dict:
-  """One magnification in a process of its own, which starts with empty memory."""
-  command = [sys.executable, __file__, "--case", str(scale), "--dtype", args.dtype]
-  command += ["--repeats", str(args.repeats)]
-  done = subprocess.run(command, capture_output=True, text=True, check=False)
-  if done.returncode:
-    lines = done.stderr.strip().splitlines()
-    return {"failed": lines[-1] if lines else f"exit code {done.returncode}"}
-  return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def run_scale(scale: float, args) -> dict:

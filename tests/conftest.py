@@ -1,9 +1,12 @@
 """Shared test set-up: eight CPU devices and a persistent compilation cache."""
 
+import contextlib
 import functools
 import gc
+import html.parser
 import os
 import pathlib
+import subprocess
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _FLAGS = {
@@ -36,11 +39,16 @@ def _forget_programs():
     gc.collect()
 
 
-def _tiny_config():
+def _unlocked(name):
   from scs_jax.engine import config as configs
 
-  config = configs.load("scsnet/small").copy_and_resolve_references()
+  config = configs.load(name).copy_and_resolve_references()
   config.unlock()
+  return config
+
+
+def _tiny_config():
+  config = _unlocked("scsnet/small")
   config.input_size = 8
   config.magnification = (2.0, 2.0)
   config.data.crop = 16
@@ -93,10 +101,7 @@ def make_smsanet_config():
   """A function: smsanet/small at the smallest sizes that still have every part, unlocked."""
 
   def make():
-    from scs_jax.engine import config as configs
-
-    config = configs.load("smsanet/small").copy_and_resolve_references()
-    config.unlock()
+    config = _unlocked("smsanet/small")
     config.network.width = 1 / 16
     config.network.attention_blocks = (1, 4, 10)
     config.data.crop = 16
@@ -116,10 +121,7 @@ def make_joint_config():
   """A function: joint_sr/small at the smallest sizes that still have every part, by task."""
 
   def make(task="joint"):
-    from scs_jax.engine import config as configs
-
-    config = configs.load("joint_sr/small").copy_and_resolve_references()
-    config.unlock()
+    config = _unlocked("joint_sr/small")
     config.task = task
     config.input_sizes = (12,)
     config.data.crop = 32
@@ -147,10 +149,7 @@ def make_cycle_config():
   """A function: cycle_cnn/small at the smallest sizes that still have every part, unlocked."""
 
   def make():
-    from scs_jax.engine import config as configs
-
-    config = configs.load("cycle_cnn/small").copy_and_resolve_references()
-    config.unlock()
+    config = _unlocked("cycle_cnn/small")
     config.network.features = 2
     config.network.pairs = 1
     config.network.search_range = 16
@@ -168,6 +167,60 @@ def make_cycle_config():
     return config
 
   return make
+
+
+@contextlib.contextmanager
+def _small_disk(folder, size):
+  folder.mkdir()
+  command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+  try:
+    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+  except FileNotFoundError:
+    mounted = False
+  if not mounted:
+    pytest.skip("mounting a small tmpfs is not permitted here")
+  try:
+    yield folder
+  finally:
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def small_disk():
+  """A context: a new folder on a disk of `size` ("2m"); skips where mounting is not permitted."""
+  return _small_disk
+
+
+class _Page(html.parser.HTMLParser):
+  VOID = {"meta", "img", "br"}
+
+  def __init__(self, text):
+    super().__init__()
+    self.fetched, self.open, self.words, self.counts = [], [], [], {}
+    self.feed(text)
+
+  def handle_startendtag(self, tag, attrs):
+    self.handle_starttag(tag, attrs, closed=True)
+
+  def handle_starttag(self, tag, attrs, closed=False):
+    self.counts[tag] = self.counts.get(tag, 0) + 1
+    self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+    if tag not in self.VOID and not closed:
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.words.append(data)
+
+
+@pytest.fixture(scope="session")
+def parse_page():
+  """A function: an HTML page's text -> what a browser would fetch (`fetched`), tags left `open`,
+  `words`, and `counts` by tag. A tag that closes another one is an error at once.
+  """
+  return _Page
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,36 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, ReduceLROnPlateauState
 
+from scs_jax.engine.rules import AtLeast, Between, OneOf, Positive, Rule
 from scs_jax.errors import UserError
+
+
+def optimizer_rules(
+  names: tuple[str, ...] = ("adam", "muon"), schedules: tuple[str, ...] = ("constant", "cosine")
+) -> dict[str, Rule]:
+  """What a method's RULES say of the section `optimizer`, for `make_optimizer`.
+
+  Args:
+    names: of the optimizers that the method trains with.
+    schedules: likewise; with "plateau" the keys of that schedule have their rules too.
+  """
+  plateau: dict[str, Rule] = {
+    "optimizer.plateau_factor": Between(0.0, 1.0, open_low=True, open_high=True),
+    "optimizer.plateau_patience": AtLeast(1),
+    "optimizer.plateau_window": AtLeast(1),
+    "optimizer.plateau_tolerance": Between(0.0, 1.0, open_low=True),
+  }
+  return {
+    "optimizer.name": OneOf(*names),
+    "optimizer.schedule": OneOf(*schedules),
+    "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
+    **(plateau if "plateau" in schedules else {}),
+    "optimizer.b1": Between(0.0, 1.0, open_high=True),
+    "optimizer.b2": Between(0.0, 1.0, open_high=True),
+    "optimizer.eps": Positive,
+    "optimizer.weight_decay": Between(0.0, 1.0),
+    "optimizer.clip_norm": AtLeast(0.0),
+  }
 
 
 def make_optimizer(config, steps: int) -> optax.GradientTransformation:

@@ -1,11 +1,9 @@
 """`scs-jax evaluate` whole: a checkpoint and pictures in; tables, JSON, CSV and a page out."""
 
-import csv
 import hashlib
-import html.parser
-import json
 import math
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -19,13 +17,16 @@ import skimage.metrics
 from etils import epath
 from PIL import Image
 
-from scs_jax.cli import main as cli
 from scs_jax.engine import config as configs
 from scs_jax.engine import resolve
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import TrainState
 from scs_jax.engine.estimates import DEFINITIONS
 from scs_jax.infer.record import fingerprint
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from answers import evaluate, lines, one_line, record
 
 SIDE, COUNT = 24, 5
 MODES = ("automatic", "self", "random")
@@ -97,29 +98,6 @@ def save(run, step=3, method="Method", picture=PICTURE, score=None):
     metrics = None if score is None else {"score": score}
     checkpoints.save(step, state, data={}, config=config, metrics=metrics, wait=True)
   return config
-
-
-def evaluate(*more, run="run", out="out"):
-  argv = ["evaluate", "--checkpoint", str(run), "--quiet", *more]
-  return cli.main([*argv, "--out", str(out)] if out else argv)
-
-
-def record(out="out"):
-  with open(f"{out}/results.json") as file:
-    return json.load(file)
-
-
-def lines(out="out"):
-  with open(f"{out}/per_image.csv", newline="") as file:
-    return list(csv.DictReader(file))
-
-
-def one_line(capfd, *parts):
-  err = capfd.readouterr().err
-  errors = [line for line in err.splitlines() if line.startswith("scs-jax: error: ")]
-  assert "Traceback" not in err and len(errors) == 1, err
-  for part in parts:
-    assert part in errors[0], errors[0]
 
 
 # --- independent computations
@@ -617,40 +595,15 @@ def test_a_slip_is_one_line_and_two(setup, capfd, more, parts):
 # --- the page
 
 
-class Page(html.parser.HTMLParser):
-  """What a browser would fetch, and the balance of tags."""
-
-  VOID = {"meta", "img", "br"}
-
-  def __init__(self):
-    super().__init__()
-    self.fetched, self.open, self.text = [], [], []
-
-  def handle_startendtag(self, tag, attrs):
-    self.handle_starttag(tag, attrs, closed=True)
-
-  def handle_starttag(self, tag, attrs, closed=False):
-    self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
-    if tag not in self.VOID and not closed:
-      self.open.append(tag)
-
-  def handle_endtag(self, tag):
-    assert self.open.pop() == tag
-
-  def handle_data(self, data):
-    self.text.append(data)
-
-
-def test_the_page_opens_offline_and_shows_best_and_worst(setup):
+def test_the_page_opens_offline_and_shows_best_and_worst(setup, parse_page):
   assert evaluate("--panels", "1") == 0
   text = (setup / "out/report.html").read_text()
   assert not re.search(r"https?://|url\(|@import|<script|<link", text)
-  page = Page()
-  page.feed(text)
+  page = parse_page(text)
   assert page.open == [] and all(f.startswith("data:image/jpeg;base64,") for f in page.fetched)
   # Three pictures a mode: input, results of model and baselines, truth; references but in one.
   assert len(page.fetched) == 3 * (1 + 2 + 1) + 2 * 3 * (1 + 1 + 4 + 1)
-  words = "".join(page.text)
+  words = "".join(page.words)
   for name in ("psnr_rgb", "ssim_rgb", "colorfulness_hs_abs", "95 % interval", "Hasler"):
     assert name in words
   assert "CN of the SCSNet paper" in words  # only to say that it is not this

@@ -1,8 +1,7 @@
 """`scs-jax evaluate` of a method that takes pairs: a checkpoint and pairs in, figures out."""
 
-import csv
-import html.parser
 import json
+import pathlib
 import sys
 
 import jax.numpy as jnp
@@ -12,13 +11,16 @@ import scipy.stats
 import skimage.metrics
 from PIL import Image
 
-from scs_jax.cli import main as cli
 from scs_jax.cli import pair_evaluation_passes
 from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.engine import config as configs
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import Query, TrainState
 from scs_jax.infer.budget import PlannedMemoryError
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from answers import evaluate, lines, one_line, record
 
 SHIFT, COUNT = 3, 5
 METRICS = ("psnr_rgb", "psnr_rgb_true_y", "psnr_cbcr", "ssim_rgb", "ssim_rgb_true_y")
@@ -120,28 +122,6 @@ def save(run, method="Telling", pairs=True, keep=0.75):
   state = TrainState(jnp.int32(3), params, {"net": {}}, {})
   with Checkpoints(run, keep_last=3, best_metric=None) as checkpoints:
     checkpoints.save(3, state, data={}, config=config, metrics=None, wait=True)
-
-
-def evaluate(*more, run="run", out="out"):
-  return cli.main(["evaluate", "--checkpoint", run, "--quiet", "--out", out, *more])
-
-
-def record(out="out"):
-  with open(f"{out}/results.json") as file:
-    return json.load(file)
-
-
-def lines(out="out"):
-  with open(f"{out}/per_image.csv", newline="") as file:
-    return list(csv.DictReader(file))
-
-
-def one_line(capfd, *parts):
-  err = capfd.readouterr().err
-  errors = [line for line in err.splitlines() if line.startswith("scs-jax: error: ")]
-  assert "Traceback" not in err and len(errors) == 1, err
-  for part in parts:
-    assert part in errors[0], errors[0]
 
 
 # --- an independent computation
@@ -248,24 +228,11 @@ def test_whole_pairs_of_any_size_are_measured_both_ways(setup, capfd):
   assert "say nothing of its colours" in said.err  # of copying there and back
 
 
-class Page(html.parser.HTMLParser):
-  def __init__(self, text):
-    super().__init__()
-    self.words, self.sources, self.open = [], [], []
-    self.feed(text)
-
-  def handle_starttag(self, tag, attrs):
-    self.sources += [value for name, value in attrs if name in ("src", "href")]
-
-  def handle_data(self, data):
-    self.words.append(data)
-
-
-def test_the_page_shows_views_results_and_maps_and_opens_offline(setup):
+def test_the_page_shows_views_results_and_maps_and_opens_offline(setup, parse_page):
   assert evaluate("--panels", "1", "--limit", "4") == 0
-  page = Page((setup / "out/report.html").read_text())
+  page = parse_page((setup / "out/report.html").read_text())
   text = " ".join(page.words)
-  assert all(source.startswith("data:image/") for source in page.sources)
+  assert all(source.startswith("data:image/") for source in page.fetched)
   for words in (
     "monochrome view", "colour view", "first-time result, PSNR RGB", "second-time result",
     "truth of the monochrome view", "confidence", "(green)", "global curve",

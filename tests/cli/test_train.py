@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import threading
 
@@ -325,22 +324,6 @@ def test_a_damaged_checkpoint(setup, capfd, damage):
 # --- a full disk
 
 
-@contextlib.contextmanager
-def small_disk(folder, size):
-  folder.mkdir()
-  command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-  try:
-    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-  except FileNotFoundError:
-    mounted = False
-  if not mounted:
-    pytest.skip("mounting a small tmpfs is not permitted here")
-  try:
-    yield folder
-  finally:
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def fill(disk, leave=0):
   """Takes all room of a disk but `leave` bytes."""
   with open(disk / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -361,7 +344,7 @@ def nothing_half_written(run):
   assert all("tmp" not in p.name for p in (run / "checkpoints").iterdir())
 
 
-def test_a_full_disk_from_the_start_and_room_again(setup, capfd):
+def test_a_full_disk_from_the_start_and_room_again(setup, small_disk, capfd):
   with small_disk(setup / "disk", "2m") as disk:
     fill(disk)
     assert train(workdir=disk / "run") == 2
@@ -401,7 +384,7 @@ def test_flags_of_several_processes_that_do_not_fit(setup, capfd, flags, said):
 
 
 @pytest.mark.parametrize("moment", ["metrics", "panel", "checkpoint"])
-def test_a_disk_that_fills_up_on_the_way(setup, capfd, monkeypatch, moment):
+def test_a_disk_that_fills_up_on_the_way(setup, small_disk, capfd, monkeypatch, moment):
   from scs_jax.engine import loop, monitor, watch
 
   with small_disk(setup / "disk", "4m") as disk:
@@ -439,7 +422,7 @@ def test_a_disk_that_fills_up_on_the_way(setup, capfd, monkeypatch, moment):
     assert find_checkpoint(run)[1] == 5
 
 
-def test_more_than_the_disk_holds(setup, capfd):
+def test_more_than_the_disk_holds(setup, small_disk, capfd):
   """The second checkpoint does not fit beside the first."""
   with small_disk(setup / "disk", "4m") as disk:
     run = disk / "run"

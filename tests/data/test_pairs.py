@@ -1,6 +1,8 @@
 """Batches of pairs: the same for every host and thread, and never with the truth in training."""
 
 import itertools
+import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,10 @@ from scs_jax.data import camera, order, pairs
 from scs_jax.data.pairs import PairSpec, eval_batches, train_batches
 from scs_jax.data.stereo import open_pairs
 from scs_jax.errors import UserError
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from batches import assert_same
 
 COUNT, SHIFT = 5, 3
 SPEC = PairSpec(batch_size=4, crop=(10, 16), vertical_flip=True, seed=3, threads=0)
@@ -38,15 +44,6 @@ def source(tmp_path_factory):
 def take(count, source, spec=SPEC, **options):
   with train_batches(source, spec, **options) as batches:
     return list(itertools.islice(batches, count))
-
-
-def assert_same(a, b):
-  assert len(a) == len(b)
-  for x, y in zip(a, b, strict=True):
-    assert x.keys() == y.keys()
-    for key in x:
-      assert x[key].dtype == y[key].dtype
-      np.testing.assert_array_equal(x[key], y[key], err_msg=key)
 
 
 def test_keys_types_and_order(source):

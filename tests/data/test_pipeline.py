@@ -1,6 +1,8 @@
 """Training and evaluation batches: same samples for every host, thread and process count."""
 
 import itertools
+import pathlib
+import sys
 import threading
 
 import numpy as np
@@ -17,6 +19,10 @@ from scs_jax.data.pipeline import (
 )
 from scs_jax.data.sources import FolderSource
 from scs_jax.errors import UserError
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from batches import assert_same
 
 COUNT = 11
 SPEC = BatchSpec(batch_size=8, crop=12, seed=3, reference_probability=0.5, reference_size=8)
@@ -44,15 +50,6 @@ def source(tmp_path_factory):
 def take(count, source, spec=SPEC, **options):
   with train_batches(source, spec, **options) as batches:
     return list(itertools.islice(batches, count))
-
-
-def assert_same(a, b):
-  assert len(a) == len(b)
-  for x, y in zip(a, b, strict=True):
-    assert x.keys() == y.keys()
-    for key in x:
-      assert x[key].dtype == y[key].dtype
-      np.testing.assert_array_equal(x[key], y[key], err_msg=key)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,9 @@
 """Checkpoints: bit for bit, whole or absent, and one line for whatever is wrong."""
 
-import contextlib
 import errno
 import json
 import logging
 import shutil
-import subprocess
 
 import flax.struct
 import jax
@@ -290,27 +288,11 @@ def test_leftovers_are_cleared_and_never_taken_for_whole(run, tmp_path):
   assert [p.name for p in root.iterdir()] == ["5"]
 
 
-@contextlib.contextmanager
-def small_disk(folder, size):
-  folder.mkdir()
-  command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-  try:
-    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-  except FileNotFoundError:
-    mounted = False
-  if not mounted:
-    pytest.skip("mounting a small tmpfs is not permitted here")
-  try:
-    yield folder
-  finally:
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 NO_NOISE = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 
 
 @NO_NOISE
-def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, capfd):
+def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, small_disk, capfd):
   with small_disk(tmp_path / "disk", "3m") as disk:
     small = make_state(1).replace(params={"w": np.ones(2**17, np.float32)})
     many = {f"w{i}": np.full(2**14, i, np.float64) for i in range(64)}  # 8 MB, many at fault

@@ -2,7 +2,6 @@
 
 import base64
 import errno
-import html.parser
 import io
 import os
 import re
@@ -135,31 +134,7 @@ def test_png_keeps_every_bit(channels):
 # --- pages
 
 
-class Links(html.parser.HTMLParser):
-  """Collects what a browser would fetch, and the balance of tags."""
-
-  VOID = {"meta", "img", "polyline", "br", "link"}
-
-  def __init__(self):
-    super().__init__()
-    self.fetched, self.open, self.text = [], [], []
-
-  def handle_startendtag(self, tag, attrs):
-    self.handle_starttag(tag, attrs, closed=True)
-
-  def handle_starttag(self, tag, attrs, closed=False):
-    self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
-    if tag not in self.VOID and not closed:
-      self.open.append(tag)
-
-  def handle_endtag(self, tag):
-    assert self.open.pop() == tag
-
-  def handle_data(self, data):
-    self.text.append(data)
-
-
-def test_a_page_needs_no_other_file_and_escapes_what_it_is_given():
+def test_a_page_needs_no_other_file_and_escapes_what_it_is_given(parse_page):
   image = picture(5, 6, 7)
   evil = "<script>alert('&')</script>"
   sections = [
@@ -169,14 +144,13 @@ def test_a_page_needs_no_other_file_and_escapes_what_it_is_given():
   ]
   page = report.page(evil, sections).decode()
   assert page.startswith("<!doctype html>")
-  links = Links()
-  links.feed(page)
+  links = parse_page(page)
   assert links.open == []
   assert len(links.fetched) == 1 and links.fetched[0].startswith("data:image/png;base64,")
   with Image.open(io.BytesIO(base64.b64decode(links.fetched[0].partition(",")[2]))) as read:
     np.testing.assert_array_equal(np.asarray(read), image)
   assert not re.search(r"https?://|url\(|@import|<script", page)
-  assert "".join(links.text).count(evil) == 6  # title, heading, caption, table head, cell, curve
+  assert "".join(links.words).count(evil) == 6  # title, heading, caption, table head, cell, curve
 
 
 def test_tables_mark_the_best_of_a_column():
@@ -213,11 +187,10 @@ def test_cells_have_words_of_their_own_and_the_least_can_be_best():
   assert [i for i, (best, _) in enumerate(cells) if best] == [1, 5]
 
 
-def test_a_strip_embeds_every_picture_and_enlarges_the_small_ones():
+def test_a_strip_embeds_every_picture_and_enlarges_the_small_ones(parse_page):
   smooth = np.linspace(0, 255, 16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
   text = report.strip([("small", smooth[::4, ::4, 0]), ("<truth>", smooth)])
-  links = Links()
-  links.feed(text)
+  links = parse_page(text)
   assert links.open == [] and "&lt;truth&gt;" in text
   assert [bool(raw) for raw in re.findall(r"<img( class=\"raw\")?", text)] == [True, False]
   with Image.open(io.BytesIO(base64.b64decode(links.fetched[1].partition(",")[2]))) as read:

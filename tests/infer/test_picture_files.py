@@ -5,6 +5,7 @@ import errno
 import io
 import pathlib
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -14,16 +15,9 @@ from skimage import data
 from scs_jax.errors import UserError
 from scs_jax.infer import pictures
 
-# No two transposes look alike.
-PIXELS = np.array([[[255, 0, 0], [0, 255, 0], [9, 8, 7]],
-                   [[0, 0, 255], [50, 60, 70], [255, 255, 255]]], np.uint8)  # fmt: skip
-ALPHA = np.array([[0, 51, 255], [1, 254, 128]], np.uint8)
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-
-def encoded(image, form="PNG", **options):
-  buffer = io.BytesIO()
-  image.save(buffer, form, **options)
-  return buffer.getvalue()
+from small_picture import ALPHA, PIXELS, encoded
 
 
 def metadata_of_a_camera():

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 
 from scs_jax.engine import contract
 from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
-from scs_jax.engine.optim import make_optimizer
-from scs_jax.engine.rules import AtLeast, Between, Each, MultipleOf, OneOf, Positive
+from scs_jax.engine.optim import make_optimizer, optimizer_rules
+from scs_jax.engine.rules import AtLeast, Between, Each, MultipleOf, OneOf
 from scs_jax.engine.step import apply_gradients, gradients
 from scs_jax.errors import UserError
 from scs_jax.methods.cycle_cnn import cycle, learned_structure, networks, objective
@@ -57,14 +57,7 @@ class CycleCNN:
     "loss.structure_kind": OneOf(*networks.KINDS),
     "loss.cycle": AtLeast(0.0),
     "loss.smooth": AtLeast(0.0),
-    "optimizer.name": OneOf("rmsprop", "adam"),
-    "optimizer.schedule": OneOf("constant", "cosine"),
-    "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
-    "optimizer.b1": Between(0.0, 1.0, open_high=True),
-    "optimizer.b2": Between(0.0, 1.0, open_high=True),
-    "optimizer.eps": Positive,
-    "optimizer.weight_decay": Between(0.0, 1.0),
-    "optimizer.clip_norm": AtLeast(0.0),
+    **optimizer_rules(names=("rmsprop", "adam")),
   }
 
   takes_reference = True

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from scs_jax.engine import contract
 from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
-from scs_jax.engine.optim import make_optimizer, plateau_scale
-from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
+from scs_jax.engine.optim import make_optimizer, optimizer_rules, plateau_scale
+from scs_jax.engine.rules import AtLeast, Between, Each, OneOf
 from scs_jax.engine.step import apply_gradients, gradients
 from scs_jax.errors import UserError
 from scs_jax.methods.joint_sr import network, objective
@@ -51,18 +51,7 @@ class JointSR:
     "network.color_blocks": AtLeast(0),
     "discriminator.width": AtLeast(1),
     "loss.adversarial": AtLeast(0.0),
-    "optimizer.name": OneOf("adam", "muon"),
-    "optimizer.schedule": OneOf("constant", "cosine", "plateau"),
-    "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
-    "optimizer.plateau_factor": Between(0.0, 1.0, open_low=True, open_high=True),
-    "optimizer.plateau_patience": AtLeast(1),
-    "optimizer.plateau_window": AtLeast(1),
-    "optimizer.plateau_tolerance": Between(0.0, 1.0, open_low=True),
-    "optimizer.b1": Between(0.0, 1.0, open_high=True),
-    "optimizer.b2": Between(0.0, 1.0, open_high=True),
-    "optimizer.eps": Positive,
-    "optimizer.weight_decay": Between(0.0, 1.0),
-    "optimizer.clip_norm": AtLeast(0.0),
+    **optimizer_rules(schedules=("constant", "cosine", "plateau")),
   }
 
   takes_reference = False

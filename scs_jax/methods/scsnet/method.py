@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from scs_jax.engine import contract
 from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
-from scs_jax.engine.optim import make_optimizer
+from scs_jax.engine.optim import make_optimizer, optimizer_rules
 from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
 from scs_jax.engine.stages import Recipe
 from scs_jax.engine.step import apply_gradients, gradients
@@ -63,14 +63,7 @@ class SCSNet:
     "reference.hue_probability": Between(0.0, 1.0),
     "reference.alpha": AtLeast(0.0),
     "reference.sigma": Positive,
-    "optimizer.name": OneOf("adam", "muon"),
-    "optimizer.schedule": OneOf("constant", "cosine"),
-    "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
-    "optimizer.b1": Between(0.0, 1.0, open_high=True),
-    "optimizer.b2": Between(0.0, 1.0, open_high=True),
-    "optimizer.eps": Positive,
-    "optimizer.weight_decay": Between(0.0, 1.0),
-    "optimizer.clip_norm": AtLeast(0.0),
+    **optimizer_rules(),
   }
 
   takes_reference = True

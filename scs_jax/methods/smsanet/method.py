@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from scs_jax.engine import contract
 from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
-from scs_jax.engine.optim import make_optimizer
+from scs_jax.engine.optim import make_optimizer, optimizer_rules
 from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
 from scs_jax.engine.step import gradient_update
 from scs_jax.methods.smsanet import attention, objective, weights
@@ -40,14 +40,7 @@ class SMSANet:
     "loss.salient": AtLeast(0.0),
     "loss.salient_mask": OneOf(*objective.MASKS),
     "loss.salient_threshold": Between(0.0, 1.0, open_low=True, open_high=True),
-    "optimizer.name": OneOf("adam", "muon"),
-    "optimizer.schedule": OneOf("constant", "cosine"),
-    "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
-    "optimizer.b1": Between(0.0, 1.0, open_high=True),
-    "optimizer.b2": Between(0.0, 1.0, open_high=True),
-    "optimizer.eps": Positive,
-    "optimizer.weight_decay": Between(0.0, 1.0),
-    "optimizer.clip_norm": AtLeast(0.0),
+    **optimizer_rules(),
   }
 
   takes_reference = False

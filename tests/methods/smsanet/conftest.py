@@ -5,26 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scs_jax.engine import config as configs
 from scs_jax.nn.saliency import networks
 
 
 @pytest.fixture(scope="session")
-def make_config():
-  """A function: smsanet/small at the smallest sizes that still have every part, unlocked."""
+def make_config(make_smsanet_config):
+  """A function: the smallest config that still has every part, four pictures a batch, unlocked."""
 
   def make():
-    config = configs.load("smsanet/small").copy_and_resolve_references()
-    config.unlock()
-    config.network.width = 1 / 16
-    config.network.attention_blocks = (1, 4, 10)
-    config.data.crop = 16
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.schedule = "constant"
-    config.optimizer.clip_norm = 0.0
+    config = make_smsanet_config()
     config.batch_size = 4
-    config.steps = 4
     return config
 
   return make
