@@ -1,0 +1,157 @@
+"""`scs-jax visualize confidence`: what Cycle CNN's GCA learned (Figure 15 of its paper)."""
+
+from scs_jax.cli import quantities
+
+HELP = """Draws what a run of cycle_cnn says of stereo pairs, a PNG a pair: the monochrome view, the
+colour view, the colours found and the true ones where they are known; the confidence map, green
+where it is high and red where it is low, with its numbers; in magenta the pixels whose confidence
+is low, as at what the other camera does not see and wherever else the network does not trust what
+it found; the expected disparity; and the global curve.
+
+The confidence is how much a pixel counts where GCA estimates the curve from the Y that was found to
+that of the monochrome view. Only its ratios mean something, so low is below --low of the average.
+
+PAIRS is a folder (Middlebury 2003 to 2021, Sintel, SceneFlow, Cityscapes, or SCENE/left.png and
+right.png), MONO_DIR,COLOR_DIR with pictures matched by name, a list file, or bundled; without it,
+the run's held-out pairs. The views are those that `scs-jax evaluate` measures: where the run
+simulates two cameras, so it is here. Each size of pairs compiles a program of its own. Pairs that
+cannot be shown are listed at the end and make the exit code 1."""
+
+EXAMPLES = """
+scs-jax visualize confidence --checkpoint runs/cycle
+scs-jax visualize confidence pairs --checkpoint runs/cycle --only 'mb2005_*' --only Pipes
+scs-jax visualize confidence mono,color --checkpoint runs/cycle --mono-view right --limit 5
+scs-jax visualize confidence sintel --checkpoint runs/cycle --variant final --reduce 2 --out maps
+"""
+
+
+def add_arguments(parser) -> None:
+  from scs_jax.cli import data_arguments
+
+  add = parser.add_argument
+  add(
+    "pairs",
+    nargs="?",
+    metavar="PAIRS",
+    help="where the pairs are, see above; default: the run's held-out ones",
+  )
+  add(
+    "--checkpoint",
+    required=True,
+    metavar="RUN",
+    help="a run of cycle_cnn: its folder, or one checkpoint in it",
+  )
+  add(
+    "--step",
+    type=quantities.step,
+    metavar="N|best|last",
+    help="which checkpoint of the run; default best",
+  )
+  add(
+    "--only",
+    action="append",
+    default=[],
+    metavar="PATTERN",
+    help="pairs of such names only, as 'mb2005_*'; may be repeated",
+  )
+  add("--limit", type=data_arguments.count, metavar="N", help="the first N pairs only, by name")
+  add(
+    "--mono-view",
+    choices=("auto", "right", "left"),
+    help="the monochrome view, as config.data.mono_view; default: the run's",
+  )
+  add(
+    "--reduce",
+    type=data_arguments.count,
+    metavar="N",
+    help="reduce both views first, as config.data.reduce; default: the run's",
+  )
+  add(
+    "--variant",
+    metavar="V",
+    help="clean, final, E or L, as config.data.variant; default: the run's",
+  )
+  add(
+    "--low",
+    type=_share,
+    default=0.5,
+    metavar="X",
+    help="confidence below this share of the average is marked, 0 to 1; default 0.5",
+  )
+  add(
+    "--out",
+    default="confidence",
+    metavar="DIR",
+    help="folder of the pictures, made where there is none; those of the same names are replaced; "
+    "default confidence",
+  )
+  add(
+    "--memory-limit",
+    type=quantities.memory,
+    metavar="SIZE",
+    help="what a pair may take, as 4GB; default: 80 %% of what is free",
+  )
+  add("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args) -> int:
+  from scs_jax.engine import stop
+
+  with stop.exiting(143, "scs-jax: stopped by SIGTERM; the pictures that were finished are whole"):
+    return _run(args)
+
+
+def _run(args) -> int:
+  import pathlib
+  import sys
+
+  from scs_jax.cli import visualize_confidence_pairs as pairs
+  from scs_jax.data.decode import DecodeError
+  from scs_jax.engine import confidence_sheet, report
+  from scs_jax.errors import UserError
+  from scs_jax.infer import display
+
+  for flag in ("pairs", "checkpoint", "out"):
+    if getattr(args, flag) == "":  # as of an unset variable
+      raise UserError(f"{'PAIRS' if flag == 'pairs' else f'--{flag}'} is empty: expected a path")
+  found = pairs.find(args.checkpoint, args.step)
+  views = pairs.open_views(args, found.config)
+  out = pathlib.Path(args.out).expanduser()
+  out.mkdir(parents=True, exist_ok=True)  # refused before the work
+  for note in views.source.notes:
+    display.say(note)
+  display.say(f"looking with {args.checkpoint}, step {found.step}")
+  oracle = pairs.Oracle(found, args.memory_limit)
+  broken, written = [], 0
+  with display.bar(total=len(views.numbers), unit="pair", disable=args.quiet) as bar:
+    for i in views.numbers:
+      name = views.source.name(i)
+      try:
+        answer = oracle.ask(views.source.load(i))
+      except (DecodeError, pairs.TooLargeError) as error:
+        broken.append((name, str(error).removeprefix(f"{name}: ")))
+      else:
+        title = [f"{display.printable(name)}, {oracle.name}, step {found.step}."]
+        sheet = confidence_sheet.draw(title, answer, args.low)
+        report.write_aside(out / pairs.file_name(i, name), report.png(sheet))
+        display.say(pairs.line(name, answer, args.low))
+        written += 1
+      bar.update()
+  if broken:
+    print(f"could not be shown: {len(broken)}", file=sys.stderr)
+    for name, cause in broken:
+      print(f"  {display.printable(f'{name}: {cause}')}", file=sys.stderr)
+  display.say(f"wrote {written} picture{'' if written == 1 else 's'} in {out}")
+  return int(bool(broken))
+
+
+def _share(text: str) -> float:
+  import argparse
+
+  try:
+    value = float(text)
+  except ValueError:
+    value = -1.0
+  if not 0 < value <= 1:  # so that nan is refused as well
+    raise argparse.ArgumentTypeError(f"expected a number above 0, up to 1, as 0.5; got {text!r}")
+  return value

@@ -1,0 +1,156 @@
+"""What GCA learned of a pair: confidence, disparity, curve, as pictures: Cycle CNN, Figure 15."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from scs_jax.engine import pairs_panels, sheets
+from scs_jax.engine.sheets import GAP, LINE
+
+LOW = (230, 0, 170)
+"""What marks low confidence: a colour that neither skin, sky nor leaves have."""
+
+_SIDE = 480  # pixels of a view at most
+_BAR = 12  # height of a colour bar
+_TINT = 0.65  # of the mark's colour over the picture
+_RAMP = np.linspace(0.0, 1.0, 256)[None]
+
+
+class _Entry(NamedTuple):
+  """A captioned picture, with a colour bar under it where it shows values."""
+
+  caption: str
+  image: np.ndarray
+  bar: np.ndarray | None = None  # uint8 [1, n, 3], from the least to the most
+  ends: tuple[str, str] = ("", "")
+
+  @property
+  def height(self) -> int:
+    return LINE + len(self.image) + (0 if self.bar is None else GAP // 2 + _BAR + LINE)
+
+  @property
+  def width(self) -> int:
+    return max(self.image.shape[1], sheets.width_of(self.caption))
+
+
+class Answer(NamedTuple):
+  """One pair and what a method says of it, all of [H, W].
+
+  Attributes:
+    mono: uint8 [H, W]. color: uint8 [H, W, 3], the colour view.
+    found: uint8 [H, W, 3], the colours found.
+    truth: uint8 [H, W, 3], the true ones; None: unknown.
+    confidence: float [H, W], M, in (0, 1).
+    disparity: float [H, W], the expected one, in pixels.
+    curve, support: float [S], y_m in 0 .. 255 and the sums of the nodes' weights.
+  """
+
+  mono: np.ndarray
+  color: np.ndarray
+  found: np.ndarray
+  truth: np.ndarray | None
+  confidence: np.ndarray
+  disparity: np.ndarray
+  curve: np.ndarray
+  support: np.ndarray
+
+  def mirrored(self) -> "Answer":
+    """Each row from right to left: as the files of a pair show it that was turned round."""
+    flip = lambda x: None if x is None else np.ascontiguousarray(x[:, ::-1])
+    return Answer(*map(flip, self[:6]), self.curve, self.support)
+
+
+def is_low(confidence: np.ndarray, share: float) -> np.ndarray:
+  """bool [H, W]: pixels that count less than `share` of the mean in the curve's estimation.
+
+  A weight has no meaning by itself, as GCA divides by their sum: hence of the mean.
+  """
+  return confidence < share * confidence.mean()
+
+
+def mark(mono: np.ndarray, low: np.ndarray) -> np.ndarray:
+  """The monochrome view, uint8 [H, W], in RGB with the pixels `low`, bool [H, W], tinted."""
+  rgb = np.repeat(mono[..., None], 3, axis=-1).astype(np.float64)
+  tinted = (1 - _TINT) * rgb + _TINT * np.array(LOW, np.float64)
+  return np.round(np.where(low[..., None], tinted, rgb)).astype(np.uint8)
+
+
+def draw(title: Sequence[str], answer: Answer, share: float = 0.5) -> np.ndarray:
+  """The sheet of one pair, uint8 RGB.
+
+  Above the views, the colours found, and the true ones where they are known; below the confidence
+  (its most is green, its least red), where it is low, the disparity and the curve.
+
+  Args:
+    title: lines of text.
+    answer: of the pair.
+    share: of the mean confidence, below which it is marked as low.
+  """
+  rows = _views(answer), _maps(answer, share)
+  columns = [list(filter(None, column)) for column in itertools.zip_longest(*rows)]
+  widths = [max(entry.width for entry in column) + GAP for column in columns]
+  heights = [max(entry.height for entry in row) + GAP for row in rows]
+  canvas = Image.new("RGB", (GAP + sum(widths), sum(heights)), "white")
+  pen, top = ImageDraw.Draw(canvas), 0
+  for row, height in zip(rows, heights, strict=True):
+    left = GAP
+    for entry, width in zip(row, widths, strict=False):
+      _put(canvas, pen, (left, top), entry)
+      left += width
+    top += height
+  return sheets.titled(np.asarray(canvas), title)
+
+
+def _views(answer: Answer) -> list[_Entry]:
+  found = [("monochrome view", answer.mono), ("colour view", answer.color)]
+  found.append(("colours found", answer.found))
+  if answer.truth is not None:
+    found.append(("true colours", answer.truth))
+  return [_Entry(caption, sheets.reduced(image, _SIDE)) for caption, image in found]
+
+
+def _maps(answer: Answer, share: float) -> list[_Entry]:
+  confidence, disparity = answer.confidence, answer.disparity
+  low = is_low(confidence, share)
+  least, most = float(disparity.min()), float(disparity.max())
+  plot = pairs_panels.plot_curve(answer.curve, answer.support)
+  return [
+    _Entry(
+      f"confidence, {confidence.mean():.2f} on average",
+      sheets.reduced(pairs_panels.paint_confidence(confidence), _SIDE),
+      pairs_panels.paint_confidence(_RAMP),
+      (f"{confidence.min():.2g}", f"{confidence.max():.2g}"),
+    ),
+    _Entry(
+      f"low, below {share:g} of that: {low.mean():.1%} of pixels",
+      sheets.reduced(mark(answer.mono, low), _SIDE),
+    ),
+    _Entry(
+      "expected disparity in pixels",
+      sheets.reduced(pairs_panels.paint(disparity, least, most), _SIDE),
+      pairs_panels.paint(_RAMP, 0.0, 1.0),
+      (f"{least:.1f}", f"{most:.1f}"),
+    ),
+    _Entry(
+      "curve: Y found (right) to that of the view (up)",
+      np.pad(plot, ((1, 1), (1, 1), (0, 0)), constant_values=sheets.PALE[0]),  # its frame
+    ),
+  ]
+
+
+def _put(canvas: Image.Image, pen, at: tuple[int, int], entry: _Entry) -> None:
+  left, top = at
+  sheets.write(pen, at, entry.caption)
+  canvas.paste(Image.fromarray(entry.image), (left, top + LINE))
+  if entry.bar is None:
+    return
+  top += LINE + len(entry.image) + GAP // 2
+  width = entry.image.shape[1]
+  bar = Image.fromarray(entry.bar).resize((width, _BAR), Image.Resampling.BILINEAR)
+  canvas.paste(bar, (left, top))
+  least, most = entry.ends
+  sheets.write(pen, (left, top + _BAR), least)
+  sheets.write(pen, (left + width - sheets.width_of(most), top + _BAR), most)
