@@ -126,7 +126,8 @@ def run(command: list[str]) -> int:
 
 def test_there_are_commands_for_every_verb():
   verbs = {command[0] for command in commands()}
-  assert {"train", "convert", "evaluate", "colorize", "params", "data", "plan", "--help"} <= verbs
+  assert {"train", "convert", "evaluate", "colorize", "params", "data", "plan"} <= verbs
+  assert {"compare", "ablate", "visualize", "--help"} <= verbs
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
