@@ -24,6 +24,7 @@ from scs_jax.engine import (
   results,
 )
 from scs_jax.engine.ablations_result import RowResult
+from scs_jax.errors import UserError
 from scs_jax.infer import colorizer
 from scs_jax.nn.features import inception
 
@@ -40,6 +41,8 @@ def run(args) -> int:
   print(_told(plan), flush=True)
   if args.dry_run:
     return 0
+  if args.collect:
+    _require_results(plan)
   _write_spec(plan)
   if not args.collect:
     for number, name in enumerate(plan.chosen, 1):
@@ -82,6 +85,25 @@ def _told(plan: Plan) -> str:
       lines.append(f"    will fail: {row.trouble}")
   lines += [f"  note: {note}" for note in plan.notes]
   return "\n".join(lines)
+
+
+def _require_results(plan: Plan) -> None:
+  """Refuses to write a table of nothing over what is there.
+
+  Raises:
+    UserError: no row has been trained, or one was with other settings.
+  """
+  there = {n: r for n, row in plan.rows.items() if (r := ablations_result.read(row.folder))}
+  if not there:
+    raise UserError(f"{plan.folder} holds no row of {plan.name}: nothing to collect; give the "
+                    "--workdir that they were trained in")  # fmt: skip
+  for name, result in there.items():
+    changed = ablations_result.changes(result.identity, plan.rows[name].identity)
+    if changed and result.status == "done":
+      raise UserError(
+        f"{plan.rows[name].folder} holds a row of other settings ({'; '.join(changed[:3])}); give "
+        "the flags that it was made with, or measure it again, without --collect"
+      )
 
 
 def _write_spec(plan: Plan) -> None:
@@ -167,11 +189,14 @@ def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
 
 
 def _collect(plan: Plan) -> dict[str, RowResult | None]:
-  """Writes the table of what is there; rows of other settings count as not trained."""
+  """Writes the table of what is there; of rows of other settings it says so."""
   found: dict[str, RowResult | None] = {}
   for name, row in plan.rows.items():
     result = ablations_result.read(row.folder)
-    found[name] = result if result is not None and result.identity == row.identity else None
+    if result is not None and result.identity != row.identity:
+      done = result.status == "done"
+      result = RowResult(name, ablations_result.OTHER, row.identity) if done else None
+    found[name] = result
   cells = ablations_table.fill(plan.table, found)
   notes = _facts(plan, found) + ablations_table.agreement(plan.table, cells) + plan.notes
   for column in plan.table.columns:
@@ -208,8 +233,8 @@ def _facts(plan: Plan, found) -> list[str]:
       c.measure and c.measure[0] == ablations.REFERENTIAL for c in table.columns
     ):
       lines.append(
-        "self and random references are of the same first pictures where there are fewer than the "
-        "paper's; their means are weighted as there"
+        "self- and random references colour the same first pictures, as far as their numbers go; "
+        "their means are weighted as the paper's 500 and 2,000 are"
       )
   lines.append(
     "figures of a short training on other pictures say nothing about the paper's level; what can "

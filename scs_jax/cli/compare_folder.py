@@ -1,5 +1,6 @@
 """Pictures that other software made: found by the data set's names, brought to its size."""
 
+import collections
 import hashlib
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -66,25 +67,53 @@ class Folder:
     return {_stem(f): self._root / f"{start}{f}" for f in reversed(files)}
 
 
+class Missing:
+  """Pictures of a data set that folders of results have no usable picture for."""
+
+  def __init__(self):
+    self._of: dict[str, dict[str, None]] = {}  # in order, each once
+
+  def add(self, where: str, why: str) -> None:
+    """where: the data set, the mode, the row."""
+    self._of.setdefault(where, {})[why] = None
+
+  def first(self, where: str) -> str:
+    """A cause in brackets, as an example; empty where nothing is missing."""
+    return next((f" ({why})" for why in self._of.get(where, ())), "")
+
+  def notes(self, most: int = 3) -> list[str]:
+    """A line for each place, with `most` causes by name."""
+    lines = []
+    for where, found in self._of.items():
+      told = "; ".join(list(found)[:most])
+      more = f"; and {len(found) - most} more" if len(found) > most else ""
+      lines.append(f"{where}: without a result that can be used: {told}{more}")
+    return lines
+
+
 def match(found: dict[str, pathlib.Path], names: Iterable[str]) -> list[pathlib.Path | None]:
   """A path, or None, for each name of a data set.
 
   By the name whole, without ending; else by its last part, where that is one picture's alone in
-  the data set and in the folder.
+  the data set and in the folder. Of pictures that have one name but for the ending, by the ending
+  too: a result is never two pictures'.
   """
-  names = [_stem(name) for name in names]
+  whole = list(names)
+  names = [_stem(name) for name in whole]
   last = lambda name: name.rpartition("/")[2]
   by_last: dict[str, list[pathlib.Path]] = {}
   for name, path in found.items():
     by_last.setdefault(last(name), []).append(path)
-  counts: dict[str, int] = {}
-  for name in names:
-    counts[last(name)] = counts.get(last(name), 0) + 1
+  counts = collections.Counter(map(last, names))
+  twins = {name for name, n in collections.Counter(names).items() if n > 1}
   paths = []
-  for name in names:
+  for ending, name in zip(whole, names, strict=True):
     others = by_last.get(last(name), [])
     alone = others[0] if counts[last(name)] == 1 and len(others) == 1 else None
-    paths.append(found.get(name, alone))
+    path = found.get(name, alone)
+    if name in twins and path is not None and not ending.lower().endswith(path.suffix.lower()):
+      path = None
+    paths.append(path)
   return paths
 
 

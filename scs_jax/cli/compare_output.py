@@ -62,7 +62,9 @@ def _tables(plan: Plan, found: Sequence[Found], facts: Sequence[Facts], failed, 
   ]
 
 
-def notes_of(plan: Plan, found: Sequence[Found], failed: Mapping[str, str]) -> list[str]:
+def notes_of(
+  plan: Plan, found: Sequence[Found], failed: Mapping[str, str], ruler: Ruler
+) -> list[str]:
   """What a reader of the figures must know."""
   notes = [f"Failed: {name}: {why}" for name, why in failed.items()]
   what = "pictures" if plan.track == "photos" else "colour views"
@@ -71,7 +73,7 @@ def notes_of(plan: Plan, found: Sequence[Found], failed: Mapping[str, str]) -> l
     tell = lambda note, one=one: f"{one.data.name}: {note}"
     notes += map(tell, output.gray_note(one.scores, f"{what} are", metric))
     notes += map(tell, output.equal_note(one.summary, "picture", one.scores.trivial))
-    notes += one.data.notes
+    notes += [*one.data.notes, *one.data.missing.notes()]
     notes += [
       tell(f"{mode}: {row} is the true picture for most pictures: the means of others do not wait "
            "for it, and it is marked nowhere")
@@ -83,9 +85,7 @@ def notes_of(plan: Plan, found: Sequence[Found], failed: Mapping[str, str]) -> l
       tell(f"{mode}: {one.counts.get(mode, 0)} of {n} are measured by all rows, and compared")
       for mode, n in short.items()
     ]
-    fewest = min((one.counts[part] for part in one.distances), default=None)
-    if fewest is not None and (few := learned.fid_note(fewest)):
-      notes.append(tell(few))
+    notes += map(tell, _fid_notes(one, ruler.counts(one.data.name)))
     if one.data.empty:
       notes.append(tell(f"{one.data.empty} empty files are left out"))
   if plan.track == "pairs":
@@ -94,6 +94,20 @@ def notes_of(plan: Plan, found: Sequence[Found], failed: Mapping[str, str]) -> l
       "they take a reference; the lightness is what they answer: see the figures with true Y."
     )
   return [*notes, _CAUTION]
+
+
+def _fid_notes(one: Found, counts: Mapping[str, int]) -> list[str]:
+  """What keeps FIDs from being compared; counts: as of Ruler.counts."""
+  if not one.distances:
+    return []
+  notes = []
+  for part in one.distances:
+    of = {k.removeprefix(f"{part}: "): n for k, n in counts.items() if k.startswith(f"{part}: ")}
+    if len(set(of.values())) > 1:
+      told = ", ".join(f"{n} of {row}" for row, n in of.items())
+      notes.append(f"FID, {part}, is over unequal numbers of pictures ({told}): do not compare it")
+  few = learned.fid_note(min(counts.values()))
+  return [*notes, few] if few else notes
 
 
 def write(
@@ -107,7 +121,7 @@ def write(
 ) -> None:
   """Writes all files."""
   layout, tables = _layout(plan), _tables(plan, found, facts, failed, ruler)
-  notes = notes_of(plan, found, failed)
+  notes = notes_of(plan, found, failed, ruler)
   record = record_of(plan, rows, found, facts, failed, ruler, mark, notes)
   figures = {one.data.name: results.summary_record(one.summary) for one in found}
   whole = {"format": FORMAT, **record, "metrics": dict(layout.definitions), "figures": figures}
@@ -220,6 +234,8 @@ def tell(
     for i in sorted(one.data.broken):
       broken += 1
       print(f"left out, cannot be read: {shown_name(one.data.broken[i])}", file=sys.stderr)
+    for note in one.data.missing.notes():
+      print(note, file=sys.stderr)
   for name, why in failed.items():
     print(f"failed: {name}: {why}", file=sys.stderr)
   return 1 if broken or failed or any(one.data.empty for one in found) else 0

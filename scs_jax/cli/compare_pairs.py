@@ -39,7 +39,8 @@ class PairSet:
 
   Attributes:
     name, spec: of the data set; records: how many pairs are measured.
-    dealt: {mode: its records}: all of them; notes: what a reader must know.
+    dealt: {mode: its records}: all of them; notes: what a reader must know;
+      missing: what folders of results lack.
 
   Raises:
     UserError: there is no such data set.
@@ -52,6 +53,7 @@ class PairSet:
     self.records, self.fingerprint = self._views.count, self._source.fingerprint
     self.dealt = {mode: np.arange(self.records) for mode in plan.modes}
     self.notes, self.empty = list(self._source.notes), 0
+    self.missing = compare_folder.Missing()
     self._passes: dict[str, Passes] = {}  # of pair methods, whose programs are kept
     self._colorize: dict[str, object] = {}
 
@@ -103,7 +105,8 @@ class PairSet:
     if row.folder is not None and 2 * max(map(len, scores.records.values()), default=0) < (
       self.records
     ):
-      raise UserError(f"less than half of the {self.records} pairs have a picture of theirs")
+      why = self.missing.first(f"{self.name}: {row.name}")
+      raise UserError(f"less than half of the {self.records} pairs have a picture of theirs{why}")
     if row.name == pairs.TRIVIAL and "second" in scores.of:
       scores.trivial["second"] = row.name
     return scores
@@ -134,13 +137,11 @@ class PairSet:
         try:
           for mode, found in paths.items():
             if found[i] is None:
-              raise DecodeError(f"{row.name}: no {mode}-time picture for {self.picture_name(i)}")
+              raise DecodeError(f"no {mode}-time picture for {self.picture_name(i)}")
             given.results[mode][place] = self._cut(found[i], i, batch["color"].shape[1:3])
         except DecodeError as error:
           mask[place] = False
-          note = f"{self.name}: {shown_name(str(error))}"
-          if note not in self.notes:
-            self.notes.append(note)
+          self.missing.add(f"{self.name}: {row.name}", shown_name(str(error)))
       yield {**batch, "mask": mask}
 
   def _cut(self, path, i: int, size: tuple[int, int]) -> np.ndarray:

@@ -57,7 +57,7 @@ class Photos:
   Attributes:
     name, spec: of the data set; records: how many pictures it has.
     dealt: {mode: its records, ascending}; modes without any are left out.
-    notes: what a reader must know.
+    notes: what a reader must know; missing: what folders of results lack.
 
   Raises:
     UserError: there is no such data set.
@@ -71,6 +71,7 @@ class Photos:
     self.dealt = {mode: dealt[mode] for mode in plan.modes if len(dealt[mode])}
     self.empty = getattr(self._source, "skipped_empty", 0)
     self.notes: list[str] = []
+    self.missing = compare_folder.Missing()
     pool = None
     if "random" in self.dealt:
       lent = self._source if plan.reference_data is None else open_source(plan.reference_data)
@@ -147,7 +148,7 @@ class Photos:
     if paths is not None and 2 * len(scores.records[mode]) < readable:
       raise UserError(
         f"mode {mode}: {len(scores.records[mode])} of {readable} pictures have one of its own that "
-        "can be used; expected half of them or more"
+        f"can be used{self.missing.first(self._place(row, mode))}; expected half of them or more"
       )
     scores.of[mode][row.name] |= ruler.end()
     scores.records[mode] = self.dealt[mode][scores.records[mode]]
@@ -171,6 +172,9 @@ class Photos:
     names = map(self.picture_name, self.dealt[mode])
     return compare_folder.match(row.folder.find(self.name, sets, mode), names)
 
+  def _place(self, row: Row, mode: str) -> str:
+    return f"{self.name}, {mode}: {row.name}"
+
   def _given(self, row: Row, mode: str, paths, batches: Iterable[Mapping]) -> Iterator[dict]:
     """Batches with "result"; pictures without one that can be used do not count."""
     sizes = self._pictures[mode].heldout.sizes
@@ -181,13 +185,11 @@ class Photos:
         try:
           if paths[i] is None:
             name = self.picture_name(self.dealt[mode][i])
-            raise DecodeError(f"{row.name}: no picture for {name}")
+            raise DecodeError(f"no picture for {name}")
           result[place] = compare_folder.read(paths[i], self._plan.size, sizes[i])
         except DecodeError as error:
           mask[place] = False
-          note = f"{self.name}, {mode}: {shown_name(str(error))}"
-          if note not in self.notes:
-            self.notes.append(note)
+          self.missing.add(self._place(row, mode), shown_name(str(error)))
       yield {**batch, "mask": mask, "result": result}
 
   # -- what is shown -------------------------------------------------------------------------------

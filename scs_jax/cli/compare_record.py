@@ -42,7 +42,7 @@ class Found:
     return Measured(self.data.name, self.summary, self.counts, self.distances, trivial)
 
 
-def identity(plan: Plan, rows: Sequence[Row], sets: Sequence[Any]) -> dict:
+def identity(plan: Plan, rows: Sequence[Row], sets: Sequence[Any], ruler: Ruler) -> dict:
   """What decides the figures; batch size, panels and timing do not."""
   return folder.identify(
     {
@@ -56,8 +56,7 @@ def identity(plan: Plan, rows: Sequence[Row], sets: Sequence[Any]) -> dict:
       "limit": plan.limit,
       "shared": plan.shared,
       "seed": plan.seed,
-      "fid": plan.fid_weights is not None,
-      "lpips": plan.lpips_weights is not None,
+      **{name: [w["sha256"] for w in ruler.weights.get(name, ())] for name in ("fid", "lpips")},
     }
   )
 

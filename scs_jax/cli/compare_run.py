@@ -58,6 +58,8 @@ def run(args) -> int:
   ruler = Ruler(plan)
   if plan.track == "photos":
     rows = [row for row in rows if _fits(plan, row, failed)]
+  if not rows:
+    raise UserError("none of the rows could be measured: " + "; ".join(failed.values()))
   trained = list(rows)
   if plan.baselines:
     rows += compare_rows.baselines(plan.track)
@@ -66,7 +68,7 @@ def run(args) -> int:
   sets = [data for data in opened if data is not None]
   if not sets:
     raise UserError("none of the data sets can be opened: " + "; ".join(failed.values()))
-  identity = compare_record.identity(plan, rows, sets)
+  identity = compare_record.identity(plan, rows, sets, ruler)
   if not plan.overwrite:
     folder.require_free(plan.out, identity, compare_output.files(plan), compare_output.FORMAT,
                         "compare")  # fmt: skip

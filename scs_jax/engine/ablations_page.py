@@ -17,6 +17,19 @@ _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
            "#7f7f7f", "#6a3d9a", "#b2b200")  # fmt: skip
 
 
+# The first column stays in sight where the table is wider than the screen; on phones panels scroll.
+_STYLE = """<style>
+p,li{overflow-wrap:anywhere}
+th:first-child,td:first-child{position:sticky;left:0;background:#fff;z-index:1}
+td:first-child{box-shadow:inset 0 -1px #ddd}
+%s{color:#666;font-style:italic}
+@media(max-width:600px){body{margin:1rem auto}th,td{padding:.25rem .4rem}
+th:first-child,td:first-child{max-width:38vw;white-space:normal;overflow-wrap:anywhere;
+min-width:6rem}
+.panel{overflow-x:auto}.panel img{max-width:none}}
+</style>"""
+
+
 def page(
   title: str,
   table: Table,
@@ -28,7 +41,8 @@ def page(
   """The page; `folders`: of the rows' runs."""
   items = lambda texts: "<ul>" + "".join(f"<li>{html.escape(t)}</li>" for t in texts) + "</ul>"
   rows = ablations_table.lines(table, results, cells)
-  sections = [report.table(ablations_table.header(table), rows), items(notes)]
+  head = ablations_table.header(table)
+  sections = [_style(head), report.table(head, rows), items(notes)]
   curves = [curve for metric in table.curves if (curve := _curve(metric, folders))]
   if curves:
     sections += ["<h2>Learning curves</h2>", *curves]
@@ -36,6 +50,13 @@ def page(
   for row in table.rows:
     sections.append(_row(row, results.get(row.name), folders[row.name]))
   return report.page(title, sections)
+
+
+def _style(head: Sequence[str]) -> str:
+  """The paper's figures, and their differences to the base row, are set apart from ours."""
+  theirs = [i for i, text in enumerate(head, 1) if text.endswith(", paper")]
+  cells = ",".join(f"td:nth-child({i}),td:nth-child({i + 1})" for i in theirs)
+  return _STYLE % (cells or "td.paper")
 
 
 def _row(row, result: RowResult | None, folder: pathlib.Path) -> str:
@@ -52,7 +73,9 @@ def _row(row, result: RowResult | None, folder: pathlib.Path) -> str:
   if panels:
     with Image.open(panels[-1]) as image:
       picture = np.asarray(image.convert("RGB"))
-    parts.append(report.figure(picture, f"{row.name}: held-out pictures, {panels[-1].stem}"))
+    step = int(panels[-1].stem.rpartition("_")[2])
+    shown = report.figure(picture, f"{row.name}: held-out pictures, step {step}")
+    parts.append(f'<div class="panel">{shown}</div>')
   return "".join(parts)
 
 
@@ -76,21 +99,24 @@ def curves(values: Mapping[str, Sequence[tuple[int, float]]], label: str) -> str
   parts = []
   for i, points in enumerate(values.values()):
     x, y = np.array(points, float).T
-    x = 50 + 540 * (x - first) / max(last - first, 1)
-    y = 170 - 150 * (y - low) / max(high - low, 1e-12)
+    x = 64 + 406 * (x - first) / max(last - first, 1)
+    y = 220 - 196 * (y - low) / max(high - low, 1e-12)
     drawn = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     color = _COLORS[i % len(_COLORS)]
     parts.append(f'<polyline fill="none" stroke="{color}" stroke-width="1.5" points="{drawn}"/>')
   text = html.escape(label)
   names = " ".join(
-    f'<span style="color:{_COLORS[i % len(_COLORS)]}">&#9632;</span> {html.escape(name)}&emsp;'
+    '<span style="white-space:nowrap"><span style="color:'
+    f'{_COLORS[i % len(_COLORS)]}">&#9632;</span> {html.escape(name)}&emsp;</span>'
     for i, name in enumerate(values)
   )
   return (
-    f'<figure><svg viewBox="0 0 600 200" width="600" style="max-width:100%" role="img" '
-    f'aria-label="{text}">{"".join(parts)}'
-    f'<g font-size="11" fill="#555"><text x="2" y="24">{high:.3g}</text>'
-    f'<text x="2" y="174">{low:.3g}</text><text x="50" y="192">step {first:.0f}</text>'
-    f'<text x="540" y="192">{last:.0f}</text></g></svg>'
+    # So narrow that its texts can be read on a phone.
+    f'<figure><svg viewBox="0 0 480 248" width="480" style="max-width:100%" role="img" '
+    f'aria-label="{text}"><path d="M64 20V224H470" fill="none" stroke="#bbb"/>{"".join(parts)}'
+    f'<g font-size="13" fill="#555"><text x="58" y="28" text-anchor="end">{high:.4g}</text>'
+    f'<text x="58" y="224" text-anchor="end">{low:.4g}</text>'
+    f'<text x="64" y="242">step {first:.0f}</text>'
+    f'<text x="470" y="242" text-anchor="end">{last:.0f}</text></g></svg>'
     f"<figcaption>{text}<br>{names}</figcaption></figure>"
   )

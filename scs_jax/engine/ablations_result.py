@@ -15,6 +15,8 @@ from scs_jax.errors import UserError
 
 FORMAT = "scs_jax ablation row 1"
 ROW, SCORES, ERROR = "row.json", "scores.npz", "error.txt"
+OTHER = "other settings"
+"""The status of a row in a table whose settings are not those that the row was made with."""
 
 
 @dataclasses.dataclass
@@ -23,7 +25,7 @@ class RowResult:
 
   Attributes:
     name: the row's.
-    status: "running", "done" or "failed".
+    status: "running", "done", "failed" or, never written, OTHER.
     identity: what decides its figures; see `identify`.
     reason: why it failed.
     about: steps, parameters, seconds, sizes, versions, ...
@@ -80,11 +82,7 @@ def require_ours(folder: pathlib.Path, identity: Mapping[str, Any]) -> RowResult
     if (folder / "checkpoints").exists():
       raise UserError(f"{folder} holds a run that is no row of a table; give another --workdir")
     return None
-  changed = [
-    f"{key} {_short(there.identity.get(key))}, now {_short(identity.get(key))}"
-    for key in sorted({*there.identity, *identity})
-    if there.identity.get(key) != identity.get(key) and not key.startswith("measure.")
-  ]
+  changed = [c for c in changes(there.identity, identity) if not c.startswith("measure.")]
   if changed and (there.status == "done" or (folder / "checkpoints").exists()):
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     raise UserError(
@@ -92,6 +90,15 @@ def require_ours(folder: pathlib.Path, identity: Mapping[str, Any]) -> RowResult
       "give another --workdir, or remove that folder"
     )
   return None if changed else there
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """What differs between two identities, in words, each beginning with its key."""
+  return [
+    f"{key} {_short(before.get(key))}, now {_short(now.get(key))}"
+    for key in sorted({*before, *now})
+    if before.get(key) != now.get(key)
+  ]
 
 
 def _short(value) -> str:

@@ -139,6 +139,10 @@ def agreement(table: Table, cells: Cells) -> list[str]:
       f"{table.base!r}, {same} "
       f"{'has' if same == 1 else 'have'} the paper's sign, {len(pairs) - same - unsure} the other, "
       f"{unsure} {'is' if unsure == 1 else 'are'} undecided (the interval holds 0)"
+      if any(math.isfinite(c.difference.low) for c in pairs)
+      else f"{column.heading}: of {len(pairs)} differences to {table.base!r}, {same} with the "
+      "paper's sign"
+      + ("; they have no intervals, so that chance is not ruled out" if column.measure else "")
     )
   return lines
 
@@ -160,16 +164,24 @@ def lines(
 ) -> list[list[str]]:
   """The table as text, a list a row; figures that are not there are a dash."""
   found = []
+  printed = {column.heading: _printed_decimals(table, column) for column in table.columns}
   for name, by in cells.items():
     line = [f"{name} (base)" if name == table.base else name]
     for column in table.columns:
       cell, d = by[column.heading], column.decimals
       if column.paper:
-        line += [_number(cell.paper, d), _number(cell.paper_difference, d, "+")]
+        p = printed[column.heading]
+        line += [_number(cell.paper, p), _number(cell.paper_difference, p, "+")]
       if column.ours:
         line += [_figure(cell.ours, d, "", intervals), _figure(cell.difference, d, "+", intervals)]
     found.append([*line, *_end(results.get(name))])
   return found
+
+
+def _printed_decimals(table: Table, column: Column) -> int:
+  """As many as the paper prints: what the longest of its figures needs."""
+  figures = [table.figures(row).get(column.paper) for row in table.rows]
+  return max((len(repr(x).partition(".")[2]) for x in figures if x is not None), default=0)
 
 
 def _end(result: RowResult | None) -> list[str]:
@@ -177,6 +189,8 @@ def _end(result: RowResult | None) -> list[str]:
     return ["–", "not trained yet" if result is None else "not finished"]
   if result.status == "failed":
     return ["–", "failed"]
+  if result.status != "done":
+    return ["–", result.status]
   return [f"{result.about['total_parameters'] / 1e6:.3f}", f"{result.about['steps']:,}"]
 
 

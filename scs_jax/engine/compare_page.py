@@ -12,6 +12,7 @@ from scs_jax.engine.layout import Layout
 from scs_jax.engine.trial import Scores
 
 _STYLE = """<style>
+p,li,dd{overflow-wrap:anywhere}
 th{position:relative}
 thead th,table>tbody>tr:first-child:not(.part)>th{cursor:pointer;vertical-align:bottom}
 th[aria-sort]:after{content:" \\25B2";font-size:.7em}

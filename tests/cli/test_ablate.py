@@ -205,6 +205,22 @@ class TestMadeUp:
     assert call("--collect") == 0
     assert made == ["L_C"] and (tmp_path / "out" / "table.md").exists()
 
+  def test_collect_writes_no_table_of_nothing(self, call, made, tmp_path, capsys):
+    assert call("--collect") == 2
+    assert "nothing to collect" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert call("--rows", "1") == 0
+    before = (tmp_path / "out" / "table.md").read_text()
+    assert call("--limit", "2", "--collect") == 2
+    assert "measure.limit (nothing), now 2" in capsys.readouterr().err
+    assert (tmp_path / "out" / "table.md").read_text() == before
+
+  def test_rows_of_other_settings_are_named_as_such(self, call, made, tmp_path):
+    assert call("--rows", "1", "2") == 0
+    assert call("--rows", "1", "--limit", "2") == 0
+    rows = (tmp_path / "out" / "table.md").read_text().splitlines()
+    ends = [row.rpartition("| ")[2] for row in rows if row.startswith("| L_C")]
+    assert ends == ["2 |", "other settings |", "not trained yet |", "not trained yet |"]
+
   def test_a_dry_run_writes_nothing_and_says_what_will_fail(self, call, made, tmp_path, capsys):
     assert call("--dry-run") == 0
     out = capsys.readouterr().out

@@ -1,8 +1,6 @@
 """`scs-jax compare` whole: runs, cascades and folders of pictures in; the papers' tables out."""
 
-import csv
 import hashlib
-import html.parser
 import json
 import pathlib
 import re
@@ -24,6 +22,11 @@ from scs_jax.engine import config as configs
 from scs_jax.engine import resolve
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import TrainState
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import answers
+from answers import record
 
 SIDE, COUNT = 16, 10
 
@@ -106,13 +109,8 @@ def compare(*more, data=("photos",), out="out", speed=False):
   return cli.main([*argv, *more])
 
 
-def record(out="out"):
-  return json.loads(pathlib.Path(out, "results.json").read_text())
-
-
 def lines(name="photos", out="out"):
-  with open(f"{out}/per_image-{name}.csv", newline="") as file:
-    return list(csv.DictReader(file))
+  return answers.lines(out, f"per_image-{name}.csv")
 
 
 # --- photographs
@@ -221,7 +219,18 @@ def test_pictures_that_are_missing_or_broken_stop_nothing(setup, capfd):
   assert len(found["samples"]["photos"]["broken"]) == 1 and not found["failed"]
   notes = " ".join(found["notes"])
   assert f"no picture for {dealt[0]}" in notes and "2 of 5 are measured by all rows" in notes
-  assert dealt[2] in capfd.readouterr().err
+  told = capfd.readouterr().err
+  assert dealt[2] in told
+  assert f"automatic: x: without a result that can be used: no picture for {dealt[0]}; " in told
+
+
+def test_of_many_missing_pictures_some_are_named():
+  missing = compare_folder.Missing()
+  for name in ("a", "b", "c", "a", "d", "e"):
+    missing.add("photos, self: x", f"no picture for {name}")
+  (line,) = missing.notes(2)
+  assert line.startswith("photos, self: x: without a result that can be used: ")
+  assert line.endswith(": no picture for a; no picture for b; and 3 more")
 
 
 def _automatic(setup):
@@ -244,6 +253,8 @@ def test_names_match_whole_or_by_their_last_part_alone(tmp_path):
   names = ["a/x.png", "b/x.JPEG", "deep/y.png", "other/x.png"]
   paths = compare_folder.match(found, names)
   assert paths == [root / "a/x.png", root / "b/x.jpg", root / "y.webp", None]
+  # One result is not two pictures'.
+  assert compare_folder.match(found, ["a/x.jpg", "a/x.png"]) == [None, root / "a/x.png"]
 
 
 def test_results_are_cut_as_the_true_pictures_were(tmp_path):
@@ -436,33 +447,12 @@ def test_a_method_for_pairs_fails_among_photographs(stereo):
 # --- the page
 
 
-class Page(html.parser.HTMLParser):
-  """Tags that were not closed, addresses, and how many there are of each tag."""
-
-  def __init__(self, text):
-    super().__init__()
-    self.open, self.links, self.counts = [], [], {}
-    self.feed(text)
-
-  def handle_starttag(self, tag, attrs):
-    self.counts[tag] = self.counts.get(tag, 0) + 1
-    self.links += [v for k, v in attrs if k in ("src", "href") and v]
-    if tag not in ("meta", "img", "br"):
-      self.open.append(tag)
-
-  def handle_startendtag(self, tag, attrs):
-    self.counts[tag] = self.counts.get(tag, 0) + 1
-
-  def handle_endtag(self, tag):
-    assert self.open.pop() == tag
-
-
-def test_the_report_opens_offline_and_shows_all_methods_on_the_same_pictures(setup):
+def test_the_report_opens_offline_and_shows_all_methods_on_the_same_pictures(setup, parse_page):
   shutil.copytree("photos", "theirs")
   assert compare("--runs", "one", "blind", "--results", "theirs=theirs", speed=True) == 0
   text = pathlib.Path("out/report.html").read_text()
-  page = Page(text)
-  assert not page.open and all(link.startswith("data:image/jpeg") for link in page.links)
+  page = parse_page(text)
+  assert not page.open and all(link.startswith("data:image/jpeg") for link in page.fetched)
   assert page.counts["circle"] >= 2 and page.counts["script"] == 1
   assert 'name="viewport"' in text and "Drawn by the seed" in text
   assert "one: its worst" in text and "blind: its best" in text

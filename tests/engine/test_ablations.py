@@ -3,7 +3,11 @@
 import csv
 import dataclasses
 import io
+import json
 import math
+import re
+import shutil
+import subprocess
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +22,18 @@ from scs_jax.engine.ablations_result import RowResult
 from scs_jax.errors import UserError
 
 TABLES = ablate_plan.tables()
+
+
+_BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                None)  # fmt: skip
+_PROBE = """<script>
+const table = document.querySelector("table");
+table.scrollLeft = 200;
+const left = element => element.getBoundingClientRect().left;
+document.title = JSON.stringify({scrolled: table.scrollLeft, left: left(table),
+  first: left(table.rows[1].cells[0]), second: left(table.rows[1].cells[1]),
+  wide: document.documentElement.scrollWidth, screen: window.innerWidth});
+</script>"""
 
 
 class Row(NamedTuple):
@@ -217,13 +233,17 @@ class TestTable:
     results["with"].scores["self/psnr_rgb"] = np.array([19.0, 22.0, 26.0])  # -1, 0, 2
     line = ablations_table.agreement(table, ablations_table.fill(table, results))
     assert "0 have the paper's sign, 0 the other, 1 is undecided" in line[0]
+    for result, value in zip(results.values(), (50.0, 40.0), strict=True):
+      result.sets["referential/fid"] = {"mean": value, "n": 6}
+    line = ablations_table.agreement(table, ablations_table.fill(table, results))
+    assert line[0].startswith("FID: of 1 ") and "1 with the paper's sign; they have no" in line[0]
 
   def test_markdown_and_csv(self, table, results):
     cells = ablations_table.fill(table, results)
     text = ablations_table.markdown("mine", table, results, cells, ["a note"])
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 4 and len({row.count("|") for row in rows}) == 1
-    assert "| with | 7.0 | -2.0 | – | – | 21.50 | +1.50 | 24.00 [" in rows[3]
+    assert "| with | 7.0 | -2.0 | – | – | 21.5 | +1.5 | 24.00 [" in rows[3]
     assert text.splitlines()[0] == "# mine" and text.rstrip().endswith("- a note")
     written = ablations_table.to_csv(table, results, cells).decode()
     lines = list(csv.DictReader(io.StringIO(written)))
@@ -243,11 +263,32 @@ class TestTable:
     page = ablations_page.page("mine", table, results, cells, ["a note"], folders).decode()
     assert page.count("<polyline") == 2 and "data:image/png" in page
     assert "&lt;no memory&gt;" in page and "<no memory>" not in page and "a note" in page
+    assert "held-out pictures, step 4" in page
+    # The two columns of the paper's FID, the table's first figure; then come our two.
+    assert "td:nth-child(2),td:nth-child(3)," in page and "td:nth-child(4)," not in page
+
+  @pytest.mark.skipif(_BROWSER is None, reason="no chromium")
+  def test_in_a_browser_the_page_fits_a_narrow_screen(self, table, results, tmp_path):
+    """The table scrolls by itself, and the rows' names stay in sight."""
+    cells = ablations_table.fill(table, results)
+    folders = {name: tmp_path / name for name in results}
+    notes = ["of " + "/long" * 40]
+    page = ablations_page.page("mine", table, results, cells, notes, folders).decode()
+    (tmp_path / "page.html").write_text(page.replace("</body>", _PROBE + "</body>"))
+    argv = [_BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900"]
+    argv += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    argv += [(tmp_path / "page.html").as_uri()]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    title = re.search(r"<title>(\{.*?\})</title>", done.stdout)
+    assert title, done.stderr[-2000:]
+    found = json.loads(title.group(1))
+    assert found["wide"] <= found["screen"] and found["scrolled"] > 100
+    assert found["first"] == pytest.approx(found["left"], abs=1) and found["second"] < found["left"]
 
   def test_curves_of_one_point_are_left_out(self):
     assert ablations_page.curves({"a": [(1, 2.0)]}, "x") == ""
     drawn = ablations_page.curves({"a": [(1, 2.0), (3, 4.0)], "b": [(2, 3.0)]}, "x")
-    assert 'points="50.0,170.0 590.0,20.0"' in drawn and "b&emsp;" not in drawn
+    assert 'points="64.0,220.0 470.0,24.0"' in drawn and "b&emsp;" not in drawn
 
 
 class TestResult:

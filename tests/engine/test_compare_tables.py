@@ -1,6 +1,5 @@
 """The papers' tables: printed rows as printed, ours beside them, the best of ours marked."""
 
-import html.parser
 import math
 
 import numpy as np
@@ -106,6 +105,8 @@ def test_pairs_have_the_papers_four_sets_and_its_time():
   assert ours["Middlebury PSNR ↑"] == "42.30" and ours["pictures a second ↑"] == "3.98"
   second = line(table, "[paper] Cycle CNN (Ours)", "Second-time")
   assert second["Real Dataset PSNR ↑"] == "42.99" and second["Middlebury SSIM ↑"] == "0.984"
+  assert second["Real Dataset SSIM ↑"] == "0.9707"  # with as many digits as are printed
+  assert [len(rows) for _, rows in table.parts] == [14, 13]  # 12 others, theirs, and ours
 
 
 def test_markdown_has_as_many_cells_in_every_line():
@@ -115,21 +116,11 @@ def test_markdown_has_as_many_cells_in_every_line():
   assert "**22.00 [21.00, 23.00]**" in text
 
 
-def test_html_is_whole_and_escaped():
+def test_html_is_whole_and_escaped(parse_page):
   table = tables.table_2([measured("<b>")], FACTS, "", {})
   shown = compare_render.to_html(table)
   assert "&lt;b&gt; PSNR" in shown and "<b>" not in shown
-  opened = []
-
-  class Checker(html.parser.HTMLParser):
-    def handle_starttag(self, tag, attrs):
-      opened.append(tag)
-
-    def handle_endtag(self, tag):
-      assert opened.pop() == tag
-
-  Checker().feed(shown)
-  assert not opened and shown.count('<tr class="paper">') == 6
+  assert not parse_page(shown).open and shown.count('<tr class="paper">') == 6
 
 
 def test_the_scatter_places_quality_and_speed_and_sizes_by_parameters():
