@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.engine import learned
 from scs_jax.engine.compare import REFERENTIAL
+from scs_jax.errors import UserError
 from scs_jax.metrics.distribution import Statistics
 
 FID = (
@@ -47,6 +49,7 @@ class Ruler:
 
       *self._lpips, net = lpips.load(*plan.lpips_weights)
       self.why_no_lpips = ""
+      _check_size(*self._lpips, plan.size)
       published = lpips.BACKBONE_SHA256[net], lpips.PUBLISHED_SHA256[net]
       found = map(learned.describe_weights, plan.lpips_weights, published)
       self.weights["lpips"] = list(found)
@@ -107,3 +110,13 @@ class Ruler:
     return {
       f"{part}: {row}": s.count for (name, part, row), s in self._results.items() if name == data
     }
+
+
+def _check_size(apply, variables, size: tuple[int, int] | None) -> None:
+  if size is None:
+    return
+  picture = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+  try:
+    jax.eval_shape(apply, variables, picture, picture)
+  except ValueError as error:
+    raise UserError(f"LPIPS: {error}; give a larger --size, or no --lpips-weights") from error

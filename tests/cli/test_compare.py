@@ -360,6 +360,20 @@ def _leaves(make_joint_config, task):
 # --- FID and LPIPS
 
 
+def test_pictures_too_small_for_lpips_are_refused_at_once(setup, monkeypatch, capfd):
+  from scs_jax.nn.features import lpips
+
+  net = lpips.LPIPS("alex", widths=(2, 2, 2, 2, 2))
+  large = jnp.zeros((1, 32, 32, 3))
+  variables = net.init(jax.random.key(0), large, large)
+  monkeypatch.setattr(lpips, "load", lambda *paths: (net.apply, variables, "alex"))
+  for name in ("a", "b"):
+    pathlib.Path(name).write_text(name)
+  assert compare("--runs", "one", "--lpips-weights", "a", "b") == 2
+  answers.one_line(capfd, "LPIPS", "at least 31 x 31 pixels", "--size")
+  assert not pathlib.Path("out").exists()
+
+
 def test_with_weights_there_are_distances(setup, monkeypatch):
   from scs_jax.nn.features import inception, lpips
 
