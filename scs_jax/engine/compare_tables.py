@@ -102,12 +102,14 @@ def table_1(
   columns = []
   for found in sets:
     theirs = names[found.name]
-    columns.append(_Column(f"{found.name} FID ↓", _distance([found]), _printed(theirs, 0), -1))
+    if theirs or not why_not:
+      columns.append(_Column(f"{found.name} FID ↓", _distance([found]), _printed(theirs, 0), -1))
     columns.append(_Column(f"{found.name} colourfulness", _colorfulness([found]), _NO_THEIRS))
     if theirs:
       columns.append(_Column(f"{found.name} CN ↑", _NO_OURS, _printed(theirs, 1)))
   if len(sets) > 1:
-    columns.append(_Column("mean FID ↓", _distance(sets), _NO_THEIRS, -1))
+    if not why_not:
+      columns.append(_Column("mean FID ↓", _distance(sets), _NO_THEIRS, -1))
     columns.append(_Column("mean colourfulness", _colorfulness(sets), _NO_THEIRS))
   columns += _costs({"automatic": "automatic", REFERENTIAL: REFERENTIAL})
   for theirs in paper.sets_of(paper.TABLE_1):

@@ -73,6 +73,8 @@ def test_a_data_set_of_the_papers_name_shares_its_columns():
   assert "ImageNet-C FID ↓" not in table.header
   assert line(table, "a", "Automatic")["imagenet c FID ↓"] == "-"
   assert "FID: no weights" in table.notes
+  table = tables.table_1([measured()], FACTS, "no weights", {})
+  assert "photos FID ↓" not in table.header and "photos colourfulness" in table.header
   table = tables.table_2([measured("COCO")], FACTS, "", {})
   assert line(table, "[paper] SCSNet (Ours-Auto)")["COCO PSNR ↑"] == "23.341"
 
