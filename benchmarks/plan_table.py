@@ -8,11 +8,14 @@ and memory do not change with their number when each takes as many examples, and
 (n - 1) / n does. Their rows say "estimated". Needs libtpu (`pip install 'scs_jax[tpu]'`), no TPU.
 
 A case whose record is in --out already is not compiled again; delete the file for new ones.
+JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1 in the environment compiles in less than half the time; such
+rows say so: memory and traffic of what the compiler did not try as hard to lower.
 """
 
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -69,6 +72,8 @@ def plan(config: str, machine: str) -> dict:
   seconds = round(time.perf_counter() - started)
   common = {"settings": settings, "compile_seconds": seconds, "estimated": False}
   common["date"] = str(datetime.date.today())
+  if effort := os.environ.get("JAX_EXEC_TIME_OPTIMIZATION_EFFORT"):
+    common["effort"] = effort
   if found.returncode:
     reason = found.stderr.strip().splitlines()[-1]
     return {"config": config, "machine": machine, "failed": reason} | common
@@ -120,6 +125,8 @@ def markdown(records: list[dict]) -> str:
     settings = ", ".join(record["settings"])
     head = f"| {record['config']} | {settings} | {record['machine']} | "
     note = "estimated" if record["estimated"] else f"compiled, {record['compile_seconds']} s"
+    if "effort" in record:
+      note += f", effort {record['effort']}"
     if "failed" in record:
       lines.append(f"{head}does not compile: {record['failed']} |" + " |" * 10 + f" {note} |")
       continue

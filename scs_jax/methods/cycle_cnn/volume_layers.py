@@ -134,7 +134,7 @@ def _normalize_backward(fold, epsilon, axis_name, dtype, kept, cotangents):
   if axis_name is not None:
     everywhere = jax.lax.pmean(everywhere, axis_name)
   centred = upper - tile(everywhere[0]) - unit * tile(everywhere[1])
-  count = x.size // scale.size
+  count = float(x.size // scale.size)  # of a pod: past what an int32 holds
   grad = (centred * tile(scale * inverse)).astype(x.dtype)
   return grad, to_scale * count, to_bias * count
 

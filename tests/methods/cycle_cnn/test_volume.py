@@ -359,3 +359,19 @@ def test_norm_keeps_no_float32_copy_of_a_bfloat16_volume():
   assert out.dtype == jnp.bfloat16
   kept = [a for a in jax.tree.leaves(backward) if a.size >= volume.data.size]
   assert [a.dtype for a in kept] == [jnp.bfloat16]
+
+
+def test_a_pods_batch_has_more_elements_than_an_int32_counts():
+  # 256 pairs of the paper's size: shapes alone, nothing is allocated.
+  norm = VolumeNorm()
+  side = volumes.from_plain(jnp.zeros((1, 2, 2, 2, C)), 1)
+  variables = norm.init(jax.random.key(0), side, train=True)
+
+  def loss(params, data):
+    given = variables | {"params": params}
+    out, _ = norm.apply(given, side.replace(data=data), train=True, mutable=["batch_stats"])
+    return out.data.sum(dtype=jnp.float32)
+
+  data = jax.ShapeDtypeStruct((2**9, 2**6, 2**8, 2**9, C), jnp.bfloat16)
+  found = jax.eval_shape(jax.grad(loss), variables["params"], data)
+  assert found["scale"].shape == found["bias"].shape == (C,)
