@@ -37,6 +37,12 @@ def get_config() -> ConfigDict:
         "valves": True,
         # Table 5's baseline has "concat" instead: a convolution of both pictures' features.
         "aggregation": "attention",
+        # Section 3.1 says only that Q and K give the correlation matrix: chosen, their product over
+        # sqrt(C). "cosine" is ours; the temperature is where its learned one starts.
+        "correlation": "dot",
+        "temperature": 12.0,
+        # Ours, off in the paper: a and b themselves are carried over by the attention maps.
+        "carry_chroma": False,
         # "pixel_shuffle" (Table 5, without CPM) and "meta_sr" (Section 4.3) are for comparison.
         "upsampler": "cpm",
         # Section 3.2: four linear layers; widths chosen for the 0.35M of Section 4.3.
@@ -80,6 +86,9 @@ def get_config() -> ConfigDict:
         # Ours, off in the paper: how often picture and reference have their hues turned together in
         # a referential step, so that few photos show many colours.
         "hue_probability": 0.0,
+        # Ours, off in the paper, which says nothing of initialisation: the reference branch begins
+        # as a copy of the source branch.
+        "twin_start": False,
         # Strength not stated; about 4 pixels RMS at 128.
         "alpha": 256.0,
         "sigma": 10.24,

@@ -23,6 +23,10 @@ def get_config() -> ConfigDict:
     # The paper's strength at 64 pixels (ops.warp.default_elastic).
     config.reference.alpha = 64.0
     config.reference.sigma = 5.12
+    # As `base`.
+    config.network.correlation = "cosine"
+    config.reference.twin_start = True
+    config.network.carry_chroma = True
     # Eight photos hold few colours: turned ones make the network read them off the reference
     # instead of learning the photos by heart.
     config.reference.hue_probability = 0.5

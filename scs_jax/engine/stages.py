@@ -62,8 +62,9 @@ class PointStage:
   """A map computed position by position, looking at a memory.
 
   Attributes:
-    function: (variables, positions [1, B, C], key [1, capacity, c], value [1, capacity, d],
-      count int32) -> [1, B, D]. Stages with the same function and shapes share a program.
+    function: (variables, positions [1, B, C], their mean over the whole picture, float32 [1, C],
+      key [1, capacity, c], value [1, capacity, d], count int32) -> [1, B, D]. Stages with the same
+      function and shapes share a program.
     reads, writes: maps of the same stride (may be one).
     memory: name of a MemoryStage, of this picture's or of the reference's.
   """

@@ -146,14 +146,15 @@ class Painter:
 
   def _points(self, stage: PointStage, source: np.ndarray, memory: Memory) -> np.ndarray:
     flat = source.reshape(-1, source.shape[-1])
+    mean = flat.mean(0, dtype=np.float32, keepdims=True)
     parts = []
     with _Behind(lambda length, found: parts.append(np.asarray(found)[0, :length])) as behind:
       for start in range(0, len(flat), POINTS):
         part = flat[start : start + POINTS]
         block = np.zeros((1, POINTS, flat.shape[-1]), flat.dtype)
         block[0, : len(part)] = part
-        program = self.programs.get(stage.function, stage.variables, block, *memory)
-        behind.push(len(part), program.run(stage.variables, block, *memory))
+        program = self.programs.get(stage.function, stage.variables, block, mean, *memory)
+        behind.push(len(part), program.run(stage.variables, block, mean, *memory))
     return np.concatenate(parts).reshape(*source.shape[:2], -1)
 
   def _paint(self, stage: PaintStage, maps: Maps, out_size: Size, align: int) -> np.ndarray:

@@ -72,7 +72,8 @@ class Walk:
   def _points(self, stage: PointStage, before, memory: Memory):
     channels, dtype, stride = before
     block = jax.ShapeDtypeStruct((1, painters.POINTS, channels), dtype)
-    found = self._compile(stage.function, stage.variables, block, *memory)
+    mean = jax.ShapeDtypeStruct((1, channels), np.float32)
+    found = self._compile(stage.function, stage.variables, block, mean, *memory)
     return found.shape[-1], found.dtype, stride
 
   def _memory(self, stage: MemoryStage, maps: dict) -> Memory:

@@ -102,15 +102,15 @@ def _look(net: network.SCSNet, params, gray: Array, reference: Array, at: list[A
     )
     flat = attention.flatten_positions(source)
     target, *valves = vcattn(flat, key, value, method="transfer")
-    targets.append(target.reshape(source.shape))
+    targets.append(target.reshape(*source.shape[:3], -1))
     asking = source[0, at[i][:, 0], at[i][:, 1]][None]
-    weights = vcattn(asking, key, method="weights")[0].reshape(-1, *reference_size)
+    weights = vcattn(asking, key, flat.mean(1), method="weights")[0].reshape(-1, *reference_size)
     if net.valves:
       valves = jnp.stack([v[0, :, 0].reshape(size) for v in valves]).astype(jnp.float32)
     seen.append((weights, valves if net.valves else None))
-  result = run(targets, method="join_levels")
+  result, carried = run(targets, method="join_levels")
   rows, columns = (
     variants.axis(net.upsampler, side, side, net.cpm_convention) for side in gray.shape[1:3]
   )
-  lab = run(gray, initial, result, rows, columns, method="generate")
+  lab = run(gray, initial, result, rows, columns, carried, method="generate")
   return seen, color.clip_gamut(color.lab_to_rgb(color.denormalize_lab(lab)))[0]

@@ -12,7 +12,7 @@ from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
 from scs_jax.engine.stages import Recipe
 from scs_jax.engine.step import apply_gradients, gradients
 from scs_jax.errors import UserError
-from scs_jax.methods.scsnet import network, objective, pieces, variants
+from scs_jax.methods.scsnet import network, objective, pieces, pvcattn, variants
 from scs_jax.methods.scsnet.perceptual import NETWORKS, PerceptualTerm
 from scs_jax.ops import color, warp
 from scs_jax.ops.degrade import degrade, degrade_region
@@ -46,6 +46,7 @@ class SCSNet:
     "network.level_features": _SIZE,
     "network.key_features": _SIZE,
     "network.levels": Between(1, 5),
+    "network.temperature": Positive,
     "network.cpm_widths": Each(_SIZE, 3),
     "network.cpm_order": OneOf("fast", "plain"),
     "network.cpm_convention": OneOf("paper", "centers", "literal"),
@@ -87,6 +88,7 @@ class SCSNet:
       )
     upsampler = _choice(config.network, "upsampler", variants.UPSAMPLERS)
     aggregation = _choice(config.network, "aggregation", variants.AGGREGATIONS)
+    _choice(config.network, "correlation", pvcattn.CORRELATIONS)
     if upsampler == "pixel_shuffle" and (low != high or high != round(high)):
       raise UserError(
         f"network.upsampler is 'pixel_shuffle', which enlarges by one whole factor, but "
@@ -99,6 +101,22 @@ class SCSNet:
       raise UserError(
         "a range of magnifications trains with network.cpm_convention=paper only; "
         "set magnification to one value twice for another convention"
+      )
+    if config.network.get("carry_chroma", False) and not (
+      aggregation == "attention" and config.network.valves
+    ):
+      raise UserError(
+        "network.carry_chroma needs network.aggregation=attention and network.valves=True; "
+        "set it to False"
+      )
+    self.twins = config.reference.get("twin_start", False)
+    if self.twins and aggregation != "attention":
+      raise UserError("reference.twin_start needs network.aggregation=attention; set it to False")
+    blocks = tuple(config.network.source_blocks), tuple(config.network.reference_blocks)
+    if self.twins and blocks[0] != blocks[1]:
+      raise UserError(
+        f"reference.twin_start starts the reference encoder as the source's: give both the same "
+        f"blocks; network.source_blocks is {blocks[0]}, network.reference_blocks {blocks[1]}"
       )
     dtype = jnp.dtype(config.dtype)
     self.network = network.SCSNet(
@@ -138,6 +156,8 @@ class SCSNet:
     gray, lab = jnp.zeros((1, size, size, 1)), jnp.zeros((1, size, size, 3))
     variables = self.network.init(contract.stream(key, "generator"), gray, lab)
     params = _split(variables["params"])
+    if self.twins:
+      params["reference"] = network.start_as_twins(**params)
     model_state = {}
     if self.adversarial:
       side = 2 ** (self.config.discriminator.layers + 2)
@@ -229,9 +249,10 @@ class SCSNet:
     tree = {name: module for part in params.values() for name, module in part.items()}
     run = functools.partial(self.network.apply, {"params": tree})
     initial, features = run(gray, method="encode")
+    carried = None
     if reference is not None:
-      features, _ = run(features, reference, method="aggregate")
-    return run(gray, initial, features, rows, columns, method="generate")
+      features, carried, _ = run(features, reference, method="aggregate")
+    return run(gray, initial, features, rows, columns, carried, method="generate")
 
   def _scores(self, state, params, lab, target, update_stats=False):
     """Discriminator scores (generated, true), each [N, h, w, 1], in one pass.

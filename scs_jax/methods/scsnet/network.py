@@ -102,6 +102,10 @@ class SCSNet(nn.Module):
     attention_blocks: (query, key) block sizes of all attention layers.
     aggregation: how the reference's features come to the source's: "attention" (PVCAttn), "concat".
     upsampler: "cpm", "pixel_shuffle" or "meta_sr"; the others are of the ablations (variants.py).
+    correlation, temperature: see ValveCrossAttention.
+    carry_chroma: the colours that the attention maps carry over from the reference are blended with
+      the predicted ones, as far as the valves are open. Not in the paper (False there), whose
+      network has to learn to pass them on through its features.
     factor: the one magnification of "pixel_shuffle"; for others its result is resized.
     dtype: of activations.
     remat: keep only what stands between residual blocks, and the input of CPM, for the gradient.
@@ -124,6 +128,9 @@ class SCSNet(nn.Module):
   residual_lightness: bool = False
   attention_blocks: tuple[int, int] = (1024, 1024)
   aggregation: str = "attention"
+  correlation: str = "dot"
+  temperature: float = 12.0
+  carry_chroma: bool = False
   upsampler: str = "cpm"
   factor: int = 4
   dtype: Any = jnp.float32
@@ -146,6 +153,9 @@ class SCSNet(nn.Module):
         self.valves,
         self.attention_blocks,
         dtype,
+        self.correlation,
+        self.temperature,
+        self.carry_chroma,
       )
     self.decoder = Decoder(w, self.decoder_blocks, self.attention_blocks, dtype, remat)
     self.texture_encoder = ResidualStack(w[0], self.texture_blocks, dtype, remat)
@@ -173,8 +183,8 @@ class SCSNet(nn.Module):
 
   def aggregate(
     self, source: Array, reference: Array, want_maps: bool = False
-  ) -> tuple[Array, tuple[Attention, ...]]:
-    """phi_E^r and PVCAttn (Eq. 1-2): F_int of the referential mode.
+  ) -> tuple[Array, Array | None, tuple[Attention, ...]]:
+    """phi_E^r and PVCAttn (Eq. 1-2): F_int of the referential mode, and what was carried.
 
     Args:
       source: F_s.
@@ -185,8 +195,8 @@ class SCSNet(nn.Module):
       nn.relu(self.reference_initial(reference.astype(self.dtype)))
     )
     if self.aggregation == "concat":
-      return self.concatenation(source, features), ()
-    return self.pvcattn(source, features, want_maps)
+      return self.concatenation(source, features), None, ()
+    return self.pvcattn(source, features, want_maps, reference[..., 1:])
 
   def fuse(self, initial: Array, color: Array, mixed: bool = False) -> Array:
     """phi_D, psi_E and the 3 x 3 fusion: F_cs [N, H, W, 256] from F_s^init and F_int.
@@ -209,10 +219,12 @@ class SCSNet(nn.Module):
   ) -> list[tuple[Array, Array]]:
     """A tile of the reference, normalised Lab -> (keys, values) of each level."""
     first = nn.relu(self.reference_initial(reference.astype(self.dtype)))
-    return self.pvcattn.memories(self.reference_encoder(first), place)
+    return self.pvcattn.memories(self.reference_encoder(first), reference[..., 1:], place)
 
-  def join_levels(self, targets: list[Array], place: Place | None = None) -> Array:
-    """The levels' results of a tile -> F_int."""
+  def join_levels(
+    self, targets: list[Array], place: Place | None = None
+  ) -> tuple[Array, Array | None]:
+    """The levels' results of a tile -> F_int, and what was carried."""
     return self.pvcattn.join(targets, place)
 
   def self_memory(self, color: Array) -> tuple[Array, Array]:
@@ -236,15 +248,24 @@ class SCSNet(nn.Module):
       self.valves,
       self.attention_blocks,
       self.dtype,
+      self.correlation,
+      self.temperature,
+      self.carry_chroma,
       parent=None,
     )
 
   def generate(
-    self, gray: Array, initial: Array, color: Array, rows: Axis, columns: Axis
+    self,
+    gray: Array,
+    initial: Array,
+    color: Array,
+    rows: Axis,
+    columns: Axis,
+    carried: Array | None = None,
   ) -> Array:
     """Everything after F_int: normalised Lab, float32 [N, P, Q, 3], at the pixels asked for.
 
-    rows, columns: as `variants.axis` gives them for the upsampler.
+    rows, columns: as `variants.axis` gives them for the upsampler. carried: as `join` returns it.
     """
     fused = self.fuse(initial, color)
     if self.upsampler == "cpm":
@@ -256,6 +277,11 @@ class SCSNet(nn.Module):
       lab = sample.resize_bilinear(self.pixel_shuffle(fused), size, align_corners=False)
     if self.residual_lightness:
       lab = lab.at[..., :1].add(interpolate(gray.astype(jnp.float32), rows, columns))
+    if carried is not None:
+      carried = sample.resize_bilinear(
+        carried.astype(jnp.float32), gray.shape[1:3], align_corners=False
+      )
+      lab = blend_chroma(lab, interpolate(carried, rows, columns))
     return lab
 
   def __call__(
@@ -281,11 +307,45 @@ class SCSNet(nn.Module):
     rows = axis(self.upsampler, gray.shape[1], height, self.cpm_convention)
     columns = axis(self.upsampler, gray.shape[2], width, self.cpm_convention)
     initial, color = self.encode(gray)
-    seen: tuple[Attention, ...] = ()
+    carried, seen = None, ()
     if reference is not None:
-      color, seen = self.aggregate(color, reference, want_maps)
-    lab = self.generate(gray, initial, color, rows, columns)
+      color, carried, seen = self.aggregate(color, reference, want_maps)
+    lab = self.generate(gray, initial, color, rows, columns, carried)
     return (lab, seen) if want_maps else lab
+
+
+def blend_chroma(lab: Array, carried: Array) -> Array:
+  """Predicted Lab [N, P, Q, 3] under what was carried there [N, P, Q, 3], see `join`."""
+  return lab.at[..., 1:].multiply(carried[..., :1]).at[..., 1:].add(carried[..., 1:])
+
+
+def start_as_twins(generator: dict, reference: dict) -> dict:
+  """The reference branch's parameters, begun such that it sees what the source branch sees.
+
+  Encoder, pre-convolutions and keys are the source's encoder, pre-convolutions and queries; the
+  first convolution sees L as the source's does, and a, b at half their usual strength. So a patch
+  correlates with the patch of the same lightness from the first step on. Ours: the paper says
+  nothing of initialisation.
+
+  Args:
+    generator, reference: parameters as `init` gave them, of encoders with the same blocks.
+  """
+  initial = generator["initial"]["conv"]
+  kernel = reference["reference_initial"]["conv"]["kernel"]
+  kernel = jnp.concatenate([initial["kernel"], 0.5 * kernel[:, :, 1:]], axis=2)
+  attention = dict(reference["pvcattn"])
+  for name, tree in reference["pvcattn"].items():
+    if name.startswith("source_"):
+      attention[name.replace("source_", "reference_")] = tree
+    elif name.startswith("vcattn_"):
+      attention[name] = tree | {"key": tree["query"]}
+  twin = {
+    "reference_initial": {"conv": {"kernel": kernel, "bias": initial["bias"]}},
+    "reference_encoder": generator["source_encoder"],
+    "pvcattn": attention,
+  }
+  # Copies: a step gives its old state's memory away, and must not give the same away twice.
+  return jax.tree.map(jnp.array, twin)
 
 
 class PatchDiscriminator(nn.Module):

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from scs_jax.engine.stages import MemoryStage, PaintStage, PointStage, Recipe, TileStage
 from scs_jax.methods.scsnet import cpm, network
+from scs_jax.methods.scsnet.pvcattn import enlarge
 from scs_jax.nn.border import Place, zero_outside
 from scs_jax.ops import color
 
@@ -36,6 +37,7 @@ def recipe(net: network.SCSNet, params, referential: bool) -> Recipe:
   variables = {"params": params}
   apply = functools.partial(_apply, net)
   stages: list = []
+  carried = {"carried": 4} if referential and net.carry_chroma else {}
   if not referential:
     stages.append(
       TileStage(
@@ -67,13 +69,14 @@ def recipe(net: network.SCSNet, params, referential: bool) -> Recipe:
       PointStage(name, transfer, {"params": params["pvcattn"][f"vcattn_{i}"]}, name, name, name)
       for i, name in enumerate(levels)
     ]
+    joined = {"color": 4, "key": 4, "value": 4} | carried
     stages.append(
       TileStage(
         "post-convolution",
         functools.partial(_join, apply),
         variables,
         levels,
-        {"color": 4, "key": 4, "value": 4},
+        joined,
         4 + pyramid,
         every_size=False,
       )
@@ -90,7 +93,7 @@ def recipe(net: network.SCSNet, params, referential: bool) -> Recipe:
     functools.partial(_pixels, net.dtype, net.residual_lightness),
     functools.partial(_axis, net.cpm_convention),
     variables,
-    {"gray": 1, "color": 4},
+    {"gray": 1, "color": 4} | carried,
     paint_reach(net),
   )
   reference = _reference_stages(net, apply, variables) if referential else ()
@@ -164,28 +167,33 @@ def _encode_reference(apply, variables, windows, place: Place):
   }
 
 
-def _transfer(module, variables, positions, key, value, count):
-  return module.apply(variables, positions, key, value, count, method="transfer")[0]
+def _transfer(module, variables, positions, mean, key, value, count):
+  return module.apply(variables, positions, key, value, count, mean, method="transfer")[0]
 
 
 def _join(apply, variables, windows, place: Place):
   targets = [windows[f"level_{i}"] for i in range(len(windows))]
-  features = apply(variables, place, targets, place, method="join_levels")
+  features, carried = apply(variables, place, targets, place, method="join_levels")
   key, value = apply(variables, None, features, method="self_memory")
-  return {"color": features, "key": key, "value": value}
+  found = {"color": features, "key": key, "value": value}
+  return found if carried is None else found | {"carried": carried}
 
 
-def _mix(apply, variables, positions, key, value, count):
+def _mix(apply, variables, positions, mean, key, value, count):
+  del mean
   return apply(variables, None, positions, key, value, count, method="self_mix")
 
 
 def _features(apply, dtype, variables, windows, place: Place):
-  """What CPM interpolates: its first layer at the input's resolution, and the input's L."""
+  """What is interpolated: CPM's first layer at the input's resolution, L, and what was carried."""
   gray = _normalized(windows["gray"])
   fused = apply(variables, place, gray, windows["color"], method="fuse_mixed")
   kernel, bias = cpm.layers_of(variables["params"]["cpm"], dtype)[0]
   low = fused.astype(dtype) @ kernel[: fused.shape[-1]] + bias
-  return {"low": low, "gray": gray}
+  found = {"low": low, "gray": gray}
+  if "carried" in windows:
+    found["carried"] = enlarge(windows["carried"].astype(jnp.float32), place, 4, 1)
+  return found
 
 
 class Pixels(NamedTuple):
@@ -211,4 +219,6 @@ def _pixels(dtype, residual_lightness, variables, features, rows, columns):
   lab = cpm.remaining_layers(layers, x)
   if residual_lightness:
     lab = lab.at[..., :1].add(cpm.gather(features["gray"], rows, columns))
+  if "carried" in features:
+    lab = network.blend_chroma(lab, cpm.gather(features["carried"], rows, columns))
   return color.clip_gamut(color.lab_to_rgb(color.denormalize_lab(lab)))

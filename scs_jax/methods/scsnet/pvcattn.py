@@ -1,5 +1,7 @@
 """Pyramid Valve Cross Attention: colour from the reference to the source (Section 3.1)."""
 
+import functools
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +16,9 @@ from scs_jax.nn.border import Place, mean_of_four
 from scs_jax.ops import sample
 
 Array = jax.Array
+
+
+CORRELATIONS = ("dot", "cosine")
 
 
 @flax.struct.dataclass
@@ -45,6 +50,13 @@ class ValveCrossAttention(nn.Module):
     key_features: C, width of queries and keys.
     valves: False holds both valves open, as in the ablation's BCAttn.
     blocks: (query, key) block sizes of the streamed attention.
+    correlation: "dot", Q_s K_r / sqrt(C), as above; or "cosine" (ours): queries less their mean
+      over the source's positions, keys less theirs over the reference's, each divided by its norm,
+      and the product times a learned temperature, as He et al. 2018 and Zhang et al. 2019a
+      correlate, on whom the paper builds.
+    temperature: where the learned one starts.
+    carry_chroma: the keys' a and b go along with V_r (ours); F_t then has three channels more, V2
+      and the a, b that CMat carried over.
   """
 
   features: int
@@ -52,56 +64,108 @@ class ValveCrossAttention(nn.Module):
   valves: bool = True
   blocks: tuple[int, int] = (1024, 1024)
   dtype: Any = jnp.float32
+  correlation: str = "dot"
+  temperature: float = 12.0
+  carry_chroma: bool = False
 
   def setup(self):
-    self.query = nn.Dense(self.key_features, dtype=self.dtype)
-    self.key = nn.Dense(self.key_features, dtype=self.dtype)
+    # Less their means, queries and keys have no bias.
+    narrow = functools.partial(nn.Dense, use_bias=self.correlation == "dot", dtype=self.dtype)
+    self.query, self.key = narrow(self.key_features), narrow(self.key_features)
     self.value = nn.Dense(self.features, dtype=self.dtype)
     if self.valves:
       self.valve_0 = nn.Dense(self.features, dtype=self.dtype)
       self.valve_1 = nn.Dense(2, dtype=self.dtype)
+    if self.correlation == "cosine":
+      # Its logarithm, so that it stays positive.
+      start = nn.initializers.constant(math.log(self.temperature))
+      self.log_temperature = self.param("log_temperature", start, ())
 
-  def memory(self, reference: Array) -> tuple[Array, Array]:
-    """K_r and V_r at reference positions [..., Cr]."""
-    return self.key(reference), self.value(reference)
+  def memory(self, reference: Array, chroma: Array | None = None) -> tuple[Array, Array]:
+    """K_r and V_r at reference positions [..., Cr]; `chroma`: a, b there, where it is carried."""
+    value = self.value(reference)
+    if self.carry_chroma:
+      value = jnp.concatenate([value, chroma.astype(value.dtype)], axis=-1)
+    return self.key(reference), value
 
-  def transfer(self, source: Array, key: Array, value: Array, count: Array | None = None):
+  def transfer(
+    self,
+    source: Array,
+    key: Array,
+    value: Array,
+    count: Array | None = None,
+    mean: Array | None = None,
+  ):
     """F_t at source positions [N, L, C], and the valves V1, V2 [N, L, 1] or None.
 
     Args:
       source: F_s, one row a position.
       key, value: K_r, V_r [N, Lr, ...].
       count: int32; only the first `count` of them are there. None: all.
+      mean: F_s averaged over all positions [N, C], where `source` is a part of them.
     """
-    query = self.query(source)
+    query, key = self._correlated(source, key, count, mean)
     blocks = {"query_block": self.blocks[0], "key_block": self.blocks[1]}
     if count is None:
       moved = attention.attend(query, key, value, **blocks)
     else:
       moved = attention.attend_prefix(query, key, value, count, **blocks)
+    if self.carry_chroma:
+      moved, chroma = moved[..., :-2], moved[..., -2:]
     if not self.valves:
       return source + moved, None, None
     both = jnp.concatenate([source, moved], axis=-1)
     logits = self.valve_1(nn.relu(self.valve_0(both)))
     valve = jax.nn.sigmoid(logits.astype(jnp.float32)).astype(source.dtype)
     v1, v2 = valve[..., :1], valve[..., 1:]
-    return v1 * source + v2 * moved, v1, v2
+    target = v1 * source + v2 * moved
+    if self.carry_chroma:
+      target = jnp.concatenate([target, v2, chroma], axis=-1)
+    return target, v1, v2
 
-  def weights(self, source: Array, key: Array) -> Array:
+  def weights(self, source: Array, key: Array, mean: Array | None = None) -> Array:
     """CMat's rows of the source positions given [N, L, C]: float32 [N, L, Lr], kept whole."""
-    return attention.attention_map(self.query(source), key)
+    return attention.attention_map(*self._correlated(source, key, None, mean))
 
-  def __call__(self, source: Array, reference: Array, want_maps: bool = False):
-    """source [N, Hs, Ws, C], reference [N, Hr, Wr, Cr] -> ([N, Hs, Ws, C], Attention | None)."""
+  def _correlated(self, source, key, count, mean) -> tuple[Array, Array]:
+    """Queries of the source, and the keys, such that CMat = softmax of q . k / sqrt(C)."""
+    query = self.query(source)
+    if self.correlation == "dot":
+      return query, key
+    if mean is None:
+      query_mean = query.astype(jnp.float32).mean(1, keepdims=True)
+    else:  # the mean of a linear layer's results is its result for the mean
+      query_mean = self.query(mean[:, None])
+    there = 1.0 if count is None else (jnp.arange(key.shape[1]) < count)[:, None]
+    key_count = key.shape[1] if count is None else count
+    key_mean = (key.astype(jnp.float32) * there).sum(1, keepdims=True) / key_count
+    scale = jnp.exp(self.log_temperature) * self.key_features**0.5
+    query = scale * _unit(query - query_mean)
+    return query.astype(self.dtype), _unit(key - key_mean).astype(self.dtype)
+
+  def __call__(
+    self,
+    source: Array,
+    reference: Array,
+    want_maps: bool = False,
+    chroma: Array | None = None,
+  ):
+    """F_s, F_r and the reference's a, b, or None -> ([N, Hs, Ws, C (+ 3)], Attention | None)."""
     flat = attention.flatten_positions(source)
-    key, value = self.memory(attention.flatten_positions(reference))
+    key, value = map(attention.flatten_positions, self.memory(reference, chroma))
     target, *valves = self.transfer(flat, key, value)
-    target = target.reshape(source.shape)
+    target = target.reshape(*source.shape[:3], -1)
     if not want_maps:
       return target, None
     cmat = self.weights(flat, key).reshape(*source.shape[:3], *reference.shape[1:3])
     shown = (None if v is None else v.reshape(*source.shape[:3], 1) for v in valves)
     return target, Attention(cmat, *shown)
+
+
+def _unit(x: Array) -> Array:
+  """Vectors of length 1 along the last axis; float32. One of length 0 stays so, gradient too."""
+  x = x.astype(jnp.float32)
+  return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-6)
 
 
 class PyramidValveCrossAttention(nn.Module):
@@ -116,7 +180,7 @@ class PyramidValveCrossAttention(nn.Module):
     level_features: width inside a level.
     key_features: width of queries and keys.
     levels: pyramid levels; the paper's figure shows three.
-    valves: see ValveCrossAttention.
+    valves, correlation, temperature, carry_chroma: see ValveCrossAttention.
   """
 
   features: int = 256
@@ -126,6 +190,9 @@ class PyramidValveCrossAttention(nn.Module):
   valves: bool = True
   blocks: tuple[int, int] = (1024, 1024)
   dtype: Any = jnp.float32
+  correlation: str = "dot"
+  temperature: float = 12.0
+  carry_chroma: bool = False
 
   def setup(self):
     levels = range(self.levels)
@@ -133,7 +200,14 @@ class PyramidValveCrossAttention(nn.Module):
     self.reference = [Conv(self.level_features, dtype=self.dtype) for _ in levels]
     self.vcattn = [
       ValveCrossAttention(
-        self.level_features, self.key_features, self.valves, self.blocks, self.dtype
+        self.level_features,
+        self.key_features,
+        self.valves,
+        self.blocks,
+        self.dtype,
+        self.correlation,
+        self.temperature,
+        self.carry_chroma,
       )
       for _ in levels
     ]
@@ -143,23 +217,51 @@ class PyramidValveCrossAttention(nn.Module):
     """The pre-convolved pyramid of F_s [N, H, W, C]; `place` for a tile at stride 4 (below too)."""
     return [conv(x) for conv, x in zip(self.source, self._averaged(source, place), strict=True)]
 
-  def memories(self, reference: Array, place: Place | None = None) -> list[tuple[Array, Array]]:
+  def memories(
+    self, reference: Array, chroma: Array | None = None, place: Place | None = None
+  ) -> list[tuple[Array, Array]]:
     """(K_r, V_r) of each level, as maps [N, h, w, ...]."""
-    levels = zip(self.vcattn, self.reference, self._averaged(reference, place), strict=True)
-    return [vcattn.memory(conv(x)) for vcattn, conv, x in levels]
+    levels = zip(
+      self.vcattn,
+      self.reference,
+      self._averaged(reference, place),
+      self._chroma(chroma, place),
+      strict=True,
+    )
+    return [vcattn.memory(conv(x), ab) for vcattn, conv, x, ab in levels]
 
-  def join(self, targets: list[Array], place: Place | None = None) -> Array:
-    """The levels' results, enlarged to the first one's size, to [N, H, W, features]."""
+  def join(self, targets: list[Array], place: Place | None = None) -> tuple[Array, Array | None]:
+    """The levels' results, enlarged to the first one's size, joined.
+
+    Returns:
+      F_int [N, H, W, features], and what was carried: [N, H, W, 3], the share of the colour that is
+      left to the network, and a, b times the share that they have. None where nothing is carried.
+    """
     size = targets[0].shape[1:3]
     results = [targets[0]]
     for level, target in enumerate(targets[1:], 1):
       if place is None:
         target = sample.resize_bilinear(target, size, align_corners=False).astype(target.dtype)
       else:
-        axes = zip(place.axes(4), place.axes(4 << level), strict=True)
-        target = interpolate(target, *(_centers(*axis, size[0]) for axis in axes))
+        target = enlarge(target, place, 4 << level, 4)
       results.append(target)
-    return self.post(jnp.concatenate(results, axis=-1))
+    if not self.carry_chroma:
+      return self.post(jnp.concatenate(results, axis=-1)), None
+    # A finer level's a, b lie over a coarser one's, as opaque as its valve is open.
+    left, chroma = 1.0, 0.0
+    for result in reversed(results):
+      valve = result[..., -3:-2]
+      left, chroma = (1 - valve) * left, (1 - valve) * chroma + valve * result[..., -2:]
+    features = jnp.concatenate([result[..., :-3] for result in results], axis=-1)
+    return self.post(features), jnp.concatenate([left, chroma], axis=-1)
+
+  def _chroma(self, chroma: Array | None, place: Place | None) -> list[Array | None]:
+    """The reference's a, b [N, Hr, Wr, 2] at the positions of each level."""
+    if not self.carry_chroma:
+      return [None] * self.levels
+    for stride in (1, 2):
+      chroma = mean_of_four(chroma, place and place.mask(stride))
+    return self._averaged(chroma, place)
 
   def _averaged(self, x: Array, place: Place | None) -> list[Array]:
     found = [x]
@@ -167,16 +269,36 @@ class PyramidValveCrossAttention(nn.Module):
       found.append(mean_of_four(found[-1], place and place.mask(4 << level)))
     return found
 
-  def __call__(self, source: Array, reference: Array, want_maps: bool = False):
-    """source [N, Hs, Ws, C], reference [N, Hr, Wr, C] -> ([N, Hs, Ws, C], (Attention, ...))."""
+  def __call__(
+    self, source: Array, reference: Array, want_maps: bool = False, chroma: Array | None = None
+  ):
+    """F_int, what was carried (`join`), and what was attended to.
+
+    Args:
+      source: F_s [N, Hs, Ws, C].
+      reference: the reference's features [N, Hr, Wr, C].
+      want_maps: also return an Attention of each level.
+      chroma: the reference's normalised a, b [N, 4 Hr, 4 Wr, 2]; looked at where `carry_chroma`.
+    """
     references = self._averaged(reference, None)
-    sources = self.source_levels(source)
-    results, seen = [], []
-    for s, conv, r, vcattn in zip(sources, self.reference, references, self.vcattn, strict=True):
-      target, attention_seen = vcattn(s, conv(r), want_maps)
-      results.append(target)
-      seen.append(attention_seen)
-    return self.join(results), tuple(seen) if want_maps else ()
+    levels = zip(
+      self.source_levels(source),
+      self.reference,
+      references,
+      self._chroma(chroma, None),
+      self.vcattn,
+      strict=True,
+    )
+    results, seen = zip(
+      *(vcattn(s, conv(r), want_maps, ab) for s, conv, r, ab, vcattn in levels), strict=True
+    )
+    return *self.join(list(results)), seen if want_maps else ()
+
+
+def enlarge(x: Array, place: Place, stride: int, to: int) -> Array:
+  """A tile's map at one stride, bilinear by pixel centres, at a finer one."""
+  axes = zip(place.axes(to), place.axes(stride), strict=True)
+  return interpolate(x, *(_centers(*axis, place.tile // to) for axis in axes))
 
 
 def _centers(fine, coarse, size: int) -> PixelAxis:

@@ -71,7 +71,7 @@ def _by_parts(params, gray, reference, size):
     first = nn.relu(on(Conv(4), params["reference_initial"], reference))
     features = encoder(params["reference_encoder"], first, t.reference_blocks)
     module = PyramidValveCrossAttention(8, 4, 3, levels=2)
-    color, _ = on(module, params["pvcattn"], color, features)
+    color, _, _ = on(module, params["pvcattn"], color, features)
   p = params["decoder"]
   full = gray.shape[1:3]
   half = tuple(-(-s // 2) for s in full)
@@ -155,7 +155,7 @@ def test_parts_in_turn_equal_the_whole(variables, run):
   @jax.jit
   def in_turn(v):
     initial, features = module.apply(v, gray, method="encode")
-    color, _ = module.apply(v, features, lab, method="aggregate")
+    color, _, _ = module.apply(v, features, lab, method="aggregate")
     return module.apply(v, gray, initial, color, rows, columns, method="generate")
 
   np.testing.assert_allclose(in_turn(variables), run(variables, gray, lab, (15, 5)), atol=1e-6)
@@ -284,3 +284,22 @@ def test_scores_are_those_of_70_x_70_patches():
   assert reached.any(1).sum() == reached.any(0).sum() == 70
   widths = [shapes["params"][f"conv_{i}"]["bias"].shape[0] for i in range(5)]
   assert widths == [1, 2, 4, 8, 1]
+
+
+def test_twins_find_every_position_of_the_same_picture(variables):
+  """At the start, a picture's own gray lends each position what stands there, at every level."""
+  shape = TINY | {"reference_blocks": TINY["source_blocks"], "correlation": "cosine"}
+  module = network.SCSNet(**shape, temperature=1e4)
+  gray = _gray(24, 32)
+  lab = np.concatenate([gray, np.zeros((*gray.shape[:3], 2), np.float32)], -1)
+  params = jax.jit(lambda: module.init(jax.random.key(0), gray, lab))()["params"]
+  reference = {name: params[name] for name in network.REFERENCE_MODULES}
+  generator = {name: tree for name, tree in params.items() if name not in reference}
+  twins = generator | network.start_as_twins(generator, reference)
+  look = jax.jit(lambda p: module.apply({"params": p}, gray, lab, want_maps=True)[1])
+  for level, before in zip(look(twins), look(params), strict=True):
+    n, h, w = level.map.shape[:3]
+    own = level.map.reshape(n, h * w, h * w).argmax(-1)
+    np.testing.assert_array_equal(own, np.tile(np.arange(h * w), (n, 1)))
+    before = before.map.reshape(n, h * w, h * w).argmax(-1)
+    assert (before == own).mean() < 0.5
