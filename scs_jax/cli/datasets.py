@@ -28,7 +28,7 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
     return _open_pairs(config)
   import jax
 
-  from scs_jax.data import pipeline, sources
+  from scs_jax.data import pipeline, scan, sources, subset
 
   section = config.data
   if not section.source:
@@ -36,16 +36,22 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
       "config.data.source is empty: expected a folder of pictures, or bundled; set --data"
     )
   cache = pathlib.Path(workdir) / "data_scan.json"
-  if section.exclude_gray:  # the scan may take long: its place is made, or refused, first
-    cache.parent.mkdir(parents=True, exist_ok=True)
+  # Scans may take long: their place is made, or refused, first.
+  cache.parent.mkdir(parents=True, exist_ok=True)
   # Of the bundled photos only those are trained on that are not held out.
   spec = "bundled:train" if section.source == "bundled" else section.source
-  source = sources.open_source(spec, section.exclude_gray, cache, progress)
+  enlarge = may_enlarge(section)
+  side = section.crop
+  if section.reference_probability > 0:
+    side = max(side, section.reference_size or 0)
+  least = None if enlarge else (side, side)
+  source = sources.open_source(spec, section.exclude_gray, cache, progress, least)
   batch_spec = pipeline.BatchSpec(
     batch_size=config.batch_size,
     crop=section.crop,
     max_zoom=section.max_zoom,
     resample=section.get("resample", True),
+    enlarge=enlarge,
     flip=section.flip,
     reference_size=section.reference_size,
     reference_probability=section.reference_probability,
@@ -56,7 +62,11 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   )
   hosts = jax.process_index(), jax.process_count()
   open_batches = functools.partial(_open, source, batch_spec, *hosts)
-  notes = _left_out(source)
+  notes = _left_out(source, least)
+  if section.get("enlarge"):
+    sizes = scan.scan_sizes(source, scan.sizes_cache(cache), progress=progress)
+    zoom = section.max_zoom if batch_spec.resample else 1.0
+    notes += subset.enlarged(sizes, (round(side * zoom),) * 2, "training pictures")
   heldout = []
   if section.heldout and (config.log.evaluate_every or config.log.panels_every):
     pictures = sources.open_source(section.heldout)
@@ -75,6 +85,11 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
     steps = pipeline.epochs_to_steps(len(source), config.batch_size, config.epochs)
   identity = {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
   return Data(open_batches, heldout, identity, source.name, notes), steps
+
+
+def may_enlarge(section) -> bool:
+  """Whether photos of a config's data section may be enlarged; those of earlier runs all were."""
+  return section.get("enlarge", True)
 
 
 def open_pairs(config, spec: str | None = None, heldout: bool = False):
@@ -196,13 +211,16 @@ def _unlike_pairs(source, config) -> list[str]:
   return notes
 
 
-def _left_out(source) -> list[str]:
+def _left_out(source, least) -> list[str]:
   """One line on what a folder holds that is not shown; none where it is all shown."""
   counts = {
     "empty files": getattr(source, "skipped_empty", 0),
     "that cannot be read": getattr(source, "skipped_corrupt", 0),
     "gray": getattr(source, "skipped_gray", 0),
   }
+  if least is not None:
+    small = f"smaller than {least[1]}x{least[0]} (data.enlarge=true takes them, enlarged)"
+    counts[small] = getattr(source, "skipped_small", 0)
   left_out = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
   return [f"training on {len(source)} pictures; left out: {left_out}"] if left_out else []
 
