@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 
+from scs_jax.engine import results
 from scs_jax.engine.loop import Data
 from scs_jax.errors import UserError
 
@@ -27,8 +28,10 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   if config.data.get("kind", "photos") == "pairs":
     return _open_pairs(config)
   import jax
+  import numpy as np
 
-  from scs_jax.data import pipeline, scan, sources, subset
+  from scs_jax.data import draw, pipeline, scan, sources, subset
+  from scs_jax.data.heldout import Observed
 
   section = config.data
   if not section.source:
@@ -67,24 +70,33 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
     sizes = scan.scan_sizes(source, scan.sizes_cache(cache), progress=progress)
     zoom = section.max_zoom if batch_spec.resample else 1.0
     notes += subset.enlarged(sizes, (round(side * zoom),) * 2, "training pictures")
-  heldout = []
+  heldout, marks = [], {}
   if section.heldout and (config.log.evaluate_every or config.log.panels_every):
-    pictures = sources.open_source(section.heldout)
-    with pipeline.eval_batches(
-      pictures,
-      section.crop,
-      config.evaluate.batch_size,
-      config.evaluate.limit or None,
-    ) as batches:
+    every = sources.open_source(section.heldout)
+    size = (section.crop, section.crop)
+    drawn = draw.draw(every, config.evaluate.limit or None, least=None if enlarge else size)
+    notes += drawn.note(size, "held-out pictures")
+    pictures = Observed(subset.Subset(every, np.sort(drawn.numbers)))
+    with pipeline.eval_batches(pictures, section.crop, config.evaluate.batch_size) as batches:
       heldout = list(batches)
+    notes += subset.enlarged(pictures.sizes.values(), size, "held-out pictures")
+    marks["heldout"] = _mark(every, drawn.numbers)
     bad = [pictures.name(int(i)) for batch in heldout for i in batch["bad"] if i >= 0]
     if bad:
       notes.append(f"held-out pictures that cannot be read: {len(bad)} ({_some(bad)})")
   steps = config.steps
   if config.epochs > 0:
     steps = pipeline.epochs_to_steps(len(source), config.batch_size, config.epochs)
-  identity = {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
-  return Data(open_batches, heldout, identity, source.name, notes), steps
+  return Data(open_batches, heldout, _identity(source, config) | marks, source.name, notes), steps
+
+
+def _identity(source, config) -> dict:
+  return {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
+
+
+def _mark(source, numbers) -> str:
+  """Of the held-out records of a source: what a best score is of, beside the checkpoint."""
+  return results.list_hash(source.fingerprint, [source.name(int(i)) for i in sorted(numbers)])
 
 
 def may_enlarge(section) -> bool:
@@ -128,8 +140,9 @@ def open_pairs(config, spec: str | None = None, heldout: bool = False):
 
 def _open_pairs(config) -> tuple[Data, int]:
   import jax
+  import numpy as np
 
-  from scs_jax.data import order, pairs
+  from scs_jax.data import draw, order, pairs
 
   section = config.data
   if not section.source:
@@ -150,14 +163,17 @@ def _open_pairs(config) -> tuple[Data, int]:
   hosts = jax.process_index(), jax.process_count()
   open_batches = functools.partial(_open_pair_batches, source, spec, *hosts)
   notes = [*source.notes, *_unlike_pairs(source, config)]
-  heldout = []
+  heldout, marks = [], {}
   if section.heldout and (config.log.evaluate_every or config.log.panels_every):
-    found = open_pairs(config, heldout=True)
+    every = open_pairs(config, heldout=True)
+    numbers = draw.draw(every, config.evaluate.limit or None).numbers
+    found = every.take(np.sort(numbers))
+    marks["heldout"] = _mark(every, numbers)
     notes += [note for note in found.notes if note not in notes]
     notes += trained_on_too(source, found)
     crop = tuple(section.heldout_crop) if all(section.heldout_crop) else None
     size = config.evaluate.batch_size if crop else 1
-    with pairs.eval_batches(found, crop, size, config.evaluate.limit or None) as batches:
+    with pairs.eval_batches(found, crop, size) as batches:
       heldout = list(batches)
     bad = [int(i) for batch in heldout for i in batch["bad"] if i >= 0]
     if bad:
@@ -171,8 +187,7 @@ def _open_pairs(config) -> tuple[Data, int]:
   steps = config.steps
   if config.epochs > 0:
     steps = order.epochs_to_steps(len(source), config.batch_size, config.epochs)
-  identity = {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
-  return Data(open_batches, heldout, identity, source.name, notes), steps
+  return Data(open_batches, heldout, _identity(source, config) | marks, source.name, notes), steps
 
 
 def trained_on_too(source, heldout) -> list[str]:

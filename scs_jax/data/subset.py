@@ -101,13 +101,7 @@ class LargeSource(Subset):
     corrupt = sum(size is None for size in sizes)
     super().__init__(source, kept, corrupt=corrupt, small=len(sizes) - len(kept) - corrupt)
     if not kept:
-      known = [size for size in sizes if size is not None]
-      largest = max(known, key=min, default=(0, 0))
-      raise UserError(
-        f"none of {len(sizes)} pictures of {self.root} has {least[1]}x{least[0]} pixels or more: "
-        f"{len(known)} are smaller, the largest {largest[1]}x{largest[0]}, and {corrupt} cannot be "
-        "read; give larger pictures or ask for smaller crops, or have them enlarged"
-      )
+      raise none_is_large(source, least, corrupt)
 
 
 class ColoredSource(Subset):
@@ -136,6 +130,16 @@ class ColoredSource(Subset):
         f"all {len(chroma)} pictures under {self.root} are gray ({gray}) or corrupt ({corrupt}); "
         "give a folder of colour photographs"
       )
+
+
+def none_is_large(source, least: Sequence[int], corrupt: int = 0) -> UserError:
+  """What to raise where no picture of a source need not be enlarged to `least`, (height, width)."""
+  unread = f", and {corrupt} cannot be read" if corrupt else ""
+  return UserError(
+    f"of {len(source)} pictures of {getattr(source, 'root', 'the data set')} none has "
+    f"{least[1]}x{least[0]} pixels or more{unread}; give larger pictures, ask for a smaller crop "
+    "or size, or have them enlarged (data.enlarge=true, in evaluate and compare --enlarge)"
+  )
 
 
 def holds(size: Sequence[int], least: Sequence[int]) -> bool:

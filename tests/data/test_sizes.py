@@ -71,8 +71,8 @@ def test_small_pictures_are_left_out_and_counted_and_sizes_are_kept(tmp_path, mo
   # (height, width): upright pictures of 60x20 and 90x23 hold a standing part.
   monkeypatch.undo()
   assert len(open_source(root, progress=False, least=(60, 20))) == 2
-  with pytest.raises(UserError, match=r"none of 5 pictures of .*photos has 31x31 pixels or more: 4 "
-                                      r"are smaller, the largest 40x30, and 1 cannot be read"):
+  with pytest.raises(UserError, match=r"of 5 pictures of .*photos none has 31x31 pixels or more, "
+                                      r"and 1 cannot be read; .*data.enlarge=true"):
     open_source(root, progress=False, least=(31, 31))
 
 
