@@ -171,9 +171,13 @@ def _data() -> ConfigDict:
       "exclude_gray": False,
       # Side of the square training picture, in pixels of the output.
       "crop": 512,
-      # A crop is cut at 1 to this many times its size, then shrunk: mild variation of scale without
-      # enlarging anything. 1.0 switches it off.
+      # The short side is brought to 1 to this many times the crop's before the cut: mild variation
+      # of scale. 1.0 switches it off.
       "max_zoom": 1.25,
+      # Whether pictures may be enlarged for that: the truth that a result is compared with is then
+      # blurred. If not, max_zoom ends at a picture's own size, and pictures smaller than the crop,
+      # held-out ones too, are left out and counted. The papers are silent; true is for small sets.
+      "enlarge": False,
       # False cuts from pictures as they are decoded, at full, 1/2, 1/4 or 1/8 size, and max_zoom
       # counts for nothing: host work near that of bare decoding (docs/data.md), where resampling
       # costs more than decoding does.

@@ -12,11 +12,12 @@ import numpy as np
 
 from scs_jax.cli import pair_evaluation_views as views
 from scs_jax.cli.pair_evaluation_passes import Passes
+from scs_jax.data import draw, pipeline, scan, subset
 from scs_jax.data import pairs as pair_batches
-from scs_jax.data import pipeline, scan
 from scs_jax.data.heldout import Observed, References
 from scs_jax.data.sources import open_source
-from scs_jax.engine import ablations
+from scs_jax.data.subset import Subset
+from scs_jax.engine import ablations, results
 from scs_jax.engine.contract import Query
 from scs_jax.engine.evaluate import SMALLEST, Evaluator, Protocol
 from scs_jax.engine.pairs_trial import PairTrial
@@ -36,41 +37,63 @@ class Subject:
     method, state: what was trained.
     limit: of pictures a mode, beside the table's own numbers; None: those.
     look: pictures to FID's features (learned.extractor), or None: then there is no FID.
+
+  Attributes:
+    broken: names and causes of what cannot be read. lists: {mode: hash of its pictures' names}.
+    notes: on the pictures that were measured.
   """
 
   def __init__(self, table: ablations.Table, config, method, state, limit=None, look=None):
     self.table, self.config, self.method, self.state = table, config, method, state
     self._limit, self._look = limit, look
     self.broken: set[str] = set()
+    self.lists: dict[str, str] = {}
+    self.notes: list[str] = []
 
   def measure(self) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
     """(scores, sets) as of ablations_result.RowResult."""
     if getattr(self.method, "takes_pairs", False):
       return self._pairs(), {}
-    source = Observed(open_source(self.config.data.heldout), SMALLEST)
+    source = open_source(self.config.data.heldout)
+    dealt = self._deal(source)
     scores: dict[str, np.ndarray] = {}
     seen: dict[float | None, list[list[Statistics]]] = {}
     for mode, scale in ablations.measured(self.table):
-      found, sets = self._photos(source, mode, scale)
+      found, sets = self._photos(source, dealt[mode], mode, scale)
       at = mode if scale is None else f"{mode}@{scale:g}"
       scores |= {f"{at}/{metric}": values for metric, values in found.items()}
       seen.setdefault(scale, []).append(sets)
-    self.broken |= set(source.errors.values())
+    self.lists = {
+      mode: results.list_hash(source.fingerprint, [source.name(int(i)) for i in numbers])
+      for mode, numbers in dealt.items()
+    }
     return scores, self._distances(seen)
 
-  def _count(self, mode: str, there: int) -> int:
-    return min(there, self.table.pictures[mode], self._limit or there)
+  def _deal(self, source) -> dict[str, np.ndarray]:
+    """{mode: its records}: drawn from all held-out pictures, and none in two modes."""
+    section = self.config.data
+    shares = {
+      mode: min(most, self._limit or most) for mode, most in self.table.pictures.items()
+    }
+    least = None if section.get("enlarge", False) else (section.crop, section.crop)
+    drawn = draw.draw(source, sum(shares.values()), draw.SEED, least)
+    self.notes += drawn.note((section.crop, section.crop), "held-out pictures")
+    return draw.deal(drawn.numbers, shares)
 
-  def _photos(self, source: Observed, mode: str, scale: float | None):
-    """({metric: [n]}, features of (results, real pictures)) in one mode at one magnification."""
-    config, count = self.config, self._count(mode, len(source))
+  def _photos(self, every, numbers: np.ndarray, mode: str, scale: float | None):
+    """({metric: [n]}, features of (results, real pictures)) in one mode at one magnification.
+
+    numbers: of the records of `every`, the held-out source, that the mode colours.
+    """
+    config = self.config
+    source = Observed(Subset(every, numbers), SMALLEST)
     protocol = Protocol(
       mode, scale or config.evaluate.scale, config.evaluate.reference_size, _SEED
     )
     evaluator = Evaluator(self.method.predict, protocol)
     parts: list[dict[str, np.ndarray]] = []
     sets: list[Statistics] = []
-    for batch in self._batches(source, mode, count):
+    for batch in self._batches(every, source, mode):
       there = batch["mask"] & batch.get("other_mask", True)
       found, pictures = evaluator.start(self.state, batch)
       values = jax.device_get(found) | {"record": batch["record"], "gray": batch["gray"]}
@@ -85,19 +108,21 @@ class Subject:
       errors = source.errors
       first = errors[min(errors)] if errors else "there is none"
       raise UserError(f"none of the pictures of {config.data.heldout} can be measured ({first})")
+    self.broken |= set(source.errors.values())
+    size = (config.data.crop, config.data.crop)
+    self.notes += subset.enlarged(source.sizes.values(), size, f"held-out pictures, mode {mode},")
+    scores["record"] = numbers[scores["record"]]
     return {n: v if n == "record" else v.astype(np.float64) for n, v in scores.items()}, sets
 
-  def _batches(self, source: Observed, mode: str, count: int) -> Iterator[Mapping]:
+  def _batches(self, every, source: Observed, mode: str) -> Iterator[Mapping]:
     """Held-out batches with "gray", and in mode random with "other" and "other_mask"."""
     config = self.config
-    read = lambda of: pipeline.eval_batches(
-      of, config.data.crop, config.evaluate.batch_size, count
-    )
+    read = lambda of: pipeline.eval_batches(of, config.data.crop, config.evaluate.batch_size)
     others = None
     with contextlib.ExitStack() as stack:
       batches = stack.enter_context(read(source))
       if mode == "random":
-        references = References(source, _SEED, None, count, config.data.crop)
+        references = References(source, _SEED, Observed(every), size=config.data.crop)
         others = iter(stack.enter_context(read(references)))
       for batch in batches:
         gray = [scan.mean_chroma(image) < scan.GRAY_CHROMA for image in batch["image"]]
@@ -125,7 +150,9 @@ class Subject:
     config = self.config
     crop = tuple(config.data.heldout_crop) if all(config.data.heldout_crop) else None
     limit = min(self.table.pictures[mode] for mode in self.table.modes)
-    setting = types.SimpleNamespace(limit=min(limit, self._limit or limit), size=crop)
+    setting = types.SimpleNamespace(
+      limit=min(limit, self._limit or limit), size=crop, seed=draw.SEED
+    )
     seen = views.open_views(setting, config, None)
     passes = Passes(self.method, self.state)
     trial = PairTrial(
@@ -138,6 +165,8 @@ class Subject:
       first = seen.errors[min(seen.errors)] if seen.errors else "there is none"
       raise UserError(f"none of the pairs of {config.data.heldout} can be measured ({first})")
     self.broken |= set(seen.errors.values())
+    names = [seen.source.name(i) for i in range(seen.count)]
+    self.lists = dict.fromkeys(scores.of, results.list_hash(seen.source.fingerprint, names))
     found = {}
     for mode, by in scores.of.items():
       for name, values in by.items():

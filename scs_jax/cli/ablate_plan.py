@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from scs_jax.cli import datasets, failures
+from scs_jax.data import draw
 from scs_jax.data.sources import open_source
 from scs_jax.engine import ablations, ablations_result, evaluate, pairs, resolve, spelling
 from scs_jax.engine import config as configs
@@ -95,7 +96,8 @@ def make(args) -> Plan:
   methods = {name: resolve.build(config) for name, config in config_of.items()}
   ablations.check_spec(args.table, table, *_measurable(next(iter(methods.values()))))
   marks = _require_data(config_of)
-  how = {"measure.limit": args.limit, "measure.fid_weights": args.fid_weights or ""}
+  how = {"measure.limit": args.limit, "measure.fid_weights": args.fid_weights or "",
+         "measure.draw": draw.SEED}  # fmt: skip
   rows = {}
   for row in table.rows:
     config, method = config_of[row.name], methods[row.name]

@@ -180,6 +180,8 @@ def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
       if place.endswith("/record")
     },
     "broken": sorted(subject.broken),
+    "lists": subject.lists,
+    "notes": list(dict.fromkeys(subject.notes)),
     "heldout": config.data.heldout,
     "source": config.data.source,
     "seconds_of_training": round(trained, 1),  # of this process: less than all after a resume
@@ -227,13 +229,16 @@ def _facts(plan: Plan, found) -> list[str]:
       f"({about['seed']}): the 95 % bootstrap intervals are over pictures, and say nothing of "
       "other seeds"
     )
+    marks = ", ".join(f"{mode} {mark[:12]}" for mode, mark in about.get("lists", {}).items())
+    lines.append(f"SHA-256 of the lists of pictures: {marks}")
+    lines += about.get("notes", [])
     if broken := about["broken"]:
       lines.append(f"left out, cannot be read: {len(broken)} ({broken[0]})")
     if table.modes == ("self", "random") and any(
       c.measure and c.measure[0] == ablations.REFERENTIAL for c in table.columns
     ):
       lines.append(
-        "self- and random references colour the same first pictures, as far as their numbers go; "
+        "self- and random references colour different pictures, drawn from all held-out ones; "
         "their means are weighted as the paper's 500 and 2,000 are"
       )
   lines.append(

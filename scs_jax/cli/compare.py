@@ -67,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar="PIXELS",
     help="side, or WIDTHxHEIGHT; default: the first run's data.crop; of pairs: whole",
   )
+  add(
+    "--enlarge",
+    action="store_true",
+    help="enlarge pictures smaller than --size instead of leaving them out; default: the first "
+    "run's data.enlarge",
+  )
   add("--reference-size", type=int, metavar="PIXELS", help="default: the first such run's")
   add("--limit", type=int, metavar="N", help="no more than N pictures of a data set (5,000)")
   add(

@@ -15,40 +15,15 @@ from scs_jax.cli.compare_ruler import Ruler
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.cli.evaluation_panels import Pictures, batch_of, shown_name
 from scs_jax.cli.evaluation_settings import trained_on
-from scs_jax.data import pipeline
+from scs_jax.data import draw, pipeline
 from scs_jax.data.decode import DecodeError
 from scs_jax.data.heldout import Observed, References
-from scs_jax.data.sources import Source, open_source
+from scs_jax.data.sources import open_source
+from scs_jax.data.subset import Subset
 from scs_jax.engine import compare, estimates, results
 from scs_jax.engine.evaluate import SMALLEST, Evaluator, Protocol
 from scs_jax.engine.trial import Scores, Trial
 from scs_jax.errors import UserError
-
-
-class Subset:
-  """Some records of a source, as a source."""
-
-  def __init__(self, source: Source, numbers: np.ndarray):
-    self._source, self.numbers = source, np.asarray(numbers, np.int64)
-
-  def __len__(self) -> int:
-    return len(self.numbers)
-
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self._source[int(self.numbers[i])]
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return self._source.load(int(self.numbers[i]), min_short_side)
-
-  def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
-    return self._source.open(int(self.numbers[i]), min_short_side)
-
-  def name(self, i: int) -> str:
-    return self._source.name(int(self.numbers[i]))
-
-  @property
-  def fingerprint(self) -> str:
-    return self._source.fingerprint
 
 
 class Photos:
@@ -67,10 +42,14 @@ class Photos:
     self.name, self.spec, self._plan = name, spec, plan
     self._source = open_source(spec)
     self.records, self.fingerprint = len(self._source), self._source.fingerprint
-    dealt = compare.deal(self.records, plan.seed, plan.limit, plan.shared)
+    whole = sum(compare.SHARES.values())
+    most = whole if plan.limit is None else min(whole, plan.limit)
+    least = None if plan.enlarge else plan.size
+    drawn = draw.draw(self._source, most, plan.seed, least, not plan.quiet)
+    dealt = draw.deal(drawn.numbers, compare.SHARES, plan.shared)
     self.dealt = {mode: dealt[mode] for mode in plan.modes if len(dealt[mode])}
     self.empty = getattr(self._source, "skipped_empty", 0)
-    self.notes: list[str] = []
+    self.notes = [f"{name}: {note}" for note in drawn.note(plan.size)]
     self.missing = compare_folder.Missing()
     pool = None
     if "random" in self.dealt:

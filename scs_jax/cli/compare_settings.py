@@ -24,6 +24,7 @@ class Plan:
     data: [(name, spec)].
     modes: in order.
     size: (height, width) of what is measured; None: whole pairs.
+    enlarge: whether smaller photos are enlarged to it, else left out.
     config: the first run's of the track, else a default: what flags leave open, and of pairs the
       cameras.
   """
@@ -34,6 +35,7 @@ class Plan:
   modes: tuple[str, ...]
   scale: float
   size: tuple[int, int] | None
+  enlarge: bool
   reference_size: int
   limit: int | None
   shared: bool
@@ -108,6 +110,7 @@ def read(args, rows: list[Row]) -> Plan:
     modes=modes,
     scale=_scale(args.scale, config) if track == "photos" else 1.0,
     size=size,
+    enlarge=evaluation_settings.may_enlarge(args, config),
     reference_size=args.reference_size or (lends or [config])[0].evaluate.reference_size,
     limit=args.limit,
     shared=args.shared,

@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 
+from scs_jax.engine import results
 from scs_jax.engine.loop import Data
 from scs_jax.errors import UserError
 
@@ -27,8 +28,10 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   if config.data.get("kind", "photos") == "pairs":
     return _open_pairs(config)
   import jax
+  import numpy as np
 
-  from scs_jax.data import pipeline, sources
+  from scs_jax.data import draw, pipeline, scan, sources, subset
+  from scs_jax.data.heldout import Observed
 
   section = config.data
   if not section.source:
@@ -36,16 +39,22 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
       "config.data.source is empty: expected a folder of pictures, or bundled; set --data"
     )
   cache = pathlib.Path(workdir) / "data_scan.json"
-  if section.exclude_gray:  # the scan may take long: its place is made, or refused, first
-    cache.parent.mkdir(parents=True, exist_ok=True)
+  # Scans may take long: their place is made, or refused, first.
+  cache.parent.mkdir(parents=True, exist_ok=True)
   # Of the bundled photos only those are trained on that are not held out.
   spec = "bundled:train" if section.source == "bundled" else section.source
-  source = sources.open_source(spec, section.exclude_gray, cache, progress)
+  enlarge = may_enlarge(section)
+  side = section.crop
+  if section.reference_probability > 0:
+    side = max(side, section.reference_size or 0)
+  least = None if enlarge else (side, side)
+  source = sources.open_source(spec, section.exclude_gray, cache, progress, least)
   batch_spec = pipeline.BatchSpec(
     batch_size=config.batch_size,
     crop=section.crop,
     max_zoom=section.max_zoom,
     resample=section.get("resample", True),
+    enlarge=enlarge,
     flip=section.flip,
     reference_size=section.reference_size,
     reference_probability=section.reference_probability,
@@ -56,25 +65,43 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   )
   hosts = jax.process_index(), jax.process_count()
   open_batches = functools.partial(_open, source, batch_spec, *hosts)
-  notes = _left_out(source)
-  heldout = []
+  notes = _left_out(source, least)
+  if section.get("enlarge"):
+    sizes = scan.scan_sizes(source, scan.sizes_cache(cache), progress=progress)
+    zoom = section.max_zoom if batch_spec.resample else 1.0
+    notes += subset.enlarged(sizes, (round(side * zoom),) * 2, "training pictures")
+  heldout, marks = [], {}
   if section.heldout and (config.log.evaluate_every or config.log.panels_every):
-    pictures = sources.open_source(section.heldout)
-    with pipeline.eval_batches(
-      pictures,
-      section.crop,
-      config.evaluate.batch_size,
-      config.evaluate.limit or None,
-    ) as batches:
+    every = sources.open_source(section.heldout)
+    size = (section.crop, section.crop)
+    drawn = draw.draw(every, config.evaluate.limit or None, least=None if enlarge else size)
+    notes += drawn.note(size, "held-out pictures")
+    pictures = Observed(subset.Subset(every, np.sort(drawn.numbers)))
+    with pipeline.eval_batches(pictures, section.crop, config.evaluate.batch_size) as batches:
       heldout = list(batches)
+    notes += subset.enlarged(pictures.sizes.values(), size, "held-out pictures")
+    marks["heldout"] = _mark(every, drawn.numbers)
     bad = [pictures.name(int(i)) for batch in heldout for i in batch["bad"] if i >= 0]
     if bad:
       notes.append(f"held-out pictures that cannot be read: {len(bad)} ({_some(bad)})")
   steps = config.steps
   if config.epochs > 0:
     steps = pipeline.epochs_to_steps(len(source), config.batch_size, config.epochs)
-  identity = {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
-  return Data(open_batches, heldout, identity, source.name, notes), steps
+  return Data(open_batches, heldout, _identity(source, config) | marks, source.name, notes), steps
+
+
+def _identity(source, config) -> dict:
+  return {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
+
+
+def _mark(source, numbers) -> str:
+  """Of the held-out records of a source: what a best score is of, beside the checkpoint."""
+  return results.list_hash(source.fingerprint, [source.name(int(i)) for i in sorted(numbers)])
+
+
+def may_enlarge(section) -> bool:
+  """Whether photos of a config's data section may be enlarged; those of earlier runs all were."""
+  return section.get("enlarge", True)
 
 
 def open_pairs(config, spec: str | None = None, heldout: bool = False):
@@ -113,8 +140,9 @@ def open_pairs(config, spec: str | None = None, heldout: bool = False):
 
 def _open_pairs(config) -> tuple[Data, int]:
   import jax
+  import numpy as np
 
-  from scs_jax.data import order, pairs
+  from scs_jax.data import draw, order, pairs
 
   section = config.data
   if not section.source:
@@ -135,14 +163,17 @@ def _open_pairs(config) -> tuple[Data, int]:
   hosts = jax.process_index(), jax.process_count()
   open_batches = functools.partial(_open_pair_batches, source, spec, *hosts)
   notes = [*source.notes, *_unlike_pairs(source, config)]
-  heldout = []
+  heldout, marks = [], {}
   if section.heldout and (config.log.evaluate_every or config.log.panels_every):
-    found = open_pairs(config, heldout=True)
+    every = open_pairs(config, heldout=True)
+    numbers = draw.draw(every, config.evaluate.limit or None).numbers
+    found = every.take(np.sort(numbers))
+    marks["heldout"] = _mark(every, numbers)
     notes += [note for note in found.notes if note not in notes]
     notes += trained_on_too(source, found)
     crop = tuple(section.heldout_crop) if all(section.heldout_crop) else None
     size = config.evaluate.batch_size if crop else 1
-    with pairs.eval_batches(found, crop, size, config.evaluate.limit or None) as batches:
+    with pairs.eval_batches(found, crop, size) as batches:
       heldout = list(batches)
     bad = [int(i) for batch in heldout for i in batch["bad"] if i >= 0]
     if bad:
@@ -156,8 +187,7 @@ def _open_pairs(config) -> tuple[Data, int]:
   steps = config.steps
   if config.epochs > 0:
     steps = order.epochs_to_steps(len(source), config.batch_size, config.epochs)
-  identity = {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
-  return Data(open_batches, heldout, identity, source.name, notes), steps
+  return Data(open_batches, heldout, _identity(source, config) | marks, source.name, notes), steps
 
 
 def trained_on_too(source, heldout) -> list[str]:
@@ -196,13 +226,16 @@ def _unlike_pairs(source, config) -> list[str]:
   return notes
 
 
-def _left_out(source) -> list[str]:
+def _left_out(source, least) -> list[str]:
   """One line on what a folder holds that is not shown; none where it is all shown."""
   counts = {
     "empty files": getattr(source, "skipped_empty", 0),
     "that cannot be read": getattr(source, "skipped_corrupt", 0),
     "gray": getattr(source, "skipped_gray", 0),
   }
+  if least is not None:
+    small = f"smaller than {least[1]}x{least[0]} (data.enlarge=true takes them, enlarged)"
+    counts[small] = getattr(source, "skipped_small", 0)
   left_out = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
   return [f"training on {len(source)} pictures; left out: {left_out}"] if left_out else []
 

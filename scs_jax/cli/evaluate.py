@@ -44,17 +44,30 @@ def add_arguments(parser) -> None:
   add(
     "--size",
     metavar="PIXELS",
-    help="side of the pictures measured, or WIDTHxHEIGHT; smaller ones are enlarged to it; "
-    "default: the run's data.crop. Of pairs the middle part, smaller ones left out; default: whole",
+    help="side of the pictures measured, or WIDTHxHEIGHT; smaller ones are left out; default: the "
+    "run's data.crop. Of pairs the middle part, smaller ones left out; default: whole",
   )
-  add("--limit", type=int, metavar="N", help="only the first N pictures or pairs, by name")
+  add(
+    "--enlarge",
+    action="store_true",
+    help="enlarge smaller pictures to --size instead of leaving them out; default: the run's "
+    "data.enlarge",
+  )
+  add(
+    "--limit",
+    type=int,
+    metavar="N",
+    help="only N pictures or pairs, drawn by the seed from all; each mode is measured on all of "
+    "them",
+  )
   add("--batch-size", type=int, metavar="N", help="default: the run's evaluate.batch_size")
   add(
     "--seed",
     type=int,
     default=0,
     metavar="N",
-    help="of the choice and distortion of references, Welsh's samples and the bootstrap; default 0",
+    help="of the draw of a --limit, of the choice and distortion of references, Welsh's samples "
+    "and the bootstrap; default 0",
   )
   add(
     "--reference-data",

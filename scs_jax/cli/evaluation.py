@@ -11,9 +11,11 @@ from scs_jax.cli import evaluation_settings as settings
 from scs_jax.cli import pair_evaluation
 from scs_jax.cli.evaluation_panels import Pictures, draw
 from scs_jax.cli.evaluation_settings import Settings
-from scs_jax.data import pipeline, scan
+from scs_jax.data import draw as draws
+from scs_jax.data import pipeline, scan, subset
 from scs_jax.data.heldout import Observed, References
 from scs_jax.data.sources import open_source
+from scs_jax.data.subset import Subset
 from scs_jax.engine import estimates, intervals, results
 from scs_jax.engine.evaluate import SMALLEST, Protocol
 from scs_jax.engine.trial import Scores, Trial
@@ -27,7 +29,7 @@ def run(args) -> int:
   if found.takes_pairs:
     return pair_evaluation.run(args, found)
   config, setting = found.config, settings.read(args, found)
-  pictures = _open(setting)
+  pictures = _open(setting, not args.quiet)
   identity = _identity(setting, pictures)
   output.claim(setting, identity)
   trial = _trial(setting, config, found.method)
@@ -40,10 +42,14 @@ def run(args) -> int:
   return _tell(setting, pictures, scores, summary, notes)
 
 
-def _open(setting: Settings) -> Pictures:
+def _open(setting: Settings, progress: bool) -> Pictures:
   source = open_source(setting.data)
-  count = len(source) if setting.limit is None else min(setting.limit, len(source))
-  heldout = Observed(source, SMALLEST)
+  drawn = draws.draw(
+    source, setting.limit, setting.seed, None if setting.enlarge else setting.size, progress
+  )
+  setting.notes += drawn.note(setting.size)
+  count = len(drawn.numbers)
+  heldout = Observed(Subset(source, np.sort(drawn.numbers)), SMALLEST)
   references = pool = None
   if setting.reference_data and "random" in setting.modes:
     pool = Observed(open_source(setting.reference_data))
@@ -60,7 +66,9 @@ def _identity(setting: Settings, pictures: Pictures) -> dict:
     {
       **output.identity_of(setting),
       "pictures": pictures.heldout.fingerprint,
-      "count": pictures.records,
+      "list": results.list_hash(
+        pictures.heldout.fingerprint, [pictures.heldout.name(i) for i in range(pictures.records)]
+      ),
       "references": pictures.pool.fingerprint if pictures.pool is not None else None,
       "scale": setting.scale,
       "size": "{1}x{0}".format(*setting.size),
@@ -122,10 +130,7 @@ def _notes(setting: Settings, pictures: Pictures, scores: Scores, summary) -> li
   """What a reader of the figures must know."""
   measured = max(map(len, scores.records.values()))
   notes = output.gray_note(scores, "pictures are", "PSNR ab and colourfulness")
-  sizes, (height, width) = pictures.heldout.sizes, setting.size
-  small = sum(h < height or w < width for h, w in sizes.values())
-  if small:
-    notes.append(f"{small} of {measured} pictures are smaller than {width}x{height} and enlarged")
+  notes += subset.enlarged(pictures.heldout.sizes.values(), setting.size, "pictures")
   paired = pictures.references is not None and "random" in scores.records
   alone = measured - len(scores.records["random"]) if paired else 0
   if alone:
@@ -173,11 +178,13 @@ def _record(setting: Settings, config, pictures: Pictures, scores: Scores, ident
       "sha256": results.list_hash(pictures.heldout.fingerprint, used),
     },
     "references": references,
-    "seeds": {"references": setting.seed, "welsh": setting.seed, "bootstrap": setting.seed},
+    "seeds": dict.fromkeys(("draw", "references", "welsh", "bootstrap"), setting.seed),
     "settings": {
       "modes": list(setting.modes),
       "scale": setting.scale,
       "size": {"height": height, "width": width},
+      "enlarge": setting.enlarge,
+      "limit": setting.limit,
       "input": {
         "height": max(1, round(height / setting.scale)),
         "width": max(1, round(width / setting.scale)),

@@ -26,6 +26,7 @@ class Settings:
     data, reference_data: as `sources.open_source` takes them; name: of the data, short.
     modes: in order; modes_asked: whether the user named them.
     size: (height, width) of the pictures measured; None: whole pairs, each at its own.
+    enlarge: whether smaller pictures are enlarged to it, else left out.
     out: where results are written; overwrite: whatever is there.
     notes: what the user should see.
   """
@@ -42,6 +43,7 @@ class Settings:
   modes_asked: bool
   scale: float
   size: tuple[int, int] | None
+  enlarge: bool
   limit: int | None
   batch_size: int
   seed: int
@@ -147,6 +149,7 @@ def common(args, run: Run, data: str, modes, what: str, size) -> Settings:
     modes_asked=args.modes is not None,
     scale=1.0,
     size=size,
+    enlarge=may_enlarge(args, run.config),
     limit=args.limit,
     batch_size=args.batch_size or run.config.evaluate.batch_size,
     seed=args.seed,
@@ -155,6 +158,14 @@ def common(args, run: Run, data: str, modes, what: str, size) -> Settings:
     panels=args.panels,
     baselines=not args.no_baselines,
   )
+
+
+def may_enlarge(args, config) -> bool:
+  """Whether pictures smaller than what is measured are enlarged: by the flag or by the config.
+
+  Earlier configs do not say it.
+  """
+  return args.enlarge or bool(config.data.get("enlarge", False))
 
 
 def read_step(text: str) -> str | int:

@@ -7,8 +7,8 @@ import numpy as np
 
 from scs_jax.cli import datasets
 from scs_jax.cli.evaluation_settings import Settings
+from scs_jax.data import draw, scan
 from scs_jax.data import pairs as batches_of
-from scs_jax.data import scan
 from scs_jax.data.stereo import Pair, PairSource
 from scs_jax.engine.evaluate import SMALLEST
 from scs_jax.errors import UserError
@@ -19,7 +19,7 @@ class Views:
   """The pairs that are measured.
 
   Attributes:
-    source: all of them; count: how many take part.
+    source: those drawn by the seed, of a limit; count: how many they are.
     camera: whether two cameras were simulated.
     errors: {record: name and cause} of those that cannot be measured.
     known: how many of those measured have the truth.
@@ -41,8 +41,8 @@ def open_views(setting: Settings, config, spec: str | None) -> Views:
   camera = config.data.camera.enabled and not any(r.real for r in source.records)
   if camera:
     source = datasets.open_pairs(config, spec, heldout=spec is None)
-  count = len(source) if setting.limit is None else min(setting.limit, len(source))
-  return Views(source, count, camera)
+  source = source.take(np.sort(draw.draw(source, setting.limit, setting.seed).numbers))
+  return Views(source, len(source), camera)
 
 
 def trained_on(config, source: PairSource) -> list[str]:

@@ -136,6 +136,9 @@ class BundledSource:
     with decode.explain_failures(self.photos[i].name):
       return self._paths[i].read_bytes()
 
+  def head(self, i: int, count: int) -> bytes:
+    return self.encoded(i)
+
   def file(self, i: int) -> scan.File:
     return scan.File(self.photos[i].name, _size(self.photos[i], self._paths[i]), 0)
 

@@ -117,6 +117,14 @@ class PackedSource:
       raise decode.DecodeError(f"{self._label(i)}: not the bytes that were packed")
     return data
 
+  def head(self, i: int, count: int) -> bytes:
+    shard, j = self._where(i)
+    start, size = int(shard.offsets[j]), min(count, int(shard.sizes[j]))
+    with decode.explain_failures(self._label(i)):
+      return riegeli.unframe(
+        self._place.read(shard.file, start, riegeli.end_of(start, size)), start
+      )
+
   def checked(self, i: int) -> bytes:
     """encoded(i), by its checksum in the index as well: for a check of the whole."""
     data = self.encoded(i)

@@ -40,6 +40,9 @@ class BatchSpec:
     resample: whether it is resized at all. If not, crops are cut from pictures at their own scale,
       or at 1/2, 1/4, ... of it, so that the short side is 1 to 2 times the crop: as fast as JPEGs
       decode. max_zoom then counts for nothing.
+    enlarge: whether pictures may be enlarged to the short side that was drawn. If not, max_zoom
+      ends at a picture's own short side, and a picture that is smaller than a crop counts as one
+      that does not decode.
     flip: mirror left and right with probability 1/2.
     reference_size: side of the reference crops; None: as crop.
     reference_probability: chance that another, random photo is sent as the reference; 0: none is.
@@ -54,6 +57,7 @@ class BatchSpec:
   crop: int
   max_zoom: float = 1.25
   resample: bool = True
+  enlarge: bool = False
   flip: bool = True
   reference_size: int | None = None
   reference_probability: float = 0.0
@@ -118,8 +122,8 @@ def train_batches(
     image: uint8 [b, crop, crop, 3] in [0, 255].
     index: uint32 [b], global sample position mod 2**32: keys randomness on the device.
     record: int32 [b], the record shown.
-    bad: int32 [b], -1, or the first record that this sample asked for and that does not decode; the
-      next one that does is shown in its place.
+    bad: int32 [b], -1, or the first record that this sample asked for and that does not decode, or
+      is smaller than the crop; the next one that serves is shown in its place.
     reference: uint8 [b, r, r, 3], a random crop of another random photo; black where not used.
     use_reference: bool [b]. Both only if spec.reference_probability > 0.
 
@@ -227,9 +231,9 @@ def _example(source: Source, spec: BatchSpec, position: int) -> Batch:
   where = transforms.draw_crop(
     order.philox(spec.seed, order.CROP, position), spec.max_zoom, spec.flip
   )
-  image, record, bad = _load_next(source, asked, _short_side(spec, where, spec.crop))
+  image, record, bad = _load_next(source, spec, asked, spec.crop, where)
   example = {
-    "image": _cut(spec)(image, spec.crop, where),
+    "image": _cut(spec, image, spec.crop, where),
     "index": np.uint32(position & 0xFFFFFFFF),
     "record": np.int32(record),
   }
@@ -253,34 +257,46 @@ def _reference(
   n = len(source)
   other = (record + 1 + int(rng.integers(n - 1))) % n
   where = transforms.draw_crop(rng, spec.max_zoom, spec.flip)
-  image, _, bad = _load_next(source, other, _short_side(spec, where, size), avoid=record)
-  return _cut(spec)(image, size, where), np.bool_(True), bad
+  image, _, bad = _load_next(source, spec, other, size, where, avoid=record)
+  return _cut(spec, image, size, where), np.bool_(True), bad
 
 
-def _short_side(spec: BatchSpec, where: transforms.Crop, crop: int) -> int:
-  """The least short side at which a picture may be decoded."""
-  return where.short_side(crop) if spec.resample else crop
-
-
-def _cut(spec: BatchSpec):
-  return transforms.apply_crop if spec.resample else transforms.cut
+def _cut(spec: BatchSpec, image: Image.Image, crop: int, where: transforms.Crop) -> np.ndarray:
+  if not spec.resample:
+    return transforms.cut(image, crop, where)
+  return transforms.apply_crop(image, crop, where if spec.enlarge else where.within(image, crop))
 
 
 def _load_next(
-  source: Source, asked: int, short_side: int, avoid: int = -1
+  source: Source,
+  spec: BatchSpec,
+  asked: int,
+  crop: int,
+  where: transforms.Crop,
+  avoid: int = -1,
 ) -> tuple[Image.Image, int, int]:
-  """The first record from `asked` on, in a circle, that decodes: (image, record, bad or -1)."""
+  """The first record from `asked` on, in a circle, that serves: (image, record, bad or -1).
+
+  It decodes and is large enough for the crop; a JPEG may come reduced to what the crop needs.
+  """
   n, bad, error = len(source), -1, None
+  short_side = where.short_side(crop) if spec.resample else crop
   for record in (((asked + k) % n) for k in range(min(n, MAX_TRIES))):
     if record == avoid:
       continue
     try:
-      return source.open(record, short_side), record, bad
+      image = source.open(record, short_side)
+      if not spec.enlarge and min(image.size) < crop:
+        raise decode.DecodeError(
+          f"{source.name(record)}: {image.width}x{image.height} pixels, smaller than the crop of "
+          f"{crop}x{crop}"
+        )
+      return image, record, bad
     except decode.DecodeError as failure:
       bad, error = (record if bad < 0 else bad), error or failure
   raise UserError(
-    f"{min(n, MAX_TRIES)} pictures in a row cannot be decoded, from "
-    f"{source.name(asked)} on; check the disk and the data set ({error})"
+    f"{min(n, MAX_TRIES)} pictures in a row cannot be used, from {source.name(asked)} on; check "
+    f"the disk and the data set ({error})"
   ) from error
 
 

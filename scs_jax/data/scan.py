@@ -1,7 +1,8 @@
-"""The files of a data set: their fingerprint, and which of them have colour (a cached scan)."""
+"""The files of a data set: their fingerprint, and scans of their sizes and colours, in a cache."""
 
 import concurrent.futures
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -28,6 +29,7 @@ SHORT_SIDE = 64
 
 _CACHE_VERSION = 2
 _CHUNK = 4096
+_HEAD = 1 << 14  # bytes; the headers of most pictures are shorter
 
 
 class File(NamedTuple):
@@ -36,6 +38,14 @@ class File(NamedTuple):
   name: str
   size: int
   mtime_ns: int
+
+
+_SIDEWAYS = (
+  Image.Transpose.TRANSPOSE,
+  Image.Transpose.ROTATE_270,
+  Image.Transpose.TRANSVERSE,
+  Image.Transpose.ROTATE_90,
+)
 
 
 def fingerprint_of(names_and_sizes: Iterable[tuple[str, int]]) -> str:
@@ -102,6 +112,54 @@ def scan_chroma(
   measure = lambda i: _measure(source, i)
   title = "looking for gray pictures"
   return measure_all(files, measure, "mean chroma", title, cache, threads, progress)
+
+
+def scan_sizes(
+  source,
+  cache: str | os.PathLike | None = None,
+  threads: int | None = None,
+  progress: bool = True,
+  numbers: Sequence[int] | None = None,
+) -> list[list[int] | None]:
+  """[height, width] of every picture of a stored source (sources.py) as it stands upright.
+
+  None where it cannot be read. numbers: of the records, in order; None: all. The other arguments
+  are measure_all's. Read from the headers, 0.15 ms of a core each from a local disk: a picture is
+  decoded only where Pillow does not know its header.
+  """
+  numbers = range(len(source)) if numbers is None else [int(i) for i in numbers]
+  files = [source.file(i) for i in numbers]
+  measure = lambda k: list(size_of(source, numbers[k]))
+  return measure_all(files, measure, "size", "reading sizes", cache, threads, progress)
+
+
+def sizes_cache(cache: str | os.PathLike | None) -> pathlib.Path | None:
+  """Where sizes are kept beside a scan of colours: what is measured has a cache of its own."""
+  return None if cache is None else (path := pathlib.Path(cache)).with_stem(f"{path.stem}_sizes")
+
+
+def size_of(source, i: int) -> tuple[int, int]:
+  """(height, width) of a picture as it stands upright. Raises DecodeError."""
+  for read in (lambda: source.head(i, _HEAD), lambda: source.encoded(i)):
+    size = _header_size(read())
+    if size is not None:
+      return size
+  width, height = source.open(i).size
+  return height, width
+
+
+def _header_size(data: bytes) -> tuple[int, int] | None:
+  """(height, width), upright, by the first bytes of a picture; None where they do not say it."""
+  try:
+    with Image.open(io.BytesIO(data)) as image:
+      width, height = image.size
+      # Pillow decodes the whole of a PNG to look for its EXIF block behind the pixels; a TIFF's
+      # size is upright already.
+      looks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+      sideways = looks and decode.upright_turn(image) in _SIDEWAYS
+  except Exception:  # of a header that is cut off or unknown Pillow's plugins raise nearly any type
+    return None
+  return (width, height) if sideways else (height, width)
 
 
 def measure_all(

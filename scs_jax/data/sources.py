@@ -13,7 +13,17 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import bundled, decode, listing, lists, packed_source, remote, scan, tfds_source
+from scs_jax.data import (
+  bundled,
+  decode,
+  listing,
+  lists,
+  packed_source,
+  remote,
+  scan,
+  subset,
+  tfds_source,
+)
 from scs_jax.errors import UserError
 
 EXTENSIONS = listing.EXTENSIONS
@@ -46,6 +56,9 @@ class Stored(Source, Protocol):
 
   def encoded(self, i: int) -> bytes:
     """Record i as it is stored, a whole picture file. Raises DecodeError."""
+
+  def head(self, i: int, count: int) -> bytes:
+    """Its first `count` bytes or more; all, where there are fewer. Raises DecodeError."""
 
   def file(self, i: int) -> scan.File:
     """Name, bytes (0: not known before it is read) and time, or what else tells a change."""
@@ -88,6 +101,10 @@ class FileSource:
   def encoded(self, i: int) -> bytes:
     with decode.explain_failures(self._place.full(self._names[i])):
       return self._place.read(self._names[i])
+
+  def head(self, i: int, count: int) -> bytes:
+    with decode.explain_failures(self._place.full(self._names[i])):
+      return self._place.read(self._names[i], 0, min(count, int(self._sizes[i]) or count))
 
   def file(self, i: int) -> scan.File:
     return scan.File(self._names[i], int(self._sizes[i]), int(self._times[i]))
@@ -151,69 +168,12 @@ class ListSource(FileSource):
     super().__init__(root, kept, len(files) - len(kept))
 
 
-class ColoredSource:
-  """Those records of a stored source that have colour: others are left out and counted.
-
-  Everything is decoded once, at reduced scale. `skipped_gray`: mean Lab chroma below
-  scan.GRAY_CHROMA; `skipped_corrupt`: does not decode.
-
-  Args:
-    source: all the records.
-    cache: JSON file that keeps the result of that scan between runs (only changed files are read
-      again).
-    progress: show a progress bar during the scan.
-
-  Raises:
-    UserError: none is left.
-  """
-
-  def __init__(self, source: Stored, cache: str | os.PathLike | None = None, progress: bool = True):
-    chroma = scan.scan_chroma(source, cache, progress=progress)
-    kept = [i for i, c in enumerate(chroma) if c is not None and c >= scan.GRAY_CHROMA]
-    self.skipped_empty = getattr(source, "skipped_empty", 0)
-    self.skipped_corrupt = sum(c is None for c in chroma)
-    self.skipped_gray = len(source) - len(kept) - self.skipped_corrupt
-    if not kept:
-      raise UserError(
-        f"all {len(source)} pictures under {getattr(source, 'root', 'it')} are gray "
-        f"({self.skipped_gray}) or corrupt ({self.skipped_corrupt}); give a folder of colour "
-        "photographs"
-      )
-    self._source, self._kept = source, np.array(kept, np.int64)
-    files = (source.file(i) for i in kept)
-    self._fingerprint = scan.fingerprint_of((f.name, f.size) for f in files)
-
-  def __len__(self) -> int:
-    return len(self._kept)
-
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self._source[int(self._kept[i])]
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return self._source.load(int(self._kept[i]), min_short_side)
-
-  def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
-    return self._source.open(int(self._kept[i]), min_short_side)
-
-  def encoded(self, i: int) -> bytes:
-    return self._source.encoded(int(self._kept[i]))
-
-  def file(self, i: int) -> scan.File:
-    return self._source.file(int(self._kept[i]))
-
-  def name(self, i: int) -> str:
-    return self._source.name(int(self._kept[i]))
-
-  @property
-  def fingerprint(self) -> str:
-    return self._fingerprint
-
-
 def open_source(
   spec: str | os.PathLike,
   exclude_gray: bool = False,
   cache: str | os.PathLike | None = None,
   progress: bool = True,
+  least: tuple[int, int] | None = None,
 ) -> Stored:
   """Opens a data set by its spec.
 
@@ -222,8 +182,9 @@ def open_source(
   folder of pictures, of a packed folder (`scs-jax data pack`), or of a list (.txt, as `scs-jax data
   select` writes it); the last three also remote, as gs://bucket/folder.
 
-  exclude_gray, cache and progress: see ColoredSource; they do not touch the bundled photographs,
-  all of which were taken in colour.
+  least: (height, width) below which pictures are left out, see subset.LargeSource; None: all stay.
+  exclude_gray: leave out gray ones, see subset.ColoredSource; of the bundled photographs, all of
+  which were taken in colour, none. cache, progress: of these two scans.
 
   Raises UserError, naming the nearest spec or path, where there is no such thing.
   """
@@ -236,8 +197,8 @@ def open_source(
         f"no bundled photographs {spec!r}; expected bundled, bundled:train or "
         f"bundled:heldout{listing.nearest(spec, _bundled_specs())}"
       )
-    return bundled.BundledSource(split)
-  if kind == "tfds":
+    source, exclude_gray = bundled.BundledSource(split), False
+  elif kind == "tfds":
     source = tfds_source.TfdsSource(spec)
   elif spec.endswith(lists.SUFFIX) and not os.path.isdir(os.path.expanduser(spec)):
     source = ListSource(spec)
@@ -245,7 +206,9 @@ def open_source(
     source = packed_source.PackedSource(spec)
   else:
     source = FolderSource(spec)
-  return ColoredSource(source, cache, progress) if exclude_gray else source
+  if least is not None:  # first, as it only reads headers
+    source = subset.LargeSource(source, least, cache, progress)
+  return subset.ColoredSource(source, cache, progress) if exclude_gray else source
 
 
 def _bundled_specs() -> list[str]:

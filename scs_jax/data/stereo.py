@@ -107,6 +107,11 @@ class PairSource:
     """A name that is unique in the source and stable between runs."""
     return self.records[i].name
 
+  def take(self, numbers: Sequence[int]) -> "PairSource":
+    """The pairs of these numbers, in this order, as a source."""
+    records = [self.records[int(i)] for i in numbers]
+    return PairSource(records, self._mono_view, self._camera, self._reduce, self.notes)
+
   @property
   def fingerprint(self) -> str:
     """Changes when the set of pairs, or the size of a file, changes: checked on resume."""

@@ -86,6 +86,9 @@ class TfdsSource:
         value = value[part]
     return value
 
+  def head(self, i: int, count: int) -> bytes:
+    return self.encoded(i)  # a record comes whole
+
   def file(self, i: int) -> scan.File:
     # No size before it is read; the fingerprint stands for a time of change.
     return scan.File(self.name(i), 0, int(self._fingerprint[:15], 16))

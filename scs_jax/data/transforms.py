@@ -38,6 +38,13 @@ class Crop:
     """Short side in pixels to which the picture is resized before the cut."""
     return max(crop, round(crop * self.zoom))
 
+  def within(self, image: Picture, crop: int) -> "Crop":
+    """The same place with no more zoom than the picture has pixels for: nothing is enlarged.
+
+    Of a picture that is itself smaller than the crop it is the whole short side.
+    """
+    return dataclasses.replace(self, zoom=max(1.0, min(self.zoom, min(_shape(image)) / crop)))
+
 
 def draw_crop(rng: np.random.Generator, max_zoom: float = 1.25, flip: bool = True) -> Crop:
   """zoom ~ U(1, max_zoom), uniform position, flip with probability 1/2: always four numbers."""

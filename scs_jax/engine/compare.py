@@ -16,7 +16,7 @@ import numpy as np
 from scs_jax.engine import estimates
 from scs_jax.engine.contract import Prediction, Query
 from scs_jax.engine.estimates import Summary
-from scs_jax.engine.evaluate import MODES, Evaluator, score
+from scs_jax.engine.evaluate import Evaluator, score
 from scs_jax.engine.trial import Scores
 from scs_jax.ops import color
 from scs_jax.ops.resize import resize_bicubic
@@ -24,30 +24,6 @@ from scs_jax.ops.resize import resize_bicubic
 SHARES: Mapping[str, int] = {"automatic": 2500, "self": 500, "random": 2000}
 REFERENTIAL = "referential"
 """The pictures of modes self and random together: Table 1's second part."""
-
-
-def deal(records: int, seed: int, limit: int | None = None, shared: bool = False):
-  """{mode: int64 [n], ascending}: the records that each mode colours.
-
-  Pictures are drawn by the seed. Where there are fewer than 5,000, the three modes get as large
-  shares of them as of 5,000 (one or more each, of three or more pictures).
-
-  Args:
-    records: how many pictures there are.
-    limit: draw no more than so many.
-    shared: every mode gets the same pictures, up to its share of 5,000: of a small data set a tenth
-      says little.
-  """
-  whole = sum(SHARES.values())
-  total = min(records, whole, records if limit is None else limit)
-  order = np.random.default_rng(seed).permutation(records)[:total]
-  if shared:
-    return {mode: np.sort(order[:most]) for mode, most in SHARES.items()}
-  few = 1 if total >= len(SHARES) else 0
-  of_self = max(few, round(total * SHARES["self"] / whole))
-  of_random = max(few, round(total * SHARES["random"] / whole))
-  ends = np.cumsum([total - of_self - of_random, of_self])
-  return dict(zip(MODES, map(np.sort, np.split(order, ends)), strict=True))
 
 
 def join(parts: Sequence[Scores]) -> Scores:

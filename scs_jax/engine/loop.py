@@ -177,7 +177,8 @@ def _begin(
       "--config.steps=N goes on to step N"
     ]
   notes += [*changed, *resume.moved(position, data.identity)]
-  return state, start, resume.best_so_far(position, config.checkpoint.best_metric), notes
+  best = resume.best_so_far(position, config.checkpoint.best_metric, data.identity)
+  return state, start, best, notes
 
 
 def _mended(state: TrainState, allowed: int) -> TrainState:

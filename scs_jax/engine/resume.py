@@ -61,19 +61,26 @@ def position(step: int, best: float, metric: str, identity: Mapping) -> dict:
   return {"step": step, "best": best_score, "best_metric": metric, **identity}
 
 
-def best_so_far(position: Mapping, metric: str) -> float:
-  """The best score of `metric` that a position holds; -inf where there is none of that metric."""
+def best_so_far(position: Mapping, metric: str, identity: Mapping) -> float:
+  """The best score of `metric` that a position holds, of the same held-out pictures; else -inf."""
   best = position.get("best")
-  return -math.inf if best is None or position.get("best_metric") != metric else best
+  now = {"best_metric": metric, "heldout": identity.get("heldout")}
+  same = all(position.get(name) == value for name, value in now.items())
+  return best if best is not None and same else -math.inf
 
 
 def moved(position: Mapping, identity: Mapping) -> list[str]:
-  """How the training data differ from those of the checkpoint: no line, or one."""
+  """How the data differ from those of the checkpoint, a line for trained and for held-out ones."""
   changed = [
     f"{name} {position[name]} -> {value}"
     for name, value in identity.items()
-    if position.get(name, value) != value
+    if position.get(name, value) != value and name != "heldout"
   ]
-  if not changed:
-    return []
-  return [f"the training data changed since the checkpoint ({', '.join(changed)})"]
+  lines = []
+  if changed:
+    lines.append(f"the training data changed since the checkpoint ({', '.join(changed)})")
+  if position.get("best") is not None and position.get("heldout") != identity.get("heldout"):
+    lines.append(
+      "other held-out pictures than those of the checkpoint: the best so far does not count"
+    )
+  return lines

@@ -157,7 +157,7 @@ def test_corrupt_records_are_replaced_and_told(tmp_path):
 def test_nothing_but_corrupt_records_is_an_error(tmp_path):
   source = write(tmp_path / "photos", count=4, corrupt=range(4))
   for threads in (0, 2):
-    with pytest.raises(UserError, match=r"4 pictures in a row cannot be decoded.*check the disk"):
+    with pytest.raises(UserError, match=r"4 pictures in a row cannot be used.*check the disk"):
       take(1, source, BatchSpec(2, 8, threads=threads))
   pair = write(tmp_path / "pair", count=2, corrupt=(1,))
   with pytest.raises(UserError, match="in a row"):

@@ -1,4 +1,4 @@
-"""Dealing pictures to modes, joining scores, and what stands in a table beside plain methods."""
+"""Joining scores, and what stands in a table beside plain methods."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,35 +9,6 @@ from scs_jax.engine import compare
 from scs_jax.engine.contract import Prediction, Query
 from scs_jax.engine.evaluate import Protocol
 from scs_jax.engine.trial import Scores
-
-
-def test_of_many_pictures_the_papers_numbers_are_drawn_none_twice():
-  dealt = compare.deal(7000, seed=3)
-  assert {mode: len(n) for mode, n in dealt.items()} == {
-    "automatic": 2500, "self": 500, "random": 2000,
-  }  # fmt: skip
-  every = np.concatenate(list(dealt.values()))
-  assert len(set(every.tolist())) == 5000 and every.min() >= 0 and every.max() < 7000
-  assert all((np.diff(n) > 0).all() for n in dealt.values())
-  again, other = compare.deal(7000, seed=3), compare.deal(7000, seed=4)
-  assert all((dealt[m] == again[m]).all() for m in dealt)
-  assert any((dealt[m] != other[m]).any() for m in dealt)
-
-
-@pytest.mark.parametrize(
-  ("records", "limit", "counts"),
-  [(100, None, (50, 10, 40)), (7000, 50, (25, 5, 20)), (3, None, (1, 1, 1)), (1, None, (1, 0, 0))],
-)
-def test_of_fewer_pictures_the_same_shares(records, limit, counts):
-  dealt = compare.deal(records, 0, limit)
-  assert tuple(map(len, dealt.values())) == counts
-
-
-def test_shared_pictures_are_the_same_in_all_modes():
-  dealt = compare.deal(14, 0, shared=True)
-  assert all(n.tolist() == list(range(14)) for n in dealt.values())
-  dealt = compare.deal(600, 0, shared=True)
-  assert len(dealt["self"]) == 500 and set(dealt["self"]) < set(dealt["random"])
 
 
 def scores_of(row, records, values, mode="automatic"):
