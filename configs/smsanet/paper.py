@@ -32,6 +32,14 @@ def get_config() -> ConfigDict:
         # "In different convolutional layers", not stated which; chosen: after each of the ten
         # blocks of Figure 1's base.
         "attention_blocks": tuple(range(1, 11)),
+        # Where in a block: not stated. "after_relu", before its BatchNorm; chosen, since Eq. 1's
+        # GAP(F) is to tell pictures apart, and after a BatchNorm with the batch's statistics the
+        # means of a batch's pictures always come to the same: each then says how a picture differs
+        # from those that it happens to be with, and of one picture alone nothing. SENet, too, goes
+        # "after the non-linearity" of plain networks, and the BatchNorm takes the 1.4 F that F'
+        # starts as back to the scale that weights of `init_from` know. "after_norm", behind the
+        # whole block, is what earlier runs have, and the simplest to write.
+        "attention_place": "after_relu",
         # Eq. 1: n; Figure 1 draws three spatial scales and the channel one.
         "scales": 4,
         # W_1 and W_2 of Eq. 2: not stated; the ratio of SENet and CBAM, which it follows.

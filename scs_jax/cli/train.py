@@ -113,18 +113,20 @@ def _profile(text: str | None) -> tuple[int, int] | None:
 
 def _run(args, stopped=None) -> int:
   from scs_jax.cli import arguments, datasets
-  from scs_jax.engine import distributed, loop, resolve
+  from scs_jax.engine import distributed, loop, resolve, resume
 
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:
       args.overrides.append(f"{key}={flag}")
   config = arguments.load_config(args)
+  kept = resume.keep_earlier(args.workdir, config)
   method = resolve.build(config)
   method.load_frozen()  # says what is missing before any picture is read
   data, steps = datasets.open_data(config, args.workdir, not args.quiet)
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0
   method = resolve.build(config)  # again: a schedule depends on the number of steps
+  data.notes = [*kept, *data.notes]
   outcome = loop.train(
     config, method, data, args.workdir, args.quiet, profile=_profile(args.profile), stopped=stopped
   )

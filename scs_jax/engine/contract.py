@@ -127,6 +127,8 @@ class Method(Protocol):
       by as many give what the whole picture gives; None: there are no such strips.
     remarks: lines that belong beside the figures of a method of pairs, wherever they are printed;
       none where a class does not say.
+    EARLIER: dotted config keys that came after the first runs, and the values as which those ran:
+      a config without such a key gets its value. None where a class does not say.
 
   A class may also have these functions; none of them is asked for:
 
@@ -150,6 +152,7 @@ class Method(Protocol):
   multiple: int = 1
   row_overlap: int | None = None
   remarks: Sequence[str] = ()
+  EARLIER: Mapping[str, Any] = {}
 
   def __init__(self, config): ...
 

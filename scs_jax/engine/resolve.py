@@ -79,8 +79,23 @@ def resolve(name: str) -> type:
   return found
 
 
+def complete(config: ConfigDict) -> None:
+  """Gives a config the method's keys that came after it was written, as it ran without them."""
+  earlier = getattr(resolve(config.method.name), "EARLIER", {})
+  with config.unlocked():
+    for path, value in earlier.items():
+      *sections, name = path.split(".")
+      section = config
+      for part in sections:
+        section = section.get(part, ConfigDict())
+      if name not in section:
+        section[name] = value
+
+
 def build(config: ConfigDict) -> Any:
   """The method that the config names, its engine and method ranges checked first.
+
+  Keys that the config lacks since it was written before them are added (`complete`).
 
   Raises:
     UserError: from `resolve`, or a value out of range.
@@ -92,5 +107,6 @@ def build(config: ConfigDict) -> Any:
       "set --config.steps=N or --config.epochs=E"
     )
   method = resolve(config.method.name)
+  complete(config)
   validate(config, getattr(method, "RULES", {}))
   return method(config)

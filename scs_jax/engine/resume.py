@@ -1,11 +1,14 @@
 """What a run may go on from: whose folder it is, and what changed since its checkpoint."""
 
 import math
+import os
 import pathlib
 from collections.abc import Mapping
 
 from scs_jax.engine import config as configs
-from scs_jax.engine.checkpoint_folder import read_config
+from scs_jax.engine import resolve
+from scs_jax.engine.checkpoint_folder import FOLDER, absolute, read_config, whole_steps
+from scs_jax.engine.overrides import flatten
 from scs_jax.errors import UserError
 
 # A run may go on with other values of these; of any other key the change is said aloud.
@@ -39,6 +42,30 @@ def require_ours(workdir: pathlib.Path) -> None:
   )
 
 
+def keep_earlier(workdir: str | os.PathLike[str], config) -> list[str]:
+  """Gives a config what the run in a folder, if any, was begun with before there was a key for it.
+
+  Of the method's keys alone (`EARLIER`), since a network of the same parameters may differ by them.
+  Call it before the method is built.
+
+  Returns:
+    One line for each key whose value was changed.
+  """
+  steps = whole_steps(absolute(workdir) / FOLDER)
+  if not steps:
+    return []
+  old, now = flatten(read_config(workdir, steps[-1])), flatten(config)
+  earlier = getattr(resolve.resolve(config.method.name), "EARLIER", {})
+  changed = [p for p, value in earlier.items() if p not in old and now.get(p, value) != value]
+  with config.unlocked():
+    config.update_from_flattened_dict({path: earlier[path] for path in changed})
+  return [
+    f"config.{path} stays {earlier[path]!r}, as the run in {workdir} was begun; a run in another "
+    f"--workdir has {now[path]!r}"
+    for path in changed
+  ]
+
+
 def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
   """What the config of the run's checkpoint and this one do not share, a line each.
 
@@ -51,6 +78,7 @@ def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
       f"{workdir} holds a run of method {old.method.name!r}, the config asks for "
       f"{config.method.name!r}; choose another --workdir"
     )
+  resolve.complete(old)
   changed = [d for d in configs.difference(old, config) if not d[0].startswith(_FREE)]
   return [f"config.{path} was {a!r} in the checkpoint, now {b!r}" for path, a, b in changed]
 

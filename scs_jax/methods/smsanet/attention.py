@@ -1,4 +1,4 @@
-"""Attention modules that stand after a block: SMSA (Eq. 1-4), CBAM and SENet under one interface.
+"""Attention modules that stand in a block: SMSA (Eq. 1-4), CBAM and SENet under one interface.
 
 Each is `module(features) -> features`, [N, H, W, C] to the same shape, for any size from 1 x 1.
 Weights are as the equations write them: matrices and kernels without bias. Pooled maps, weights

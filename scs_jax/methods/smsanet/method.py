@@ -1,6 +1,7 @@
 """SMSANet as a method: its training step (Sections 2.3, 3.2) and how it colors."""
 
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from scs_jax.engine.optim import make_optimizer, optimizer_rules
 from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
 from scs_jax.engine.step import gradient_update
 from scs_jax.methods.smsanet import attention, objective, weights
-from scs_jax.methods.smsanet.network import BLOCKS, Colorizer, lightness_input
+from scs_jax.methods.smsanet.network import BLOCKS, LAST, PLACES, Colorizer, lightness_input
 from scs_jax.ops import color
 from scs_jax.ops.resize import resize_bicubic
 
@@ -32,6 +33,7 @@ class SMSANet:
     "network.width": Between(0.0, 4.0, open_low=True),
     "network.attention": OneOf(*attention.NAMES),
     "network.attention_blocks": Each(OneOf(*BLOCKS)),
+    "network.attention_place": OneOf(*PLACES),
     "network.scales": Between(2, 8),
     "network.reduction": AtLeast(1),
     "network.start": Between(0.0, 1.0, open_low=True, open_high=True),
@@ -42,6 +44,8 @@ class SMSANet:
     "loss.salient_threshold": Between(0.0, 1.0, open_low=True, open_high=True),
     **optimizer_rules(),
   }
+
+  EARLIER = {"network.attention_place": "after_norm"}
 
   takes_reference = False
   keeps_luminance = True
@@ -62,7 +66,12 @@ class SMSANet:
   # -- state ---------------------------------------------------------------------------------------
 
   def load_frozen(self) -> dict:
-    """The saliency network's weights, where the salient loss is asked for; checks `init_from`."""
+    """The saliency network's weights, where the salient loss is asked for; checks `init_from`.
+
+    Warns where training would teach channel attention nothing: see `blindness`.
+    """
+    if why := blindness(self.config):
+      warnings.warn(why, stacklevel=2)
     if self.config.init_from:
       _base(self.config.init_from, self.config.network.width)
     return {} if self.salient is None else {"saliency": self.salient.load()}
@@ -153,6 +162,29 @@ class SMSANet:
       lab = resize_bicubic(lab, query.size)
     rgb = color.clip_gamut(color.lab_to_rgb(color.compress_chroma(lab)))
     return Prediction(rgb, {"ab": ab, **_maps(seen)} if query.want_extras else {})
+
+
+def blindness(config) -> str:
+  """Why channel attention would learn nothing, or ""; of batches of one picture.
+
+  After a BatchNorm with the batch's statistics a channel's mean over the batch is its beta, so a
+  picture alone has the same means as any other; before it, the BatchNorm divides what a channel is
+  multiplied by out again.
+  """
+  net = config.network
+  alone = config.batch_size // config.accumulate == 1
+  if not alone or net.attention == "none" or set(net.attention_blocks) <= {LAST}:
+    return ""
+  if net.attention_place == "after_relu":
+    why = "BatchNorm divides out what channel attention multiplied"
+  elif net.attention == "cbam":  # it looks at the maximum too, which no BatchNorm fixes
+    return ""
+  else:
+    why = "after BatchNorm channel attention sees the same means in every picture"
+  return (
+    f"batches of one picture (batch_size {config.batch_size}, accumulate {config.accumulate}): "
+    f"{why}; use at least 2 pictures to a batch, better 8"
+  )
 
 
 def _base(file: str, width: float) -> tuple[dict, dict]:

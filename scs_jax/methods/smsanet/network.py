@@ -1,4 +1,4 @@
-"""The base, Zhang et al. 2017's regression network, with attention after its blocks (Figure 1).
+"""The base, Zhang et al. 2017's regression network, with attention in its blocks (Figure 1).
 
 Ten blocks of convolutions and ReLUs at full, half, quarter and an eighth of the size and back,
 three shortcuts, a BatchNorm at the end of each block but the last. Published with four input
@@ -6,7 +6,7 @@ channels (L, an ab hint and its mask) it has 34,051,074 parameters; SMSANet give
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -49,6 +49,8 @@ BLOCKS: dict[int, BlockSpec] = {
 }
 HALVED = (2, 3, 4)  # blocks that take every second pixel of what they are given
 LAST = 10  # ends in LeakyReLU 0.2 without BatchNorm
+# Where attention stands in a block: between its last ReLU and its BatchNorm, or after both.
+PLACES = ("after_relu", "after_norm")
 
 
 def scaled(features: int, width: float) -> int:
@@ -67,7 +69,10 @@ class Block(nn.Module):
   axis_name: str | None = None
 
   @nn.compact
-  def __call__(self, x: Array, train: bool = False) -> Array:
+  def __call__(
+    self, x: Array, train: bool = False, attention: Callable[[Array], Array] | None = None
+  ) -> Array:
+    """Features [N, H, W, C] to [N, H, W, `features`]; `attention` stands before the BatchNorm."""
     for i in range(self.convs):
       x = nn.Conv(
         self.features,
@@ -79,6 +84,8 @@ class Block(nn.Module):
         name=f"conv_{i}",
       )(x)
       x = nn.leaky_relu(x, 0.2) if self.last else nn.relu(x)
+    if attention is not None:
+      x = attention(x)
     if self.last:
       return x
     return nn.BatchNorm(
@@ -123,7 +130,7 @@ class DoublingConv(nn.Module):
 class Colorizer(nn.Module):
   """The base with attention: normalised L (and hint) to ab.
 
-  Every reader of a block's output, a shortcut included, reads it after the block's attention.
+  Every reader of a block's output, a shortcut included, reads what came of the block's attention.
   Any size: taking every second pixel leaves ceil(H / 2) of H, and a transposed convolution's
   result is cut to the size of the shortcut that it meets. Sizes that 8 divides lose nothing, so
   there the network is the published one.
@@ -131,7 +138,8 @@ class Colorizer(nn.Module):
   Attributes:
     width: multiplies all channel counts; 1 is published.
     attention: "smsa", "cbam", "senet" or "none".
-    attention_blocks: numbers of the blocks that it follows.
+    attention_blocks: numbers of the blocks that have it.
+    attention_place: one of `PLACES`; the last block, which has no BatchNorm, knows no difference.
     scales, reduction, start: see attention.py.
     dtype: of activations; the result is float32.
     axis_name: the axis that batch statistics are taken over, under pmap.
@@ -141,6 +149,7 @@ class Colorizer(nn.Module):
   width: float = 1.0
   attention: str = "smsa"
   attention_blocks: Sequence[int] = tuple(BLOCKS)
+  attention_place: str = PLACES[0]
   scales: int = 4
   reduction: int = 16
   start: float = 0.5
@@ -169,8 +178,14 @@ class Colorizer(nn.Module):
     return AB_MAX * jnp.tanh(x.astype(jnp.float32))
 
   def _stage(self, number: int, train: bool):
-    """(self, features) -> those after a block and its attention."""
-    stage = lambda self, x: self._attend(number, self._block(number)(x, train))
+    """(self, features) -> those after a block with its attention."""
+
+    def stage(self, x: Array) -> Array:
+      block, attention = self._block(number), self._attention(number)
+      if attention is None or self.attention_place == "after_relu":
+        return block(x, train, attention)
+      return attention(block(x, train))
+
     return nn.remat(stage) if self.remat else stage
 
   def _block(self, number: int) -> Block:
@@ -194,12 +209,11 @@ class Colorizer(nn.Module):
     )(shortcut)
     return nn.relu(up[:, : short.shape[1], : short.shape[2]] + short)
 
-  def _attend(self, number: int, x: Array) -> Array:
+  def _attention(self, number: int) -> nn.Module | None:
     if number not in self.attention_blocks:
-      return x
+      return None
     make = functools.partial(make_attention, self.attention, self.reduction, self.scales)
-    module = make(self.start, self.dtype, f"attention_{number}")
-    return x if module is None else module(x)
+    return make(self.start, self.dtype, f"attention_{number}")
 
 
 def lightness_input(lightness: Array) -> Array:

@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from skimage.color import lab2rgb, rgb2lab
 
+from scs_jax.engine import resolve
 from scs_jax.engine.contract import Collective, Query
 from scs_jax.errors import UserError
 from scs_jax.methods.smsanet import weights
@@ -241,3 +243,35 @@ class TestStart:
     method = SMSANet(config)
     with pytest.raises(UserError, match=r"loss.salient_file=.*loss.salient=0"):
       method.load_frozen()
+
+
+class TestPlaceOfAttention:
+  def test_a_config_made_before_the_key_has_it_after_batch_norm(self, make_config):
+    config = make_config()
+    with config.unlocked():
+      del config.network["attention_place"]
+    assert resolve.build(config).network.attention_place == "after_norm"
+    assert resolve.build(make_config()).network.attention_place == "after_relu"
+
+  @pytest.mark.parametrize(
+    ("attention", "place", "said"),
+    [
+      ("smsa", "after_norm", "same means in every picture"),
+      ("senet", "after_norm", "same means in every picture"),
+      ("cbam", "after_norm", None),  # sees the maximum too
+      ("cbam", "after_relu", "divides out"),
+      ("smsa", "after_relu", "divides out"),
+      ("none", "after_relu", None),
+    ],
+  )
+  def test_batches_of_one_picture_are_warned_of(self, make_config, attention, place, said):
+    config = make_config()
+    config.network.attention, config.network.attention_place = attention, place
+    config.batch_size, config.accumulate = 4, 4
+    with warnings.catch_warnings(record=True) as caught:
+      warnings.simplefilter("always")
+      SMSANet(config).load_frozen()
+      config.accumulate = 2
+      SMSANet(config).load_frozen()  # two pictures at a time: nothing to say
+    assert [str(w.message) for w in caught if said in str(w.message)] if said else not caught
+    assert len(caught) == (said is not None)

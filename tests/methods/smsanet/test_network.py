@@ -118,10 +118,20 @@ def test_attention_stands_after_the_blocks_that_are_named(tensors):
     assert set(shapes["params"]) == named | set(variables["params"])
 
 
-def test_a_shortcut_reads_what_attention_made_of_its_block(tensors):
+@pytest.mark.parametrize(
+  ("place", "changed"),
+  [
+    ("after_norm", {"weight": 0.5, "bias": 0.5}),
+    ("after_relu", {"weight": 0.5, "running_mean": 2.0}),
+  ],
+)
+def test_a_shortcut_reads_what_attention_made_of_its_block(tensors, place, changed):
   """Attention of weight zero halves: SENet's sigmoid of 0. After block 1 that reaches block 10 both
-  through block 2 and through the shortcut, as does a BatchNorm of half the gain."""
-  net = Colorizer(width=NARROW, attention="senet", attention_blocks=(1,), reduction=1)
+  through block 2 and through the shortcut, as does a BatchNorm of half the gain; before block 1's
+  BatchNorm, as does one whose running mean is twice as far and whose gain is half."""
+  net = Colorizer(
+    width=NARROW, attention="senet", attention_blocks=(1,), attention_place=place, reduction=1
+  )
   variables = weights.from_published(tensors, NARROW).variables
   shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 8, 8, 4)))
   zero = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes["params"]["attention_1"])
@@ -129,9 +139,41 @@ def test_a_shortcut_reads_what_attention_made_of_its_block(tensors):
   x = picture((16, 8))
   found = net.apply({**variables, "params": params}, x[None])[0]
   halved = dict(tensors)
-  for part in ("weight", "bias"):
-    halved[f"model1.4.{part}"] = tensors[f"model1.4.{part}"] / 2
+  for part, factor in changed.items():
+    halved[f"model1.4.{part}"] = tensors[f"model1.4.{part}"] * factor
   np.testing.assert_allclose(found, zhang.forward(halved, x), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["smsa", "senet"])
+def test_channel_weights_of_pictures_that_are_normalised_together(kind):
+  """After BatchNorm the means of a batch come to beta: alone, every picture has the same weights.
+  Before it they differ, however many there are."""
+  x = np.stack([picture((16, 16), 1, seed) * (1 + seed) for seed in range(3)])
+
+  def spread(place, together):
+    net = Colorizer(
+      width=1 / 8, attention=kind, attention_blocks=(1,), attention_place=place, reduction=1
+    )
+    def run(part):
+      capture = lambda module, name: name == "__call__" and module.name == "channel"
+      variables = net.init(jax.random.key(4), x[:1])
+      kept = ["batch_stats", "intermediates"]
+      _, changed = net.apply(
+        variables, part, train=True, mutable=kept, capture_intermediates=capture
+      )
+      return changed["intermediates"]["attention_1"]["channel"]["__call__"][0]
+
+    parts = [x] if together else [x[i : i + 1] for i in range(3)]
+    logits = np.concatenate([run(part) for part in parts])
+    return np.ptp(logits, axis=0).max()
+
+  assert spread("after_norm", together=False) < 1e-5
+  assert spread("after_norm", together=True) > 1e-3
+  assert spread("after_relu", together=False) > 1e-3
+  # Before BatchNorm, the others of the batch are nothing to a picture.
+  np.testing.assert_allclose(
+    spread("after_relu", together=True), spread("after_relu", together=False), rtol=1e-4
+  )
 
 
 def test_inputs_by_hand():
