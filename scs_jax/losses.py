@@ -17,12 +17,28 @@ def mean_absolute(a: Array, b: Array) -> Array:
   return difference.reshape(a.shape[0], -1).mean(axis=1)
 
 
-def huber(a: Array, b: Array, delta: float) -> Array:
+def chroma_weights(ab: Array, strength: float) -> Array:
+  """1 + strength C, C being the true chroma: what errors weigh where colours are rare and strong.
+
+  Most of a photograph is nearly gray, so an even mean over pixels rewards gray. (Zhang et al. 2016
+  weigh by how rare a colour is; chroma says nearly the same and needs no statistics.)
+
+  Args:
+    ab: true a and b over 110, [N, H, W, 2].
+    strength: 0 or more; 0 weighs all alike.
+
+  Returns:
+    float32 [N, H, W, 1].
+  """
+  return 1.0 + strength * jnp.linalg.norm(ab.astype(jnp.float32), axis=-1, keepdims=True)
+
+
+def huber(a: Array, b: Array, delta: float, weights: Array | float = 1.0) -> Array:
   """SMSANet Eq. 5, as a mean over all elements of an example: float32 [N] from [N, ...] twice.
 
   d^2 / (2 delta) for d = |a - b| below delta, d - delta / 2 from there on: Huber's loss over delta,
   so that its slope far out is 1 for any delta. At delta = 1 it is Eq. 5 as printed; for another
-  delta the printed second line would not meet the first.
+  delta the printed second line would not meet the first. `weights` multiply the elements' losses.
   """
   check.require_same_shape("a", a, "b", b)
   check.require_positive("delta", delta)
@@ -30,7 +46,7 @@ def huber(a: Array, b: Array, delta: float) -> Array:
   # The branch not taken stays below delta: its square must not overflow.
   near = jnp.minimum(d, delta)
   loss = jnp.where(d < delta, near**2 / (2 * delta), d - delta / 2)
-  return loss.reshape(a.shape[0], -1).mean(axis=1)
+  return (weights * loss).reshape(a.shape[0], -1).mean(axis=1)
 
 
 def masked_absolute(a: Array, mask_a: Array, b: Array, mask_b: Array) -> Array:

@@ -57,6 +57,15 @@ def test_huber_of_another_delta_has_slope_one_far_out():
   np.testing.assert_allclose(slope, [[0.5], [1.0]])
 
 
+def test_errors_weigh_by_the_true_chroma():
+  """C = 0 and 0.5 (3-4-5): weights 1 and 1 + 2 * 0.5, on squares 0.5 * 0.04 over four elements."""
+  true = jnp.array([[[[0.0, 0.0], [0.3, -0.4]]]])
+  weights = losses.chroma_weights(true, 2.0)
+  np.testing.assert_allclose(weights[0, 0, :, 0], [1.0, 2.0])
+  found = losses.huber(true + jnp.array([0.2, 0.0]), true, 1.0, weights)
+  np.testing.assert_allclose(found, [(1.0 + 2.0) * 0.02 / 4], rtol=1e-5)
+
+
 def test_huber_has_finite_gradients_at_zero_and_far_out():
   x = jnp.array([[0.0], [1.0], [1e30]])
   slope = jax.grad(lambda a: losses.huber(a, jnp.zeros_like(a), 1.0).sum())(x)

@@ -1,4 +1,4 @@
-"""SCSNet as we recommend it, at the paper's size: the paper's config with a better reference branch.
+"""SCSNet as we recommend it at the paper's size: its config with a better reference branch.
 
 What is ours stands here; benchmarks/results/scsnet_attention_cpu.md has what was tried.
 """

@@ -54,6 +54,8 @@ def get_config() -> ConfigDict:
         # other unit, "normalized", is ab / 110, where delta = 1 is a squared error throughout.
         "huber_delta": 1.0,
         "huber_unit": "ab",
+        # Ours, off in the paper: errors weigh 1 plus this times the true chroma over 110.
+        "chroma_weight": 0.0,
         # Eq. 7: alpha_1 = 1. Above 0 the term needs weights, a file that the user brings.
         "salient": 1.0,
         # Eq. 6: PFANet.

@@ -51,6 +51,7 @@ class JointSR:
     "network.color_blocks": AtLeast(0),
     "discriminator.width": AtLeast(1),
     "loss.adversarial": AtLeast(0.0),
+    "loss.chroma_weight": AtLeast(0.0),
     **optimizer_rules(schedules=("constant", "cosine", "plateau")),
   }
 
@@ -68,6 +69,11 @@ class JointSR:
       raise UserError(
         f"loss.adversarial is {config.loss.adversarial}; the report has a discriminator for "
         "task=super_resolution alone: set it to 0, or change the task"
+      )
+    if config.loss.get("chroma_weight", 0.0) > 0 and self.task == "super_resolution":
+      raise UserError(
+        "loss.chroma_weight is for tasks that predict a and b, and task=super_resolution gives "
+        "RGB: set it to 0, or change the task"
       )
     self.name = TASKS[self.task]
     dtype = jnp.dtype(config.dtype)

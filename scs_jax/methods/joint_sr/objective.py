@@ -3,24 +3,26 @@
 import jax
 import jax.numpy as jnp
 
+from scs_jax import losses
 from scs_jax.engine.contract import Logs
 from scs_jax.ops import check
 
 Array = jax.Array
 
 
-def mean_square(a: Array, b: Array) -> Array:
+def mean_square(a: Array, b: Array, weights: Array | float = 1.0) -> Array:
   """Section III-C: element-wise squared error, a mean over all elements of an example.
 
   Args:
     a, b: [N, ...], in the network's units: ab / 110, L / 50 - 1, RGB in [-1, 1].
+    weights: multiply the elements' errors.
 
   Returns:
     float32 [N].
   """
   check.require_same_shape("a", a, "b", b)
   square = jnp.square(a.astype(jnp.float32) - b.astype(jnp.float32))
-  return square.reshape(a.shape[0], -1).mean(axis=1)
+  return (weights * square).reshape(a.shape[0], -1).mean(axis=1)
 
 
 def generator_loss(
@@ -36,7 +38,10 @@ def generator_loss(
   Returns:
     (scalar, a mean over this device's examples, logs of the unweighted terms).
   """
-  total = mean_square(answer, target).mean()
+  weights = 1.0
+  if strength := loss.get("chroma_weight", 0.0):
+    weights = losses.chroma_weights(target[..., -2:], strength)
+  total = mean_square(answer, target, weights).mean()
   logs = {"loss/square": total}
   if fake_logits is not None:
     term = jax.nn.softplus(-fake_logits).mean()

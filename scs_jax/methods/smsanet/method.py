@@ -39,6 +39,7 @@ class SMSANet:
     "network.start": Between(0.0, 1.0, open_low=True, open_high=True),
     "loss.huber_delta": Positive,
     "loss.huber_unit": OneOf(*objective.UNITS),
+    "loss.chroma_weight": AtLeast(0.0),
     "loss.salient": AtLeast(0.0),
     "loss.salient_mask": OneOf(*objective.MASKS),
     "loss.salient_threshold": Between(0.0, 1.0, open_low=True, open_high=True),

@@ -99,8 +99,9 @@ def colorizer_loss(
   Returns:
     (scalar, logs of the unweighted terms).
   """
-  scale = 1.0 / color.AB_MAX
-  huber = losses.huber(ab * scale, lab[..., 1:] * scale, huber_delta(loss)).mean()
+  ab_true = lab[..., 1:] / color.AB_MAX
+  weights = losses.chroma_weights(ab_true, loss.get("chroma_weight", 0.0))
+  huber = losses.huber(ab / color.AB_MAX, ab_true, huber_delta(loss), weights).mean()
   total, logs = huber, {"loss/huber": huber}
   if salient is not None:
     # Not clipped to the gamut: a colour beyond it still has a gradient that leads back.
