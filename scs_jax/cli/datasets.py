@@ -39,8 +39,12 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
       "config.data.source is empty: expected a folder of pictures, or bundled; set --data"
     )
   cache = pathlib.Path(workdir) / "data_scan.json"
-  # Scans may take long: their place is made, or refused, first.
-  cache.parent.mkdir(parents=True, exist_ok=True)
+  try:  # scans may take long: their place is made, or refused, first
+    cache.parent.mkdir(parents=True, exist_ok=True)
+  except OSError:
+    if section.exclude_gray:
+      raise
+    cache = None  # sizes are quick; who saves there will say what is wrong with the folder
   # Of the bundled photos only those are trained on that are not held out.
   spec = "bundled:train" if section.source == "bundled" else section.source
   enlarge = may_enlarge(section)

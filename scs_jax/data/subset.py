@@ -76,8 +76,8 @@ class Subset:
 class LargeSource(Subset):
   """Those records of a stored source that need not be enlarged to a size.
 
-  Smaller ones, and those whose size cannot be read, are left out and counted. Only headers are read
-  (scan.scan_sizes).
+  Smaller ones are left out and counted; one whose size cannot be read stays, for who reads it will
+  say so. Only headers are read (scan.scan_sizes).
 
   Args:
     source: all the records.
@@ -97,11 +97,10 @@ class LargeSource(Subset):
     progress: bool = True,
   ):
     sizes = scan.scan_sizes(source, scan.sizes_cache(cache), progress=progress)
-    kept = [i for i, size in enumerate(sizes) if size is not None and holds(size, least)]
-    corrupt = sum(size is None for size in sizes)
-    super().__init__(source, kept, corrupt=corrupt, small=len(sizes) - len(kept) - corrupt)
+    kept = [i for i, size in enumerate(sizes) if size is None or holds(size, least)]
+    super().__init__(source, kept, small=len(sizes) - len(kept))
     if not kept:
-      raise none_is_large(source, least, corrupt)
+      raise none_is_large(source, least)
 
 
 class ColoredSource(Subset):
@@ -132,12 +131,11 @@ class ColoredSource(Subset):
       )
 
 
-def none_is_large(source, least: Sequence[int], corrupt: int = 0) -> UserError:
-  """What to raise where no picture of a source need not be enlarged to `least`, (height, width)."""
-  unread = f", and {corrupt} cannot be read" if corrupt else ""
+def none_is_large(source, least: Sequence[int]) -> UserError:
+  """What to raise where every picture of a source is smaller than `least`, (height, width)."""
   return UserError(
     f"of {len(source)} pictures of {getattr(source, 'root', 'the data set')} none has "
-    f"{least[1]}x{least[0]} pixels or more{unread}; give larger pictures, ask for a smaller crop "
+    f"{least[1]}x{least[0]} pixels or more; give larger pictures, ask for a smaller crop "
     "or size, or have them enlarged (data.enlarge=true, in evaluate and compare --enlarge)"
   )
 

@@ -168,7 +168,7 @@ class TestOpenData:
     )
     config = configs.load("common")
     config.data.source, config.data.heldout = str(tmp_path / "photos"), ""
-    config.data.exclude_gray = True
+    config.data.exclude_gray, config.data.crop = True, 16
     datasets.open_data(config, tmp_path, progress)
     assert ("gray pictures" in capsys.readouterr().err) == progress
 
@@ -265,7 +265,7 @@ class TestRules:
   def test_a_config_from_before_crops_could_be_left_unresampled_resamples(self, tmp_path):
     old = configs.load("common")
     with old.unlocked():
-      del old.data.resample
+      del old.data.resample, old.data.enlarge
     configs.validate(old, configs.engine_rules(old))
     assert datasets.open_data(old, tmp_path)[0].identity["records"] == 8
 

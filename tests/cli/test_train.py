@@ -109,7 +109,7 @@ def test_a_run_and_the_same_command_again(setup, capfd):
   assert out == "run: step 4; checkpoints, metrics.jsonl and panels are there\n" and err == ""
   run = setup / "run"
   names = {p.name for p in run.iterdir()}
-  assert names == {"checkpoints", "config.json", "metrics.jsonl", "panels"}
+  assert names == {"checkpoints", "config.json", "data_scan_sizes.json", "metrics.jsonl", "panels"}
   assert [p.name for p in (run / "panels").iterdir()] == ["step_00000004.png"]
   lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
   assert [line["step"] for line in lines] == [1, 2, 3, 4, 4]
@@ -254,7 +254,7 @@ def test_a_run_that_sigterm_ends_early_has_the_code_asked_for(setup, monkeypatch
     (["--data=none"], ["no pictures under none"]),
     (["--heldout=none"], ["no pictures under none"]),
     (["--heldout=broken"], ["none of the held-out pictures can be read"]),
-    (["--data=broken"], ["pictures in a row cannot be decoded"]),
+    (["--data=broken"], ["pictures in a row cannot be used"]),
     (["--data=gss://bucket/x"], ["unknown scheme gss://", "did you mean gs://?"]),
     (["--config=nowhere.py"], ["nowhere.py: no such file"]),
     (["--config=syntax.py"], ["syntax.py: SyntaxError"]),
