@@ -6,6 +6,7 @@
       data/data.json      position in the data
       config/config.json  the resolved config
       about/about.json    versions, metrics, path and shape of every array
+      SHA256SUMS          of all files above, checked where they are read (checksums.py)
 
 Where a run averages its parameters (config.ema_decay), the averages are the `params` of weights/,
 since they are what pictures are coloured with, and the parameters that training goes on from are
@@ -37,6 +38,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
 import scs_jax
+from scs_jax.engine import checksums
 from scs_jax.engine import config as config_lib
 from scs_jax.engine.checkpoint_arrays import (
   describe_leaves,
@@ -110,6 +112,7 @@ class Checkpoints:
     self.directory = absolute(workdir) / FOLDER
     self._keep, self._metric, self._mode = (keep_last, keep_best), best_metric, best_mode
     self._pending: tuple[int, concurrent.futures.Future | None] | None = None
+    self._writing: int | None = None  # step
     # Several processes meet at barriers inside orbax, which must come in the same order in each:
     # there orbax is called from the loop's thread and uses its own; alone, all of it goes beside.
     self._alone = jax.process_count() == 1
@@ -146,7 +149,11 @@ class Checkpoints:
       best_mode=self._mode,
       preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
       todelete_subdir=REMOVED,
-      async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False),
+      async_options=ocp.options.AsyncOptions(
+        create_directories_asynchronously=False,
+        # Called by one process when all have written, before the rename.
+        post_finalization_callback=self._write_checksums,
+      ),
     )
     quiet_late_answers()
     self._clear()
@@ -221,6 +228,7 @@ class Checkpoints:
   def _write(self, step: int, args: ocp.args.Composite, score: dict[str, float] | None) -> None:
     assert self._manager is not None
     self._clear()
+    self._writing = step
     self._manager.save(step, args=args, metrics=score, force=True)
     if self._alone:
       self._finish()
@@ -229,6 +237,11 @@ class Checkpoints:
     assert self._manager is not None
     self._manager.wait_until_finished()
     self._clear()
+
+  def _write_checksums(self) -> None:
+    start = f"{self._writing}.{UNFINISHED}"
+    (complete,) = (child for child in children(self.directory) if child.name.startswith(start))
+    checksums.write(complete)
 
   def _clear(self) -> None:
     """Deletes removed steps and unfinished ones; called where no save is under way."""

@@ -10,7 +10,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from scs_jax.engine.checkpoint_folder import explain, find_checkpoint, read_json
+from scs_jax.engine import checksums, distributed
+from scs_jax.engine.checkpoint_folder import damaged, explain, find_checkpoint, read_json
 from scs_jax.errors import UserError
 
 Tree = Any
@@ -45,6 +46,9 @@ def restore_arrays(folder: epath.Path, like: dict[str, Tree]) -> dict[str, Tree]
     found |= about["leaves"][item]
   if expected != found:
     raise _other_network(folder, expected, found)
+  # One process reads all bytes for this, and tells the others, which need parts of them.
+  if changes := distributed.from_first(lambda: checksums.find_changes(folder, like)):
+    raise damaged(folder, changes)
   like = jax.tree.map(_abstract, like)
   quiet_late_answers()
   args = {}
@@ -56,10 +60,7 @@ def restore_arrays(folder: epath.Path, like: dict[str, Tree]) -> dict[str, Tree]
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
       restored = reader.restore(folder, args=ocp.args.Composite(**args))
   except Exception as error:
-    raise UserError(
-      f"{folder} is damaged: its arrays cannot be read ({explain(error)[0]}); "
-      "use another step or copy it again"
-    ) from error
+    raise damaged(folder, [f"its arrays cannot be read ({explain(error)[0]})"]) from error
   return {name: tree for item in like for name, tree in restored[item].items()}
 
 

@@ -6,11 +6,13 @@ The layout stands in checkpoint.py; nothing here reads or writes an array.
 import errno
 import json
 import os
+from collections.abc import Sequence
 
 import jax
 from etils import epath
 from ml_collections import ConfigDict
 
+from scs_jax.engine import checksums
 from scs_jax.engine import config as config_lib
 from scs_jax.errors import UserError
 
@@ -186,14 +188,27 @@ def find_best(root: epath.Path, metric: str | None = None) -> int | None:
 
 
 def read_json(folder: epath.Path, item: str) -> dict:
-  """One of a step's texts. Raises UserError where it cannot be read."""
+  """One of a step's texts. Raises UserError where it cannot be read, or is not what was written."""
+  if changes := checksums.find_changes(folder, [item]):
+    raise damaged(folder, changes)
   try:
     return json.loads((folder / item / f"{item}.json").read_text())
   except (OSError, ValueError) as error:
-    raise UserError(
-      f"{folder} is damaged: {item}/{item}.json cannot be read ({explain(error)[0]}); "
-      "use another step or copy it again"
-    ) from error
+    what = f"{item}/{item}.json cannot be read ({explain(error)[0]})"
+    raise damaged(folder, [what]) from error
+
+
+def damaged(folder: epath.Path, changes: Sequence[str]) -> UserError:
+  """The error for a step's folder that is not what was written, with what can be done."""
+  more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
+  others = [step for step in whole_steps(folder.parent) if str(step) != folder.name]
+  advice = "there is no other step beside it"
+  if others:
+    advice = (
+      f"or use step {others[-1]} (--step {others[-1]}; a training goes on from there once "
+      f"{folder.name} is moved away)"
+    )
+  return UserError(f"{folder} is damaged: {changes[0]}{more}; copy it again; {advice}")
 
 
 def explain(error: BaseException) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Checkpoints: bit for bit, whole or absent, and one line for whatever is wrong."""
 
 import errno
+import hashlib
 import json
 import logging
 import shutil
@@ -349,14 +350,95 @@ def test_a_folder_that_vanishes_is_one_line(tmp_path):
 # --- wrong content
 
 
-@NO_NOISE
-def test_damaged_files(run, tmp_path):
+def overwrite(path, position=None):
+  """Changes four bytes in the middle of a file, or at `position`, whatever they were."""
+  content = bytearray(path.read_bytes())
+  start = len(content) // 2 if position is None else position
+  content[start : start + 4] = bytes(b ^ 0x5A for b in content[start : start + 4])
+  path.write_bytes(content)
+
+
+def files_of(folder):
+  return sorted(p.relative_to(folder).as_posix() for p in folder.glob("*/**/*") if p.is_file())
+
+
+def test_checksums_are_of_all_files_and_those_of_sha256sum(run):
+  folder = run / "checkpoints/3"
+  lines = [line.split("  ") for line in (folder / "SHA256SUMS").read_text().splitlines()]
+  assert [name for _, name in lines] == files_of(folder)
+  assert {name.partition("/")[0] for _, name in lines} >= {
+    "weights", "training", "data", "config", "about"
+  }
+  for digest, name in lines:
+    assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+
+
+def test_changed_bytes_of_any_file_are_found(run, tmp_path):
   shutil.copytree(run, tmp_path / "run")
   folder = tmp_path / "run/checkpoints/3"
+  like = make_state()
+  with checkpoint.Checkpoints(tmp_path / "run", create=False) as checkpoints:
+    for item in ("weights", "training", "data", "config", "about"):
+      names = [name for name in files_of(folder) if name.startswith(item)]
+      assert names
+      for name in names:
+        whole = (folder / name).read_bytes()
+        for spoil in (overwrite, lambda path: path.write_bytes(path.read_bytes()[:-1])):
+          spoil(folder / name)
+          line = rf"/3 is damaged: the bytes of {name} are not those that were written; copy it ag"
+          with fails(line):
+            checkpoints.restore(3, like, config=make_config())
+          (folder / name).write_bytes(whole)
+        (folder / name).unlink()
+        with fails(rf"/3 is damaged: {name} is missing; copy it again; there is no other step"):
+          checkpoints.restore(3, like, config=make_config())
+        (folder / name).write_bytes(whole)
+    restored, _ = checkpoints.restore(3, like, config=make_config())
+  assert_same(written(restored), written(make_state(3)))
+
+
+def test_damage_matters_to_who_reads_it_and_the_other_steps_are_named(run, tmp_path):
+  for step in ("2", "3"):  # of the same content
+    shutil.copytree(run / "checkpoints/3", tmp_path / "checkpoints" / step)
+  folder = tmp_path / "checkpoints/3"
+  for path in folder.glob("training/**/d/*"):
+    overwrite(path)
+  like = make_state()
+  checkpoint_arrays.restore_for_inference(tmp_path, (like.params, like.model_state))
+  with checkpoint.Checkpoints(tmp_path, create=False) as checkpoints:
+    with fails(
+      r"/3 is damaged: the bytes of training/\S+ are not those that were written, and \d more; "
+      r"copy it again; or use step 2 \(--step 2; a training goes on from there once 3 is moved away"
+    ):
+      checkpoints.restore(3, like)
+    checkpoints.restore(2, like)
+
+
+def test_a_checkpoint_of_before_has_no_checksums_and_loads(run, tmp_path):
+  shutil.copytree(run, tmp_path / "run")
+  (tmp_path / "run/checkpoints/3/SHA256SUMS").unlink()
+  with checkpoint.Checkpoints(tmp_path / "run", create=False) as checkpoints:
+    state, _ = checkpoints.restore(3, make_state(), config=make_config())
+  assert_same(written(state), written(make_state(3)))
+
+
+@pytest.mark.parametrize("content", [b"0123  weights/a\n", b"\xff\xfe", b"\0" * 80 + b"\n"])
+def test_damaged_checksums_are_damage(run, tmp_path, content):
+  shutil.copytree(run, tmp_path / "run")
+  (tmp_path / "run/checkpoints/3/SHA256SUMS").write_bytes(content)
+  with fails("/3 is damaged: SHA256SUMS "):
+    checkpoint_folder.read_config(tmp_path / "run")
+
+
+@NO_NOISE
+def test_arrays_that_cannot_be_read_without_checksums(run, tmp_path):
+  shutil.copytree(run, tmp_path / "run")
+  folder = tmp_path / "run/checkpoints/3"
+  (folder / "SHA256SUMS").unlink()
   for file in folder.glob("weights/**/d/*"):
     file.write_bytes(b"")
   with checkpoint.Checkpoints(tmp_path / "run", create=False) as checkpoints:
-    with fails("/3 is damaged: its arrays cannot be read .*use another step or copy it again"):
+    with fails("/3 is damaged: its arrays cannot be read .*; copy it again"):
       checkpoints.restore(3, make_state())
     (folder / "about/about.json").write_text("{")
     with fails("/3 is damaged: about/about.json cannot be read"):

@@ -60,6 +60,7 @@ def steps_in(folder):
 
 def check_whole(folder, step, like):
   """Every array of a step holds the step's own number."""
+  assert (folder / f"checkpoints/{step}/SHA256SUMS").is_file()
   with checkpoint.Checkpoints(folder, create=False) as checkpoints:
     state, data = checkpoints.restore(step, like)
   assert data == {"position": step} and int(state.step) == step
