@@ -165,6 +165,7 @@ def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
       scale = column.ours.removeprefix("ms@")
       ms[scale] = round(subject.milliseconds(float(scale)), 3)
   counts = count(method)
+  training_only = getattr(method, "training_only", ())
   about = {
     "steps": outcome.step,
     "batch_size": config.batch_size,
@@ -172,7 +173,7 @@ def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
     "parameters": counts,
     # Of what colours: a discriminator does not.
     "total_parameters": sum(
-      n for name, n in counts.items() if "/" not in name and name != "discriminator"
+      n for name, n in counts.items() if "/" not in name and name not in training_only
     ),
     "ms": ms,
     "pictures": {

@@ -1,6 +1,6 @@
 """`scs-jax colorize`: colours pictures, folders of them and videos with a trained network."""
 
-from scs_jax.cli import quantities
+from scs_jax.cli import arguments, quantities
 
 HELP = """Colours pictures: files, folders (with all below them, structure kept), patterns
 ("scans/**/*.tif") and videos. Color pictures are grayed first. A result takes its input's format
@@ -42,7 +42,7 @@ def add_arguments(parser) -> None:
     "--checkpoint",
     required=True,
     metavar="RUN",
-    help="what to colour with: a run's folder, or one checkpoint in it",
+    help=arguments.TRAINED,
   )
   parser.add_argument(
     "--step",
@@ -149,6 +149,7 @@ def run(args) -> int:
 
 
 def _run(args) -> int:
+  from scs_jax.engine import models
   from scs_jax.errors import UserError
   from scs_jax.infer import batch, inputs, pair_inputs, record, references
 
@@ -163,7 +164,7 @@ def _run(args) -> int:
     found = pair_inputs.find(args.mono, args.color, args.out, args.format)
   else:
     found = inputs.find(args.inputs, args.out, args.format)
-  weights = _find_weights(args)
+  model = models.find(args.checkpoint, args.step)
   lenders, lent = None, None
   if paired:
     lenders, lent = pair_inputs.Partners(found.tasks), {"mono_view": args.mono_view or "auto"}
@@ -172,7 +173,7 @@ def _run(args) -> int:
     lent = lenders.fingerprint
   identity = {
     **settings.__dict__,
-    "checkpoint": record.fingerprint(weights / "weights", weights / "config"),
+    "checkpoint": model.fingerprint(),
     "reference": lent,
   }
   view = {"mono_view": args.mono_view or "auto"} if paired else {}
@@ -180,7 +181,7 @@ def _run(args) -> int:
     found.tasks,
     settings,
     record.Record(None if found.single else args.out, identity),
-    lambda: _open_colorizer(weights, args.memory_limit, **view),
+    lambda: _open_colorizer(model, args.memory_limit, **view),
     lenders,
     overwrite=args.overwrite,
     quiet=args.quiet,
@@ -209,28 +210,15 @@ def _is_paired(args) -> bool:
   return True
 
 
-def _find_weights(args):
-  """The folder of the checkpoint that is asked for."""
-  from scs_jax.engine import checkpoint_folder
-  from scs_jax.errors import UserError
-
-  root, step = checkpoint_folder.find_checkpoint(
-    args.checkpoint, "best" if args.step is None else args.step
-  )
-  if isinstance(args.step, int) and args.step != step:
-    raise UserError(f"--checkpoint {args.checkpoint} is step {step} itself: leave --step out")
-  return root / str(step)
-
-
-def _open_colorizer(weights, memory_limit: int | None, **pairs):
+def _open_colorizer(model, memory_limit: int | None, **pairs):
   """What colours photos, or with `mono_view` pairs."""
   from scs_jax.infer import display
   from scs_jax.infer.colorizer import Colorizer
   from scs_jax.infer.pairs import PairColorizer
 
-  display.say(f"colouring with {weights}")
+  display.say(f"colouring with {model.path}")
   kind = PairColorizer if pairs else Colorizer
-  return kind.from_checkpoint(weights, memory_limit=memory_limit, note=display.say, **pairs)
+  return kind.from_checkpoint(model, memory_limit=memory_limit, note=display.say, **pairs)
 
 
 def _report(found, outcome) -> int:

@@ -32,8 +32,16 @@ scs-jax compare --runs runs/cycle runs/scsnet --data middlebury --size 512x256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+  from scs_jax.cli import arguments
+
   add = parser.add_argument
-  add("--runs", nargs="+", default=[], metavar="RUN", help="runs' folders, or NAME=RUN")
+  add(
+    "--runs",
+    nargs="+",
+    default=[],
+    metavar="RUN",
+    help=f"{arguments.TRAINED}; each of these also as NAME=RUN",
+  )
   add(
     "--cascade",
     action="append",

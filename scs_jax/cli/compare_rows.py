@@ -11,14 +11,12 @@ import jax
 
 from scs_jax.cli import evaluation_output, evaluation_settings
 from scs_jax.cli.compare_folder import Folder
-from scs_jax.engine import compare, pairs
+from scs_jax.engine import compare, models, pairs
 from scs_jax.engine import evaluate as engine
 from scs_jax.engine.baselines import BASELINES, baselines_of
 from scs_jax.engine.contract import Prediction, TrainState
 from scs_jax.engine.pairs import ColorizeTwice
 from scs_jax.errors import UserError
-from scs_jax.infer import colorizer
-from scs_jax.infer.record import fingerprint
 from scs_jax.methods.joint_sr.method import JointSR
 
 
@@ -157,13 +155,10 @@ def baselines(track: str) -> list[Row]:
   return [Row(name, "baseline") for name in pairs.BASELINES]
 
 
-def _restore(spec: str, step: str) -> tuple[evaluation_settings.Run, Any, TrainState, dict]:
-  found = evaluation_settings.open_checkpoint(spec, step)
-  place = found.root / str(found.step)
-  method, state = colorizer.load(found.root, found.step)
-  mark = fingerprint(place / "weights", place / "config")
-  record = evaluation_output.checkpoint_record_of(found, spec, step, mark)
-  return found, method, jax.device_put(state.replace(opt_state={}, frozen={})), record
+def _restore(spec: str, step: str) -> tuple[models.Model, Any, TrainState, dict]:
+  found = models.find(spec, evaluation_settings.read_step(step))
+  record = evaluation_output.checkpoint_record(found, step, found.fingerprint())
+  return found, found.method, jax.device_put(found.restore()), record
 
 
 def _told(path: pathlib.Path) -> dict[str, float]:

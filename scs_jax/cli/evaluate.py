@@ -26,8 +26,10 @@ scs-jax evaluate --checkpoint runs/pairs --data middlebury --modes second --size
 
 
 def add_arguments(parser) -> None:
+  from scs_jax.cli import arguments
+
   add = parser.add_argument
-  add("--checkpoint", required=True, metavar="RUN", help="a run's folder, or one checkpoint's")
+  add("--checkpoint", required=True, metavar="RUN", help=arguments.TRAINED)
   add("--step", default="best", metavar="STEP", help="best (default), last, or a step's number")
   add(
     "--data",

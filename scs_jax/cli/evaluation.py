@@ -166,7 +166,7 @@ def _record(setting: Settings, config, pictures: Pictures, scores: Scores, ident
   return {
     "identity": identity,
     "date": output.now(),
-    "checkpoint": output.checkpoint_record(setting, config, identity),
+    "checkpoint": output.checkpoint_record(setting.run, setting.which, identity["checkpoint"]),
     "samples": {
       "data": setting.data,
       "measured": len(used),

@@ -7,24 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 from scs_jax.cli import evaluation_folder as folder
 from scs_jax.cli.evaluation_panels import shown_name
-from scs_jax.cli.evaluation_settings import Run, Settings
+from scs_jax.cli.evaluation_settings import Settings
 from scs_jax.data import scan
 from scs_jax.engine import config as configs
 from scs_jax.engine import evaluation_page, results
 from scs_jax.engine.contract import TrainState
 from scs_jax.engine.estimates import Summary
 from scs_jax.engine.layout import PHOTOS, Layout
+from scs_jax.engine.models import Model
 from scs_jax.engine.trial import Scores
-from scs_jax.infer import colorizer
-from scs_jax.infer.record import fingerprint
 
 
 def identity_of(setting: Settings) -> dict:
   """What decides the figures of any evaluation; see evaluation_folder.identify."""
-  checkpoint = setting.root / str(setting.step)
   return {
-    # As `colorize` knows it.
-    "checkpoint": fingerprint(checkpoint / "weights", checkpoint / "config"),
+    "checkpoint": setting.run.fingerprint(),
     "step": setting.step,
     "modes": list(setting.modes),
     "seed": setting.seed,
@@ -41,8 +38,7 @@ def claim(setting: Settings, identity: Mapping) -> None:
 
 def restore(setting: Settings) -> TrainState:
   """The checkpoint's state, without an optimizer's."""
-  _, state = colorizer.load(setting.root, setting.step)
-  return state
+  return setting.run.restore()
 
 
 def now() -> str:
@@ -50,20 +46,14 @@ def now() -> str:
   return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def checkpoint_record(setting: Settings, config, identity: Mapping) -> dict:
-  """What results.json says of the checkpoint."""
-  run = Run(setting.root, setting.step, config, None)
-  return checkpoint_record_of(run, setting.checkpoint, setting.which, identity["checkpoint"])
-
-
-def checkpoint_record_of(run: Run, path: str, which: str, mark: str) -> dict:
-  """The same of a run, the path and step that the user asked for, and its fingerprint."""
+def checkpoint_record(run: Model, which: str, mark: str) -> dict:
+  """What results.json says of a trained network, the step asked for, and its fingerprint."""
   return {
-    "path": path,
+    "path": run.given,
     "step": run.step,
     "chosen": which,
     "method": run.config.method.name,
-    "model": run.model,
+    "model": run.name,
     "fingerprint": mark,
     "config_sha256": hashlib.sha256(configs.to_json(run.config).encode()).hexdigest(),
   }

@@ -3,11 +3,10 @@
 import dataclasses
 import math
 import pathlib
-from typing import Any, NamedTuple
 
-from scs_jax.engine import pairs, resolve, spelling
-from scs_jax.engine.checkpoint_folder import FOLDER, find_checkpoint, read_config
+from scs_jax.engine import models, pairs, spelling
 from scs_jax.engine.evaluate import MODES, SMALLEST
+from scs_jax.engine.models import Model
 from scs_jax.engine.rules import ENGINE_RULES, Between
 from scs_jax.errors import UserError
 
@@ -21,7 +20,7 @@ class Settings:
 
   Attributes:
     checkpoint: as the user wrote it.
-    root, step: the folder of checkpoints and the step that is used; which: how it was chosen.
+    run: the trained network that is measured; step: its; which: how it was chosen.
     model: what it is called in tables.
     data, reference_data: as `sources.open_source` takes them; name: of the data, short.
     modes: in order; modes_asked: whether the user named them.
@@ -32,7 +31,7 @@ class Settings:
   """
 
   checkpoint: str
-  root: Any
+  run: Model
   step: int
   which: str
   model: str
@@ -59,45 +58,16 @@ class Settings:
     self.notes.append(f"mode {mode} is left out: {why}")
 
 
-class Run(NamedTuple):
-  """The checkpoint that is measured: its place, its config, its method."""
-
-  root: Any
-  step: int
-  config: Any
-  method: Any
-
-  @property
-  def takes_pairs(self) -> bool:
-    return getattr(self.method, "takes_pairs", False)
-
-  @property
-  def model(self) -> str:
-    """What it is called in tables."""
-    return self.config.method.name.rpartition(":")[2].lower()
-
-
-def open_run(args) -> Run:
-  """The checkpoint that the flags name.
+def open_run(args) -> Model:
+  """The trained network that the flags name.
 
   Raises:
     UserError: there is none.
   """
-  return open_checkpoint(args.checkpoint, args.step)
+  return models.find(args.checkpoint, read_step(args.step))
 
 
-def open_checkpoint(path: str, which: str) -> Run:
-  """A checkpoint by its run's folder and "best", "last" or the number of a step.
-
-  Raises:
-    UserError: there is none.
-  """
-  root, step = find_checkpoint(path, read_step(which))
-  config = read_config(root, step)
-  return Run(root, step, config, resolve.build(config))
-
-
-def read(args, run: Run) -> Settings:
+def read(args, run: Model) -> Settings:
   """The settings for pictures.
 
   Raises:
@@ -121,7 +91,7 @@ def read(args, run: Run) -> Settings:
   return setting
 
 
-def common(args, run: Run, data: str, modes, what: str, size) -> Settings:
+def common(args, run: Model, data: str, modes, what: str, size) -> Settings:
   """What pictures and pairs have in common, checked; `what` the name of the results says of them.
 
   Raises:
@@ -138,10 +108,10 @@ def common(args, run: Run, data: str, modes, what: str, size) -> Settings:
   name = data.replace(":", "-") if data.startswith("bundled") else pathlib.Path(data).resolve().name
   return Settings(
     checkpoint=args.checkpoint,
-    root=run.root,
+    run=run,
     step=run.step,
     which=args.step,
-    model=run.model,
+    model=run.name,
     data=data,
     reference_data=args.reference_data,
     name=name,
@@ -153,7 +123,7 @@ def common(args, run: Run, data: str, modes, what: str, size) -> Settings:
     limit=args.limit,
     batch_size=args.batch_size or run.config.evaluate.batch_size,
     seed=args.seed,
-    out=_out(args.out, run.root, f"{name}-{what}-step{run.step}"),
+    out=_out(args.out, run, f"{name}-{what}-step{run.step}"),
     overwrite=args.overwrite,
     panels=args.panels,
     baselines=not args.no_baselines,
@@ -206,15 +176,16 @@ def short(size: tuple[int, int]) -> str:
   return f"{width}" if height == width else f"{width}x{height}"
 
 
-def _out(out: str | None, root, name: str) -> pathlib.Path:
+def _out(out: str | None, run: Model, name: str) -> pathlib.Path:
   if out is not None:
     if not out:
       raise UserError("--out is empty: expected a folder")
     return pathlib.Path(out)
-  if "://" in str(root):
+  if run.run is None:  # beside a shipped model is no place for results
+    return pathlib.Path("evaluation", run.path.stem, name)
+  if "://" in str(run.run):
     raise UserError("the checkpoint is not on a local disk: give --out, a folder for the results")
-  run = root.parent if root.name == FOLDER else root
-  return pathlib.Path(run) / "evaluation" / name
+  return pathlib.Path(run.run) / "evaluation" / name
 
 
 def read_modes(asked: str, modes, others, why: str) -> tuple[str, ...]:

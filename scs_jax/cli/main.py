@@ -80,6 +80,11 @@ VERBS = {
     "turn published weights into a file that a training can start from",
     "scs-jax convert zhang2017 siggraph17-df00044c.pth zhang2017.npz",
   ),
+  "export": Verb(
+    "scs_jax.cli.export",
+    "write a trained network as one file, for use alone",
+    "scs-jax export runs/small small.safetensors",
+  ),
   "data": Verb(
     "scs_jax.cli.data",
     "look at data, and prepare it, before a training does",

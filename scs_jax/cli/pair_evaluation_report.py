@@ -75,7 +75,7 @@ def record_of(setting: Settings, config, views: Views, scores: Scores, identity,
   return {
     "identity": identity,
     "date": output.now(),
-    "checkpoint": output.checkpoint_record(setting, config, identity),
+    "checkpoint": output.checkpoint_record(setting.run, setting.which, identity["checkpoint"]),
     "samples": {
       "data": setting.data,
       "measured": len(used),

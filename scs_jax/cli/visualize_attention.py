@@ -1,6 +1,6 @@
 """`scs-jax visualize attention`: where SCSNet looks in a reference (Figure 8 of its paper)."""
 
-from scs_jax.cli import quantities
+from scs_jax.cli import arguments, quantities
 
 HELP = """Draws what SCSNet's attention (PVCAttn) does when it colours GRAY by a reference. For each
 chosen point of GRAY a row of heat maps over the reference, one a pyramid level: bright is where the
@@ -40,7 +40,7 @@ def add_arguments(parser) -> None:
     "--checkpoint",
     required=True,
     metavar="RUN",
-    help="a run of scsnet: its folder, or one checkpoint in it",
+    help=f"{arguments.TRAINED}; of scsnet",
   )
   parser.add_argument(
     "--step",
@@ -196,18 +196,12 @@ def _read(what: str, path: str):
 
 def _load(args):
   """(method, state, "RUN, step N") of a network with attention to a reference."""
-  from scs_jax.engine import checkpoint_folder
-  from scs_jax.errors import UserError
-  from scs_jax.infer import colorizer
+  from scs_jax.engine import models
   from scs_jax.methods.scsnet import attention_maps
 
-  asked = "best" if args.step is None else args.step
-  root, step = checkpoint_folder.find_checkpoint(args.checkpoint, asked)
-  if isinstance(args.step, int) and args.step != step:
-    raise UserError(f"--checkpoint {args.checkpoint} is step {step} itself: leave --step out")
-  method, state = colorizer.load(root / str(step))
-  attention_maps.require_attention(method)
-  return method, state, f"{args.checkpoint}, step {step}"
+  model = models.find(args.checkpoint, args.step)
+  attention_maps.require_attention(model.method)
+  return model.method, model.restore(), f"{args.checkpoint}, step {model.step}"
 
 
 def _title(args, name: str, levels) -> str:

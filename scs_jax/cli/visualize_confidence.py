@@ -1,6 +1,6 @@
 """`scs-jax visualize confidence`: what Cycle CNN's GCA learned (Figure 15 of its paper)."""
 
-from scs_jax.cli import quantities
+from scs_jax.cli import arguments, quantities
 
 HELP = """Draws what a run of cycle_cnn says of stereo pairs, a PNG a pair: the monochrome view, the
 colour view, the colours found and the true ones where they are known; the confidence map, green
@@ -39,7 +39,7 @@ def add_arguments(parser) -> None:
     "--checkpoint",
     required=True,
     metavar="RUN",
-    help="a run of cycle_cnn: its folder, or one checkpoint in it",
+    help=f"{arguments.TRAINED}; of cycle_cnn",
   )
   add(
     "--step",

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from scs_jax.cli import evaluation_settings, pair_evaluation_views
-from scs_jax.cli.evaluation_settings import Run
+from scs_jax.cli import pair_evaluation_views
 from scs_jax.data import stereo_lists
 from scs_jax.data.stereo import REDUCTIONS, Pair, PairSource
-from scs_jax.engine import confidence_sheet
+from scs_jax.engine import confidence_sheet, models
 from scs_jax.engine.confidence_sheet import Answer
 from scs_jax.engine.contract import Query
+from scs_jax.engine.models import Model
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer, programs
 
@@ -34,15 +34,13 @@ class Chosen(NamedTuple):
   numbers: list[int]
 
 
-def find(checkpoint: str, step: int | str | None) -> Run:
+def find(checkpoint: str, step: int | str | None) -> Model:
   """The run, whose method gives a confidence map.
 
   Raises:
     UserError: no such checkpoint, or of a method that has none.
   """
-  found = evaluation_settings.open_checkpoint(checkpoint, str("best" if step is None else step))
-  if isinstance(step, int) and step != found.step:
-    raise UserError(f"--checkpoint {checkpoint} is step {found.step} itself: leave --step out")
+  found = models.find(checkpoint, step)
   name = type(found.method).__name__
   if not found.takes_pairs:
     raise UserError(
@@ -104,9 +102,9 @@ class Oracle:
     memory_limit: bytes; None: 80 % of what is free.
   """
 
-  def __init__(self, found: Run, memory_limit: int | None = None):
-    self._method, state = colorizer.load(found.root / str(found.step))
-    self._state = jax.device_put(state)
+  def __init__(self, found: Model, memory_limit: int | None = None):
+    self._method = found.method
+    self._state = jax.device_put(found.restore())
     self._limit, self._programs = memory_limit, programs.Programs()
     self._answer = lambda *given: _predict(self._method, *given)
     self.name = type(self._method).__name__

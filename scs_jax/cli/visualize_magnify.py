@@ -1,6 +1,6 @@
 """`scs-jax visualize magnify`: one picture at many magnifications (Figure 9 of SCSNet's paper)."""
 
-from scs_jax.cli import quantities
+from scs_jax.cli import arguments, quantities
 
 HELP = """Colours one picture at a row of magnifications and writes two files to --out:
 
@@ -34,7 +34,7 @@ def add_arguments(parser) -> None:
     "--checkpoint",
     required=True,
     metavar="RUN",
-    help="what to colour with: a run's folder, or one checkpoint in it",
+    help=arguments.TRAINED,
   )
   add(
     "--step",
@@ -117,7 +117,7 @@ def _run(args) -> int:
   from scs_jax.engine import magnify_sheet, report
   from scs_jax.errors import UserError
   from scs_jax.infer import display
-  from scs_jax.infer.colorizer import Colorizer, load, reference_rgb
+  from scs_jax.infer.colorizer import Colorizer, reference_rgb
 
   for flag in ("picture", "checkpoint", "reference", "out"):
     if getattr(args, flag) == "":  # as of an unset variable
@@ -125,16 +125,16 @@ def _run(args) -> int:
       raise UserError(f"{name} is empty: expected a path")
   if args.animation == "none" and args.frames is not None:
     raise UserError("--frames is of the animation, which --animation none leaves out: drop one")
-  weights, method = given.find(args)
+  model = given.find(args)
   picture, window = given.read(args)
   moving = given.moving(args)
   every = sorted({*args.scales, *moving})
   given.require_sizes(picture.gray.shape, every)
-  lender = given.lender(args, method, picture)
+  lender = given.lender(args, picture)
   out = pathlib.Path(args.out).expanduser()
   out.mkdir(parents=True, exist_ok=True)  # refused before the work
-  display.say(f"colouring with {weights}")
-  colorizer = Colorizer(*load(weights), memory_limit=args.memory_limit, note=display.say)
+  display.say(f"colouring with {model.path}")
+  colorizer = Colorizer.from_checkpoint(model, memory_limit=args.memory_limit, note=display.say)
   found = {}
   with display.bar(total=len(every), unit="picture", disable=args.quiet) as bar:
     for scale in every:
@@ -143,7 +143,7 @@ def _run(args) -> int:
       bar.update()
   shown = None if lender is None else np.round(reference_rgb(lender) * 255).astype(np.uint8)
   sheet = magnify_sheet.draw(
-    _title(args, method, weights, picture.gray.shape, window),
+    _title(args, model, picture.gray.shape, window),
     picture.gray,
     window,
     [found[scale] for scale in args.scales],
@@ -162,7 +162,7 @@ def _run(args) -> int:
   return 0
 
 
-def _title(args, method, weights, size, window) -> list[str]:
+def _title(args, model, size, window) -> list[str]:
   import pathlib
 
   from scs_jax.cli import visualize_magnify_input as given
@@ -173,7 +173,7 @@ def _title(args, method, weights, size, window) -> list[str]:
   if args.reference is not None:
     reference = f", reference {display.printable(pathlib.Path(args.reference).name)}"
   return [
-    f"{name}, {size[1]}x{size[0]} pixels, by {given.called(method)}, step {weights.name}"
+    f"{name}, {size[1]}x{size[0]} pixels, by {given.called(model.method)}, step {model.step}"
     f"{reference}. Detail: {window.side}x{window.side} pixels of the input from {window.left},"
     f"{window.top} on."
   ]

@@ -5,9 +5,8 @@ import pathlib
 
 import numpy as np
 
-from scs_jax.cli import evaluation_settings
 from scs_jax.data import decode
-from scs_jax.engine import magnify_sheet
+from scs_jax.engine import magnify_sheet, models
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, display, pictures, references, resizing
 
@@ -16,10 +15,8 @@ _LEAST_WINDOW = 16
 
 
 def find(args):
-  """(the checkpoint's folder, its method) of a network that magnifies by all that is asked for."""
-  found = evaluation_settings.open_checkpoint(args.checkpoint, str(args.step or "best"))
-  if isinstance(args.step, int) and args.step != found.step:
-    raise UserError(f"--checkpoint {args.checkpoint} is step {found.step} itself: leave --step out")
+  """The trained network that is asked for, which magnifies by all that is asked for."""
+  found = models.find(args.checkpoint, args.step)
   method = found.method
   name = type(method).__name__
   if found.takes_pairs:
@@ -40,7 +37,7 @@ def find(args):
     raise UserError(f"--scales {', '.join(outside)}: {name} enlarges by {least:g} to {most:g}")
   if args.reference is not None and not getattr(method, "takes_reference", True):
     raise UserError(f"{name} takes no reference: leave --reference out")
-  return found.root / str(found.step), method
+  return found
 
 
 def called(method) -> str:
@@ -95,7 +92,7 @@ def require_sizes(size, every) -> None:
       raise UserError(f"--scales {scale:g}: {error}, or give --input-side") from error
 
 
-def lender(args, method, picture):
+def lender(args, picture):
   """The reference; None where none is given."""
   if args.reference is None:
     return None

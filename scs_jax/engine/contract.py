@@ -125,6 +125,8 @@ class Method(Protocol):
     multiple: sizes that a network pads to; strips of a picture are cut at multiples of it.
     row_overlap: rows above and below that a result depends on, so that strips of rows which overlap
       by as many give what the whole picture gives; None: there are no such strips.
+    training_only: networks, by their names in a state, that only training needs (a discriminator);
+      left out where a trained network is exported. None where a class does not say.
     remarks: lines that belong beside the figures of a method of pairs, wherever they are printed;
       none where a class does not say.
     EARLIER: dotted config keys that came after the first runs, and the values as which those ran:
@@ -151,6 +153,7 @@ class Method(Protocol):
   search_range: int | None = None
   multiple: int = 1
   row_overlap: int | None = None
+  training_only: Sequence[str] = ()
   remarks: Sequence[str] = ()
   EARLIER: Mapping[str, Any] = {}
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from scs_jax.data import decode, scan
-from scs_jax.engine import checkpoint_arrays, checkpoint_folder, resolve
+from scs_jax.engine import models
 from scs_jax.engine.contract import Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, luminance, pictures, resizing
@@ -73,15 +73,15 @@ class Colorizer:
   def from_checkpoint(
     cls, path, *, step: int | str | None = None, **keywords: Any
   ) -> "Colorizer":
-    """From a run's folder, its checkpoints/, or one numbered folder in it.
+    """From a trained network: a run's folder, a model's file, or a shipped model's name.
 
     Args:
-      path: the folder.
-      step: "best" (the default), "last", or a number.
+      path: as `models.find` takes it; or what it found.
+      step: which checkpoint of a run: "best" (the default), "last", or a number.
       **keywords: as of the class.
 
     Raises:
-      UserError: no such checkpoint, half-written, of an unknown method or another network.
+      UserError: no such network, half-written or damaged, of an unknown method or another network.
     """
     return cls(*load(path, step), **keywords)
 
@@ -238,13 +238,9 @@ class Colorizer:
 
 
 def load(path, step: int | str | None = None) -> tuple[Any, TrainState]:
-  """(method, state without what training alone needs) of a checkpoint; as from_checkpoint."""
-  root, number = checkpoint_folder.find_checkpoint(path, "best" if step is None else step)
-  method = resolve.build(checkpoint_folder.read_config(root, number))
-  shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), {}))
-  like = shapes.params, shapes.model_state
-  params, model_state = checkpoint_arrays.restore_for_inference(root, like, number)
-  return method, TrainState(np.int32(number), params, {}, model_state)
+  """(method, state without what training alone needs) of a trained network; as from_checkpoint."""
+  model = models.find(path, step)
+  return model.method, model.restore()
 
 
 def require_finite(rgb: np.ndarray) -> None:

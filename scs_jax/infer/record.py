@@ -12,8 +12,6 @@ import pathlib
 import time
 from collections.abc import Iterable, Mapping
 
-from etils import epath
-
 from scs_jax.engine.report import write_aside
 from scs_jax.errors import UserError
 from scs_jax.infer.inputs import Task
@@ -123,22 +121,3 @@ def _identity(task: Task) -> list | None:
     return None
   partner = [task.partner] if task.partner else []
   return [task.relative, *partner, *(n for f in files for n in (f.st_size, f.st_mtime_ns))]
-
-
-def fingerprint(*folders: epath.Path) -> str:
-  """16 hex digits of SHA-256 over the names and contents of all files below the folders."""
-  digest = hashlib.sha256()
-  for folder in folders:
-    for path in _files(folder):
-      name = path.relative_to(folder).as_posix()
-      digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
-      digest.update(hashlib.sha256(path.read_bytes()).digest())
-  return digest.hexdigest()[:16]
-
-
-def _files(folder: epath.Path) -> list[epath.Path]:
-  """All files below a folder, in a fixed order; epath's own patterns do not go down."""
-  found = []
-  for child in sorted(folder.iterdir(), key=lambda child: child.name):
-    found += _files(child) if child.is_dir() else [child]
-  return found

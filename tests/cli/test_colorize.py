@@ -10,10 +10,12 @@ import sys
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
 from scs_jax.cli import arguments, colorize
 from scs_jax.cli import main as cli
+from scs_jax.engine import models
 from scs_jax.errors import UserError
 
 
@@ -39,8 +41,9 @@ def painter(tmp_path, monkeypatch):
   for folder in ("weights", "config"):
     (tmp_path / "run" / folder).mkdir(parents=True)
     (tmp_path / "run" / folder / "data").write_text("numbers")
-  monkeypatch.setattr(colorize, "_find_weights", lambda args: tmp_path / "run")
-  monkeypatch.setattr(colorize, "_open_colorizer", lambda weights, limit: painter)
+  model = models.Model("run", epath.Path(tmp_path / "run"), 3, None)
+  monkeypatch.setattr(models, "find", lambda *asked: model)
+  monkeypatch.setattr(colorize, "_open_colorizer", lambda model, limit: painter)
   (tmp_path / "in").mkdir()
   for i in range(3):
     Image.new("L", (8, 6), 50 + i).save(tmp_path / f"in/p{i}.png")

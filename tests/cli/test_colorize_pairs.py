@@ -8,10 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
 from scs_jax.cli import colorize
 from scs_jax.cli import main as cli
+from scs_jax.engine import models
 from scs_jax.infer.pairs import PairColorizer
 
 
@@ -51,7 +53,8 @@ def opened(tmp_path, monkeypatch):
 
   from scs_jax.infer import colorizer
 
-  monkeypatch.setattr(colorize, "_find_weights", lambda args: tmp_path / "run")
+  model = models.Model("run", epath.Path(tmp_path / "run"), 3, None)
+  monkeypatch.setattr(models, "find", lambda *asked: model)
   monkeypatch.setattr(colorizer, "load", load)
   init = PairColorizer.__init__
 

@@ -22,7 +22,7 @@ from scs_jax.engine import resolve
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import TrainState
 from scs_jax.engine.estimates import DEFINITIONS
-from scs_jax.infer.record import fingerprint
+from scs_jax.engine.models import fingerprint
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

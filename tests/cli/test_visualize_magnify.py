@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.cli import arguments, evaluation_settings, visualize_magnify
+from scs_jax.cli import arguments, visualize_magnify
 from scs_jax.cli import main as cli
 from scs_jax.cli import visualize_magnify_input as given
-from scs_jax.engine import magnify_sheet
+from scs_jax.engine import config as configs
+from scs_jax.engine import magnify_sheet, models
 from scs_jax.engine.contract import Prediction, TrainState
 from scs_jax.engine.magnify_sheet import Window
 from scs_jax.errors import UserError
@@ -48,9 +49,11 @@ def opened(tmp_path, monkeypatch):
   found = types.SimpleNamespace(method=Enlarger(), gray=levels)
   state = TrainState(np.int32(5), {}, {}, {})
   root = pathlib.Path("run/checkpoints")
-  run = lambda *asked: evaluation_settings.Run(root, 5, None, found.method)
-  monkeypatch.setattr(evaluation_settings, "open_checkpoint", run)
-  monkeypatch.setattr(colorizer, "load", lambda *asked: (found.method, state))
+  config = configs.load("common")
+  model = models.Model("run", root / "5", 5, config, root.parent)
+  monkeypatch.setattr(models, "find", lambda *asked: model)
+  monkeypatch.setattr(models.Model, "method", property(lambda model: found.method))
+  monkeypatch.setattr(models.Model, "restore", lambda model: state)
   return found
 
 
@@ -128,7 +131,6 @@ def test_nonsense_is_refused_with_what_is_expected(flag, texts, part):
     (["--scales", "0.2,1,17"], "gray.png", ["--scales 0.2, 17: Enlarger enlarges by 0.5 to 16"]),
     (["--point", "60,3"], "gray.png", ["--point 60,3 is outside", "59,39"]),
     (["--frames", "4", "--animation", "none"], "gray.png", ["drop one"]),
-    (["--step", "4"], "gray.png", ["is step 5 itself"]),
     (["--out", "bad.png"], "gray.png", ["bad.png"]),
   ],
 )

@@ -56,6 +56,7 @@ class JointSR:
   }
 
   takes_reference = False
+  training_only = ("discriminator",)
   scales = (0.5, 16.0)
 
   def __init__(self, config):

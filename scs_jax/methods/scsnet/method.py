@@ -68,6 +68,7 @@ class SCSNet:
   }
 
   takes_reference = True
+  training_only = ("discriminator",)
   scales = (0.5, 16.0)
 
   def __init__(self, config):
