@@ -34,7 +34,7 @@ def place(make_tiny_config, make_smsanet_config, draw_state, tmp_path_factory):
   no_query = lambda path, x: x * ("query" not in jax.tree_util.keystr(path))
   _save(place / "even", make_tiny_config(), draw_state, no_query)
   basic = make_tiny_config()
-  basic.network.levels, basic.network.valves = 1, False
+  basic.network.levels, basic.network.valves, basic.network.carry_chroma = 1, False, False
   basic.network.upsampler = "pixel_shuffle"
   _save(place / "basic", basic, draw_state)
   _save(place / "other", make_smsanet_config(), draw_state)

@@ -9,7 +9,7 @@ from scs_jax.engine import resolve
 def pieces_method(make_tiny_config):
   config = make_tiny_config()
   config.network.levels = 3
-  config.network.source_blocks = (1, 1, 1)
+  config.network.source_blocks = config.network.reference_blocks = (1, 1, 1)
   config.network.decoder_blocks = (1, 1, 1)
   return resolve.build(config.lock())
 

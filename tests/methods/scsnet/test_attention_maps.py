@@ -65,7 +65,11 @@ def _inside(method, state, pictures):
   "changes",
   [
     pytest.param({"attention_blocks": (7, 5)}, id="PVCAttn, streamed in small blocks"),
-    pytest.param({"levels": 1, "valves": False, "upsampler": "pixel_shuffle"}, id="BCAttn"),
+    pytest.param({"correlation": "dot", "carry_chroma": False}, id="PVCAttn as printed"),
+    pytest.param(
+      {"levels": 1, "valves": False, "carry_chroma": False, "upsampler": "pixel_shuffle"},
+      id="BCAttn",
+    ),
   ],
 )
 def test_rows_applied_to_the_values_are_the_networks_own_output(
@@ -88,12 +92,16 @@ def test_rows_applied_to_the_values_are_the_networks_own_output(
     assert np.ptp(level.weights, axis=(1, 2)).max() > 1e-3
     row, column = level.at.T
     moved = level.weights.reshape(len(_POINTS), -1) @ values[i]
+    if method.network.carry_chroma:
+      moved, chroma = moved[:, :-2], moved[:, -2:]
     expected = sources[i][row, column] + moved
     if method.network.valves:
       assert level.valves.shape == (2, *sides(pictures[0].shape, level.stride))
       assert 0 < level.valves.min() < level.valves.max() < 1
       v1, v2 = level.valves[:, row, column, None]
       expected = v1 * sources[i][row, column] + v2 * moved
+      if method.network.carry_chroma:
+        expected = np.concatenate([expected, v2, chroma], -1)
     else:
       assert level.valves is None
     np.testing.assert_allclose(expected, targets[i][0][row, column], atol=2e-5, rtol=2e-5)
@@ -147,5 +155,6 @@ def test_networks_without_attention_are_refused(tiny_config, make_smsanet_config
     attention_maps.require_attention(resolve.build(tiny_config))
   tiny_config.mode = "alternate"
   tiny_config.network.aggregation = "concat"
+  tiny_config.network.carry_chroma = tiny_config.reference.twin_start = False
   with pytest.raises(UserError, match=r"network.aggregation=concat"):
     attention_maps.require_attention(resolve.build(tiny_config))

@@ -60,6 +60,8 @@ def make(make_tiny_config):
   def config(**changes):
     found = make_tiny_config()
     found.loss.adversarial = 0.0
+    # Neither is for every variant.
+    found.network.carry_chroma = found.reference.twin_start = False
     found.lock()
     return ablations.overlay(found, changes)
 
