@@ -40,7 +40,8 @@ def add_arguments(parser) -> None:
   add(
     "--modes",
     metavar="LIST",
-    help="of automatic,self,random, or of first,second for pairs; default: all that can be done",
+    help="of automatic,self,random, or of first,second for pairs; default: all that can be done. "
+    "mirrored, where it is named: by the picture itself, left and right exchanged",
   )
   add("--scale", type=float, metavar="X", help="magnification; default: the run's evaluate.scale")
   add(

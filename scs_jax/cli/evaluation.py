@@ -203,7 +203,7 @@ def _write(setting: Settings, record, pictures, scores, summary, panels) -> None
   def reference(mode: str, i: int) -> str:
     if mode == "automatic":
       return ""
-    return pictures.heldout.name(i) if mode == "self" else pictures.references.name(i)
+    return (pictures.references if mode == "random" else pictures.heldout).name(i)
 
   height, width = setting.size
   about = [

@@ -5,7 +5,7 @@ import math
 import pathlib
 
 from scs_jax.engine import models, pairs, spelling
-from scs_jax.engine.evaluate import MODES, SMALLEST
+from scs_jax.engine.evaluate import MODES, MORE_MODES, SMALLEST
 from scs_jax.engine.models import Model
 from scs_jax.engine.rules import ENGINE_RULES, Between
 from scs_jax.errors import UserError
@@ -209,7 +209,7 @@ def _choose_modes(setting: Settings, asked: str | None, method) -> None:
   referential = getattr(method, "takes_reference", True)
   if asked is not None:
     setting.modes = read_modes(
-      asked, MODES, pairs.MODES, f"{setting.model} colours single pictures"
+      asked, MORE_MODES, pairs.MODES, f"{setting.model} colours single pictures"
     )
     if setting.modes != ("automatic",) and not referential:
       raise UserError(f"--modes {asked}: {setting.model} takes no reference; use --modes automatic")

@@ -3,7 +3,8 @@
 A held-out picture is grayed and reduced, the method colours (and enlarges) it, and the result is
 compared with the picture itself. Three modes, as in SCSNet's protocol (Section 4.2): "automatic";
 "self", the reference being the picture itself, elastically distorted; "random", another picture,
-distorted too.
+distorted too. Ours besides, where asked for: "mirrored", as "self" with left and right exchanged,
+so that no place of the reference is where it belongs.
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ from scs_jax.ops.degrade import degrade, to_eight_bits
 Array = jax.Array
 
 MODES = ("automatic", "self", "random")
+MORE_MODES = (*MODES, "mirrored")
 # Of a result and the true picture.
 METRICS: Mapping[str, Callable[[Array, Array], Array]] = {
   "psnr_rgb": metrics.psnr_rgb,
@@ -48,7 +50,7 @@ class Protocol:
   """How held-out pictures become queries.
 
   Attributes:
-    mode: one of MODES.
+    mode: one of MORE_MODES.
     scale: magnification asked of the method: picture size over input size, any real number.
     reference_size: height and width of the reference, pixels.
     seed: of the references' elastic distortion.
@@ -60,16 +62,16 @@ class Protocol:
   seed: int = 0
 
   def __post_init__(self):
-    if self.mode not in MODES:
-      raise UserError(f"mode is {self.mode!r}; use one of {', '.join(MODES)}")
+    if self.mode not in MORE_MODES:
+      raise UserError(f"mode is {self.mode!r}; use one of {', '.join(MORE_MODES)}")
 
   def query(self, image: Array, other: Array, index: Array) -> Query:
     """Pictures RGB [N, H, W, 3] in [0, 1] -> what the method is given.
 
     Args:
       image: the true pictures.
-      other: what the references are made from: the pictures themselves in mode "self", others in
-        mode "random", not looked at in mode "automatic".
+      other: what the references are made from: the pictures themselves in modes "self" and
+        "mirrored", others in mode "random", not looked at in mode "automatic".
       index: uint32 [N], numbers of the pictures: each has its own distortion, whatever the batch.
     """
     size = image.shape[1:3]
@@ -152,7 +154,7 @@ class Evaluator:
 
   def __init__(self, predict, protocol: Protocol):
     self.protocol = protocol
-    # "self" and "random" differ in what they are handed, not in the program.
+    # The modes with a reference differ in what they are handed, not in the program.
     mode = "automatic" if protocol.mode == "automatic" else "self"
     self._ask = _query_program(dataclasses.replace(protocol, mode=mode))
     self._answer = _prediction_program(predict, protocol.seed)
@@ -165,6 +167,8 @@ class Evaluator:
         "random" "other", uint8 [N, H, W, 3], what the references are made from.
     """
     other = batch["other"] if self.protocol.mode == "random" else batch["image"]
+    if self.protocol.mode == "mirrored":
+      other = other[:, :, ::-1]
     return self._ask(batch["image"], other, _numbers(batch))
 
   def start(self, state: TrainState | None, batch: Mapping, asked=None) -> tuple[dict, dict]:

@@ -59,6 +59,7 @@ _MODES = {
   "automatic": "Automatic: no reference",
   "self": "Self-reference: the picture itself, elastically distorted",
   "random": "Random reference: another picture, elastically distorted",
+  "mirrored": "Mirrored reference: the picture itself, left and right exchanged, distorted",
 }
 _LEGEND = {
   "PSNR RGB": ("psnr_rgb", "How near the result is to the true picture, pixel by pixel, in "

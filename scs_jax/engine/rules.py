@@ -202,7 +202,7 @@ ENGINE_RULES: dict[str, Rule] = {
   "log.panels_every": AtLeast(0),
   "log.evaluate_every": AtLeast(0),
   # The last two are of pairs.
-  "evaluate.modes": Each(OneOf("automatic", "self", "random", "first", "second")),
+  "evaluate.modes": Each(OneOf("automatic", "self", "random", "mirrored", "first", "second")),
   "evaluate.reference_size": AtLeast(4),
   "evaluate.batch_size": AtLeast(1),
   "evaluate.scale": Between(0.5, 16.0),

@@ -7,7 +7,14 @@ import numpy as np
 
 from scs_jax.engine import distributed, report
 from scs_jax.engine.contract import Method
-from scs_jax.engine.evaluate import METRICS, MODES, Evaluator, Protocol, Result, pair_next
+from scs_jax.engine.evaluate import (
+  METRICS,
+  MORE_MODES,
+  Evaluator,
+  Protocol,
+  Result,
+  pair_next,
+)
 from scs_jax.engine.pairs_watch import Pairs
 from scs_jax.engine.parallel import Parallel
 from scs_jax.engine.watch_checks import require_best, require_modes, require_readable
@@ -108,7 +115,7 @@ def draw(results: Mapping[str, Result], heldout: Sequence[Mapping], limit: int) 
 
 
 def _check(config, heldout: Sequence[Mapping]) -> None:
-  require_modes(config, MODES, "single pictures")
+  require_modes(config, MORE_MODES, "single pictures")
   pictures = sum(int(batch["mask"].sum()) for batch in heldout)
   require_readable(pictures, min(min(batch["image"].shape[1:3]) for batch in heldout))
   modes = config.evaluate.modes

@@ -183,6 +183,22 @@ def test_the_reference_is_the_picture_or_the_next_one_that_can_be_read():
       assert distance.argmin(axis=1).tolist() == order, (mode, size)
 
 
+def test_a_mirrored_reference_is_the_picture_left_to_right():
+  """The left half's mean colour is that of the picture's right half."""
+  run = Evaluator("bicubic_gray", Protocol("mirrored", SCALE, SIDE))
+  result = run(None, batches(2), keep=True)
+  half = result.reference.shape[2] // 2
+  found = np.stack(
+    [result.reference[:, :, :half].mean((1, 2)), result.reference[:, :, half:].mean((1, 2))]
+  )
+  for i, photo in enumerate(kept()):
+    middle = photo.shape[1] // 2
+    right, left = photo[:, middle:].mean((0, 1)), photo[:, :middle].mean((0, 1))
+    straight = np.abs(found[0, i] - left).sum() + np.abs(found[1, i] - right).sum()
+    mirrored = np.abs(found[0, i] - right).sum() + np.abs(found[1, i] - left).sum()
+    assert mirrored < straight
+
+
 def test_references_are_distorted_each_in_its_own_way_and_the_seed_decides():
   same = np.repeat(photos()[:1], 3, axis=0)
   made = [
