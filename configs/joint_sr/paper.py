@@ -9,6 +9,8 @@ def get_config() -> ConfigDict:
   config = common.get_config()
   with config.unlocked():
     config.method.name = "joint_sr"
+    # Figures of a paper are of its data: no other stands in for it unasked.
+    config.data.source = config.data.heldout = ""
     # joint: Section III. The others: joint_residual (Section IV), colorization and
     # super_resolution (Section II), each with a config of its own beside this one.
     config.task = "joint"
