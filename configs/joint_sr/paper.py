@@ -21,6 +21,10 @@ def get_config() -> ConfigDict:
       {
         # Tables I and II; a factor on their filters.
         "width": 1.0,
+        # How the decoder's nearest neighbours are found where a size is no multiple of the one
+        # before (6 to 8): at pixel "centers", which shifts nothing, or by "corners", as PyTorch's
+        # plain "nearest" and TensorFlow 1 do. Not stated.
+        "nearest": "centers",
         # The rest is of joint_residual and super_resolution; the tables' network has none of it.
         # 16 blocks of 64: SRResNet's (Ledig et al. 2017), which Section II names.
         "features": 64,
