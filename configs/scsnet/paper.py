@@ -9,6 +9,8 @@ def get_config() -> ConfigDict:
   config = common.get_config()
   with config.unlocked():
     config.method.name = "scsnet"
+    # Figures of a paper are of its data: no other stands in for it unasked.
+    config.data.source = config.data.heldout = ""
     # Section 4.1: "We train the SCSNet with two modes alternately".
     config.mode = "alternate"
     # Section 4.1: input resolution of source and reference 128 x 128.
@@ -30,6 +32,10 @@ def get_config() -> ConfigDict:
         # Section 3: F_cs has 256 channels.
         "fused_features": 256,
         "level_features": 128,
+        # Section 3 names a self-attention layer in the decoder and no formula. SAGAN's layer, which
+        # is cited, has "unscaled" correlations; "scaled" divides them by the square root of their
+        # channels, as the cross attention's. Chosen, so that its sharpness depends on no width.
+        "decoder_attention": "scaled",
         # An eighth of the features, as in SAGAN, which Section 3.1 follows.
         "key_features": 32,
         # Figure 5 draws three levels.

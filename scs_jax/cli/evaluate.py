@@ -1,6 +1,6 @@
 """`scs-jax evaluate`: measures a trained model on pictures or pairs, beside baselines."""
 
-HELP = """Measures a checkpoint. Every picture's largest central part is brought to --size, grayed
+HELP = """Measures a checkpoint. Every picture's largest central part is reduced to --size, grayed
 and reduced by --scale; the model colours and enlarges it again in the three modes of SCSNet's
 protocol, and the result is compared with the picture: automatic; self, by the picture itself
 elastically distorted; random, by another picture that has colour, distorted too. Beside it stand

@@ -188,7 +188,8 @@ def _record(setting: Settings, config, pictures: Pictures, scores: Scores, ident
       "input": {
         "height": max(1, round(height / setting.scale)),
         "width": max(1, round(width / setting.scale)),
-        "reduction": "bicubic with antialiasing, as MATLAB's imresize, on 256 levels; then CIE L",
+        "reduction": "bicubic with antialiasing, as MATLAB's imresize of doubles, "
+        "on 256 levels; then CIE L",
       },
       "reference": {"side": side, "elastic_alpha": alpha, "elastic_sigma": sigma},
       "batch_size": setting.batch_size,

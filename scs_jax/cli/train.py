@@ -10,7 +10,7 @@ EXAMPLES = """
 scs-jax train --config scsnet/small --workdir runs/small
 scs-jax train --config scsnet/small --workdir runs/mine --data photos --heldout holiday
 scs-jax train --config scsnet/small --workdir runs/slow --config.optimizer.learning_rate=3e-4
-scs-jax train --config scsnet/paper --workdir runs/paper --data train --heldout val \\
+scs-jax train --config scsnet/paper --workdir runs/paper --data train.txt --heldout val.txt \\
   --config.loss.perceptual_file=vgg16-397923af.pth
 scs-jax train --config scsnet/small --workdir runs/small --profile 100:5
 scs-jax train --config scsnet/paper --workdir /shared/paper --data /data/train --distributed auto

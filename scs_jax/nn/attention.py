@@ -1,6 +1,7 @@
 """Attention that never keeps a full correlation matrix, and the self-attention layer on top."""
 
 import functools
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -191,12 +192,15 @@ class SelfAttention(nn.Module):
 
   Attributes:
     features: channels of x.
+    scaled: whether products of queries and keys are divided by the square root of their channels,
+      which SAGAN's are not.
   """
 
   features: int
   dtype: Any = jnp.float32
   query_block: int = 1024
   key_block: int = 1024
+  scaled: bool = True
 
   def setup(self):
     narrow = max(self.features // 8, 1)
@@ -212,10 +216,13 @@ class SelfAttention(nn.Module):
   def mix(self, x: Array, key: Array, value: Array, count: Array | None = None) -> Array:
     """The layer's result at positions x [N, L, C], looking at the first `count` keys (or all)."""
     blocks = {"query_block": self.query_block, "key_block": self.key_block}
+    query = self.query(x)
+    if not self.scaled:  # `attend` divides by it
+      query = query * math.sqrt(query.shape[-1])
     if count is None:
-      mixed = attend(self.query(x), key, value, **blocks)
+      mixed = attend(query, key, value, **blocks)
     else:
-      mixed = attend_prefix(self.query(x), key, value, count, **blocks)
+      mixed = attend_prefix(query, key, value, count, **blocks)
     return x + self.gamma.astype(x.dtype) * mixed
 
   def __call__(self, x: Array) -> Array:

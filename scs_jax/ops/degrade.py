@@ -15,7 +15,11 @@ def to_eight_bits(rgb: jax.Array) -> jax.Array:
 
 
 def degrade(rgb: jax.Array, size: Sequence[int]) -> jax.Array:
-  """SCSNet, Section 4.1: the bicubic kernel makes LR-HR pairs, as MATLAB's imresize on uint8.
+  """SCSNet, Section 4.1: the bicubic kernel makes LR-HR pairs.
+
+  Equals MATLAB's imresize of doubles, rounded to 8 bits once, at the end. imresize of uint8, as
+  public ports of it, clips and rounds after each axis: a tenth of the values then differ, by a few
+  levels.
 
   Args:
     rgb: [N, H, W, C] in [0, 1].

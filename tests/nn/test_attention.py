@@ -196,6 +196,14 @@ def test_self_attention_equals_numpy(random_variables):
   )
   expected = x + 0.7 * _expected(query, key, value)[1].reshape(x.shape)
   np.testing.assert_allclose(found, expected, atol=2e-5)
+  # SAGAN's own correlations are not divided by the root of the two channels.
+  plain = attention.SelfAttention(16, query_block=5, key_block=5, scaled=False)
+  found = plain.apply({"params": {**params, "gamma": jnp.float32(0.7)}}, x)
+  logits = query @ np.swapaxes(key, 1, 2)
+  weights = np.exp(logits - logits.max(-1, keepdims=True))
+  mixed = weights / weights.sum(-1, keepdims=True) @ value
+  np.testing.assert_allclose(found, x + 0.7 * mixed.reshape(x.shape), atol=2e-5)
+  assert np.abs(found - expected).max() > 1e-3
   assert all(np.abs(g["kernel"]).max() > 1e-3 for n, g in gradient.items() if n != "gamma")
 
 

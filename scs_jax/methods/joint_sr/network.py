@@ -93,6 +93,7 @@ class EncoderDecoder(nn.Module):
   Attributes:
     width: factor on all widths but the last; 1 is the report's.
     schedule: sides after the decoder's first six convolutions at an input of 96.
+    nearest: rule of the decoder's enlargements, see ops.sample.resize_nearest.
     axis_name: of pmap, so that BatchNorm sees the whole batch.
     dtype: of activations.
     remat: keep only the inputs of units and blocks for the gradient, and compute the rest again.
@@ -100,6 +101,7 @@ class EncoderDecoder(nn.Module):
 
   width: float = 1.0
   schedule: tuple[int, ...] = ENLARGING
+  nearest: str = "centers"
   axis_name: str | None = None
   dtype: Any = jnp.float32
   remat: bool = False
@@ -116,7 +118,7 @@ class EncoderDecoder(nn.Module):
     for i, filters in enumerate(DECODER, 1):
       x = unit(narrow(filters), name=f"decoder_{i}")(x, train)
       if i <= len(sizes):
-        x = resize_nearest(x, sizes[i - 1])
+        x = resize_nearest(x, sizes[i - 1], self.nearest)
     last = nn.Conv(
       2, (3, 3), padding=((1, 1), (1, 1)), kernel_init=_SMALL, dtype=self.dtype, name="decoder_8"
     )

@@ -90,6 +90,7 @@ class SCSNet:
     upsampler = _choice(config.network, "upsampler", variants.UPSAMPLERS)
     aggregation = _choice(config.network, "aggregation", variants.AGGREGATIONS)
     _choice(config.network, "correlation", pvcattn.CORRELATIONS)
+    _choice(config.network, "decoder_attention", network.DECODER_ATTENTIONS)
     if upsampler == "pixel_shuffle" and (low != high or high != round(high)):
       raise UserError(
         f"network.upsampler is 'pixel_shuffle', which enlarges by one whole factor, but "

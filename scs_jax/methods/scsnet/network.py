@@ -51,18 +51,24 @@ class Encoder(nn.Module):
     return stack(self.widths[2], self.blocks[2], name="quarter")(x)
 
 
+DECODER_ATTENTIONS = ("scaled", "unscaled")
+"""Whether the decoder's correlations are divided by the square root of their channels."""
+
+
 class Decoder(nn.Module):
   """phi_D: a self-attention layer, then convolutions with upsampling back to F_color."""
 
   widths: tuple[int, int, int]
   blocks: tuple[int, int, int]
   attention_blocks: tuple[int, int] = (1024, 1024)
+  attention: str = "scaled"
   dtype: Any = jnp.float32
   remat: bool = False
 
   def setup(self):
     w, dtype, remat = self.widths, self.dtype, self.remat
-    self.self_attention = SelfAttention(w[2], dtype, *self.attention_blocks)
+    scaled = self.attention == "scaled"
+    self.self_attention = SelfAttention(w[2], dtype, *self.attention_blocks, scaled)
     self.quarter = ResidualStack(w[2], self.blocks[2], dtype, remat)
     self.up_0 = Conv(w[1], dtype=dtype)
     self.half = ResidualStack(w[1], self.blocks[1], dtype, remat)
@@ -103,6 +109,7 @@ class SCSNet(nn.Module):
     aggregation: how the reference's features come to the source's: "attention" (PVCAttn), "concat".
     upsampler: "cpm", "pixel_shuffle" or "meta_sr"; the others are of the ablations (variants.py).
     correlation, temperature: see ValveCrossAttention.
+    decoder_attention: one of DECODER_ATTENTIONS, see nn.attention.SelfAttention.
     carry_chroma: the colours that the attention maps carry over from the reference are blended with
       the predicted ones, as far as the valves are open. Not in the paper (False there), whose
       network has to learn to pass them on through its features.
@@ -131,6 +138,7 @@ class SCSNet(nn.Module):
   correlation: str = "dot"
   temperature: float = 12.0
   carry_chroma: bool = False
+  decoder_attention: str = "scaled"
   upsampler: str = "cpm"
   factor: int = 4
   dtype: Any = jnp.float32
@@ -157,7 +165,9 @@ class SCSNet(nn.Module):
         self.temperature,
         self.carry_chroma,
       )
-    self.decoder = Decoder(w, self.decoder_blocks, self.attention_blocks, dtype, remat)
+    self.decoder = Decoder(
+      w, self.decoder_blocks, self.attention_blocks, self.decoder_attention, dtype, remat
+    )
     self.texture_encoder = ResidualStack(w[0], self.texture_blocks, dtype, remat)
     self.fusion = Conv(self.fused_features, dtype=dtype)
     if self.upsampler == "cpm":
