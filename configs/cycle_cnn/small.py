@@ -12,6 +12,7 @@ from . import paper
 def get_config() -> ConfigDict:
   config = paper.get_config()
   with config.unlocked():
+    config.data.source, config.data.heldout = "bundled", "bundled:heldout"
     # Half the channels: a quarter of the work.
     config.network.features = 8
     # Pairs at half size have half the disparities: up to 47 of 240 columns.

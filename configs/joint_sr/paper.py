@@ -9,6 +9,8 @@ def get_config() -> ConfigDict:
   config = common.get_config()
   with config.unlocked():
     config.method.name = "joint_sr"
+    # Figures of a paper are of its data: no other stands in for it unasked.
+    config.data.source = config.data.heldout = ""
     # joint: Section III. The others: joint_residual (Section IV), colorization and
     # super_resolution (Section II), each with a config of its own beside this one.
     config.task = "joint"
@@ -19,6 +21,10 @@ def get_config() -> ConfigDict:
       {
         # Tables I and II; a factor on their filters.
         "width": 1.0,
+        # How the decoder's nearest neighbours are found where a size is no multiple of the one
+        # before (6 to 8): at pixel "centers", which shifts nothing, or by "corners", as PyTorch's
+        # plain "nearest" and TensorFlow 1 do. Not stated.
+        "nearest": "centers",
         # The rest is of joint_residual and super_resolution; the tables' network has none of it.
         # 16 blocks of 64: SRResNet's (Ledig et al. 2017), which Section II names.
         "features": 64,

@@ -14,6 +14,7 @@ def get_config() -> ConfigDict:
   with config.unlocked():
     # 48 to 128, a quarter of the pixels at the same magnification.
     config.input_sizes = (48,)
+    config.data.source, config.data.heldout = "bundled", "bundled:heldout"
     config.data.crop = 128
     # Few photos: each is seen at many sizes and both ways round.
     config.data.max_zoom = 1.6

@@ -9,6 +9,8 @@ def get_config() -> ConfigDict:
   config = common.get_config()
   with config.unlocked():
     config.method.name = "scsnet"
+    # Figures of a paper are of its data: no other stands in for it unasked.
+    config.data.source = config.data.heldout = ""
     # Section 4.1: "We train the SCSNet with two modes alternately".
     config.mode = "alternate"
     # Section 4.1: input resolution of source and reference 128 x 128.

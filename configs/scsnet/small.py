@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     # magnification in between.
     config.input_size = 48
     config.magnification = (2.0, 3.3)
+    config.data.source, config.data.heldout = "bundled", "bundled:heldout"
     config.data.crop = 158
     config.data.max_zoom = 1.5
     config.data.reference_size = 64

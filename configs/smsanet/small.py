@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 8
     config.steps = 1500
     # Whole scenes, as in the paper, at fewer pixels; the short side varies by a quarter.
+    config.data.source, config.data.heldout = "bundled", "bundled:heldout"
     config.data.crop = 96
     config.data.max_zoom = 1.25
     config.checkpoint.every_steps = 300

@@ -93,7 +93,7 @@ class Subject:
     evaluator = Evaluator(self.method.predict, protocol)
     parts: list[dict[str, np.ndarray]] = []
     sets: list[Statistics] = []
-    for batch in self._batches(every, source, mode):
+    for batch in self._batches(every, source, numbers, mode):
       there = batch["mask"] & batch.get("other_mask", True)
       found, pictures = evaluator.start(self.state, batch)
       values = jax.device_get(found) | {"record": batch["record"], "gray": batch["gray"]}
@@ -111,10 +111,9 @@ class Subject:
     self.broken |= set(source.errors.values())
     size = (config.data.crop, config.data.crop)
     self.notes += subset.enlarged(source.sizes.values(), size, f"held-out pictures, mode {mode},")
-    scores["record"] = numbers[scores["record"]]
     return {n: v if n == "record" else v.astype(np.float64) for n, v in scores.items()}, sets
 
-  def _batches(self, every, source: Observed, mode: str) -> Iterator[Mapping]:
+  def _batches(self, every, source: Observed, numbers, mode: str) -> Iterator[Mapping]:
     """Held-out batches with "gray", and in mode random with "other" and "other_mask"."""
     config = self.config
     read = lambda of: pipeline.eval_batches(of, config.data.crop, config.evaluate.batch_size)
@@ -126,7 +125,9 @@ class Subject:
         others = iter(stack.enter_context(read(references)))
       for batch in batches:
         gray = [scan.mean_chroma(image) < scan.GRAY_CHROMA for image in batch["image"]]
-        batch = {**batch, "gray": np.array(gray)}
+        # A picture's distortion goes by its number among all, as in an evaluation of all.
+        record = np.where(batch["record"] < 0, -1, numbers[batch["record"]])
+        batch = {**batch, "gray": np.array(gray), "record": record}
         if others is not None:
           other = next(others)
           batch |= {"other": other["image"], "other_mask": other["mask"]}

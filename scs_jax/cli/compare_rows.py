@@ -97,7 +97,7 @@ def open_run(spec: str, step: str, name: str) -> list[Row]:
     Row(f"{name}, L interpolated", predict=method.predict, **common),
     Row(
       f"{name}, true L",
-      predict=compare.chroma_alone(method.predict),
+      predict=method.predict,
       make=compare.TrueLightness,
       true_light=True,
       **common,

@@ -80,7 +80,16 @@ def _print_table(found, args) -> None:
   if args.near is not None:
     alike = sum(len(group) for group in found.near)
     _row("look alike", alike, map(" ~ ".join, found.near), wrong=False)
-  print("something is to be mended" if found.wrong else "all is well")
+  print(_verdict(found))
+
+
+def _verdict(found) -> str:
+  if found.wrong:
+    return "something is to be mended"
+  if not found.gray:
+    return "all is well"
+  gray = f"{len(found.gray)} of {found.records}"
+  return f"whole, but {gray} have no colour to learn from: data.exclude_gray=true leaves such out"
 
 
 def _row(name: str, count: int, examples, wrong: bool = True) -> None:

@@ -8,7 +8,9 @@ from scs_jax.engine import results
 from scs_jax.engine.loop import Data
 from scs_jax.errors import UserError
 
-_LOOKED_AT = 3  # pairs that are measured when a training starts, a second or so in all
+# Measured when a training starts, a second or so in all.
+_LOOKED_AT = 3  # pairs
+_LOOKED_AT_PHOTOS = 64
 
 def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   """Opens training and held-out pictures.
@@ -36,7 +38,8 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   section = config.data
   if not section.source:
     raise UserError(
-      "config.data.source is empty: expected a folder of pictures, or bundled; set --data"
+      "config.data.source is empty: which pictures? Paper configs name none. Expected a folder of "
+      "pictures, or bundled; set --data"
     )
   cache = pathlib.Path(workdir) / "data_scan.json"
   try:  # scans may take long: their place is made, or refused, first
@@ -69,7 +72,7 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   )
   hosts = jax.process_index(), jax.process_count()
   open_batches = functools.partial(_open, source, batch_spec, *hosts)
-  notes = _left_out(source, least)
+  notes = _left_out(source, least) + _gray(source, spec, section.exclude_gray) + _elsewhere(config)
   if section.get("enlarge"):
     sizes = scan.scan_sizes(source, scan.sizes_cache(cache), progress=progress)
     zoom = section.max_zoom if batch_spec.resample else 1.0
@@ -151,8 +154,8 @@ def _open_pairs(config) -> tuple[Data, int]:
   section = config.data
   if not section.source:
     raise UserError(
-      "config.data.source is empty: expected a folder of stereo pairs, MONO_DIR,COLOR_DIR, a list "
-      "file, or bundled; set --data"
+      "config.data.source is empty: which pairs? Paper configs name none. Expected a folder of "
+      "stereo pairs, MONO_DIR,COLOR_DIR, a list file, or bundled; set --data"
     )
   source = open_pairs(config)
   spec = pairs.PairSpec(
@@ -166,7 +169,7 @@ def _open_pairs(config) -> tuple[Data, int]:
   )
   hosts = jax.process_index(), jax.process_count()
   open_batches = functools.partial(_open_pair_batches, source, spec, *hosts)
-  notes = [*source.notes, *_unlike_pairs(source, config)]
+  notes = [*source.notes, *_unlike_pairs(source, config), *_elsewhere(config)]
   heldout, marks = [], {}
   if section.heldout and (config.log.evaluate_every or config.log.panels_every):
     every = open_pairs(config, heldout=True)
@@ -242,6 +245,47 @@ def _left_out(source, least) -> list[str]:
     counts[small] = getattr(source, "skipped_small", 0)
   left_out = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
   return [f"training on {len(source)} pictures; left out: {left_out}"] if left_out else []
+
+
+def _gray(source, spec: str, excluded: bool) -> list[str]:
+  """A warning where pictures that are trained on have no colour, by some that the seed draws."""
+  import jax
+
+  from scs_jax.data import decode, draw, scan
+
+  # The first process says it for all; bundled pictures have colour.
+  if excluded or spec.startswith("bundled") or jax.process_index() > 0:
+    return []
+  numbers, gray = draw.draw(source, _LOOKED_AT_PHOTOS).numbers, 0
+  for i in map(int, numbers):
+    try:
+      gray += scan.chroma_of(source, i) < scan.GRAY_CHROMA
+    except decode.DecodeError:
+      continue  # told when training meets it
+  if not gray:
+    return []
+  return [
+    f"warning: {gray} of {len(numbers)} training pictures that were looked at are gray, and teach "
+    "a colorizer gray; data.exclude_gray=true leaves such out"
+  ]
+
+
+def _elsewhere(config) -> list[str]:
+  """A line where held-out scores are of nothing, or of other data than what is trained on."""
+  section = config.data
+  if not (config.log.evaluate_every or config.log.panels_every):
+    return []
+  if not section.heldout:
+    return [
+      "no held-out pictures: nothing is scored or drawn along the way, and no checkpoint is the "
+      "best; give --heldout"
+    ]
+  if section.heldout.startswith("bundled") and not section.source.startswith("bundled"):
+    return [
+      f"held-out scores, and the best checkpoint by them, are of {section.heldout}, not of "
+      f"{section.source}; give --heldout for others"
+    ]
+  return []
 
 
 def _some(names: list[str], most: int = 10) -> str:

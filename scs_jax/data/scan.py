@@ -109,7 +109,7 @@ def scan_chroma(
   None where it does not decode. The other arguments are measure_all's.
   """
   files = [source.file(i) for i in range(len(source))]
-  measure = lambda i: _measure(source, i)
+  measure = lambda i: chroma_of(source, i)
   title = "looking for gray pictures"
   return measure_all(files, measure, "mean chroma", title, cache, threads, progress)
 
@@ -216,7 +216,8 @@ def measure_all(
   return [result[i] for i in range(len(files))]
 
 
-def _measure(source, i: int) -> float:
+def chroma_of(source, i: int) -> float:
+  """Mean chroma of a picture of a stored source at reduced scale. Raises DecodeError."""
   return mean_chroma(reduced(source.open(i, SHORT_SIDE)))
 
 

@@ -7,7 +7,7 @@ the self-referential ones.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,8 @@ from scs_jax.engine.contract import Prediction, Query
 from scs_jax.engine.estimates import Summary
 from scs_jax.engine.evaluate import Evaluator, score
 from scs_jax.engine.trial import Scores
-from scs_jax.ops import color
+from scs_jax.metrics import image as metrics
+from scs_jax.ops.degrade import to_eight_bits
 from scs_jax.ops.resize import resize_bicubic
 
 SHARES: Mapping[str, int] = {"automatic": 2500, "self": 500, "random": 2000}
@@ -114,19 +115,10 @@ def failure(scores: Scores) -> str:
 # --- what stands in a table beside plain methods
 
 
-def chroma_alone(predict: Callable) -> Callable:
-  """A method's `predict` that gives its extra "ab" in Lab units in place of RGB."""
-
-  def ab(state, query: Query) -> Prediction:
-    return Prediction(predict(state, query.replace(want_extras=True)).extras["ab"])
-
-  return ab
-
-
 class TrueLightness(Evaluator):
-  """Of a predictor of ab (`chroma_alone`): its colours under the L of the true picture.
+  """A predictor's pictures with the L of the true ones: Bicer and Kaynak's way (Section V).
 
-  Bicer and Kaynak's way (Section V); no use of a method has that L.
+  No use of a method has that L. Its PSNR RGB is `psnr_rgb_true_l` of the same predictor.
   """
 
   def start(self, state, batch: Mapping, asked=None) -> tuple[dict, dict]:
@@ -137,10 +129,8 @@ class TrueLightness(Evaluator):
 
 
 @jax.jit
-def _under_truth(ab: jax.Array, image: jax.Array) -> jax.Array:
-  lightness = color.lightness(image / jnp.float32(255))
-  lab = color.compress_chroma(jnp.concatenate([lightness, ab], axis=-1))
-  return color.clip_gamut(color.lab_to_rgb(lab))
+def _under_truth(rgb: jax.Array, image: jax.Array) -> jax.Array:
+  return metrics.with_true_lightness(to_eight_bits(rgb), image / jnp.float32(255))
 
 
 class Given(Evaluator):

@@ -77,12 +77,15 @@ def _positions(length: int, old: Array | int, new: Array | int) -> tuple[Array, 
   return low, rest / jnp.float32(2 * new)
 
 
-def resize_nearest(x: Array, shape: Shape, size: Size | None, new: Size | None) -> Array:
+def resize_nearest(
+  x: Array, shape: Shape, size: Size | None, new: Size | None, rule: str = sample.NEAREST[0]
+) -> Array:
   """ops.sample.resize_nearest of a picture of `size` to `new`, as an array [N, *shape, C]."""
   if size is None:
-    return sample.resize_nearest(x, shape)
+    return sample.resize_nearest(x, shape, rule)
   for axis, (length, old, now) in enumerate(zip(shape, size, new, strict=True), 1):
-    index = (2 * jnp.arange(length) + 1) * old // (2 * now)
+    i = jnp.arange(length)
+    index = (2 * i + 1) * old // (2 * now) if rule == "centers" else i * old // now
     x = jnp.take(x, jnp.minimum(index, old - 1), axis=axis, mode="clip")
   return x
 

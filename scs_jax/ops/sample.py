@@ -123,7 +123,7 @@ def resize_bilinear(x: jax.Array, size: Sequence[int], align_corners: bool = Tru
   )
 
 
-def _nearest(x: jax.Array, out_size: int, axis: int) -> jax.Array:
+def _nearest(x: jax.Array, out_size: int, axis: int, rule: str) -> jax.Array:
   in_size = x.shape[axis]
   if out_size == in_size:
     return x
@@ -131,19 +131,29 @@ def _nearest(x: jax.Array, out_size: int, axis: int) -> jax.Array:
     return jnp.repeat(x, out_size // in_size, axis=axis)
   if in_size % out_size == 0:
     step = in_size // out_size
-    return jax.lax.slice_in_dim(x, step // 2, in_size, step, axis)
-  index = (2 * np.arange(out_size, dtype=np.int64) + 1) * in_size // (2 * out_size)
+    start = step // 2 if rule == "centers" else 0
+    return jax.lax.slice_in_dim(x, start, in_size, step, axis)
+  i = np.arange(out_size, dtype=np.int64)
+  index = (2 * i + 1) * in_size // (2 * out_size) if rule == "centers" else i * in_size // out_size
   return jnp.take(x, index, axis=axis, indices_are_sorted=True, mode="clip")
 
 
-def resize_nearest(x: jax.Array, size: Sequence[int]) -> jax.Array:
-  """Nearest neighbour at pixel centres: output i takes input floor((i + 1/2) in / out).
+NEAREST = ("centers", "corners")
+"""The rules of resize_nearest."""
 
-  The same as PyTorch's "nearest-exact"; for whole enlargements as its "nearest" too.
+
+def resize_nearest(x: jax.Array, size: Sequence[int], rule: str = "centers") -> jax.Array:
+  """Nearest neighbour: output i takes input floor((i + 1/2) in / out), or floor(i in / out).
+
+  The first, "centers", is PyTorch's "nearest-exact"; the second, "corners", its plain "nearest",
+  which shifts what it enlarges by up to half a pixel. For whole enlargements they are the same.
 
   Args:
     x: [N, H, W, C] or [H, W, C] (more leading axes are free); any dtype, which is kept.
     size: (h, w), both from 1.
+    rule: one of NEAREST.
   """
   x, (h, w) = _spatial(x, size)
-  return _nearest(_nearest(x, h, x.ndim - 3), w, x.ndim - 2)
+  if rule not in NEAREST:
+    raise ValueError(f"rule is {rule!r}: expected one of {', '.join(NEAREST)}")
+  return _nearest(_nearest(x, h, x.ndim - 3, rule), w, x.ndim - 2, rule)

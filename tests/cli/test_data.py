@@ -172,6 +172,39 @@ class TestOpenData:
     datasets.open_data(config, tmp_path, progress)
     assert ("gray pictures" in capsys.readouterr().err) == progress
 
+  def test_gray_pictures_and_foreign_held_out_ones_are_said(self, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(12):
+      pixels = rng.integers(0, 256, (16, 16, 1), np.uint8).repeat(3, 2)
+      if i < 5:
+        pixels[..., 0] = 255 - pixels[..., 0]
+      Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    config = configs.load("common")
+    config.data.source, config.data.crop = str(tmp_path / "photos"), 16
+    notes = lambda: datasets.open_data(config, tmp_path / "run", progress=False)[0].notes
+    gray, elsewhere = notes()
+    assert gray.startswith("warning: 7 of 12 training pictures that were looked at are gray")
+    assert elsewhere.startswith(
+      f"held-out scores, and the best checkpoint by them, are of bundled:heldout, not of {tmp_path}"
+    )
+    config.data.exclude_gray, config.data.heldout = True, ""
+    left_out, unscored = notes()
+    assert left_out == "training on 5 pictures; left out: 7 gray"
+    assert unscored.startswith("no held-out pictures: nothing is scored")
+    config.log.evaluate_every = config.log.panels_every = 0
+    assert notes() == [left_out]
+    config.data.source = config.data.heldout = "bundled"
+    assert notes() == []
+
+  def test_a_paper_config_asks_for_data(self, tmp_path):
+    for method in ("scsnet", "smsanet", "joint_sr", "cycle_cnn"):
+      config = configs.load(f"{method}/paper")
+      with pytest.raises(UserError, match=r"data.source is empty: which .*; set --data"):
+        datasets.open_data(config, tmp_path)
+      small = configs.load(f"{method}/small").data
+      assert (small.source, small.heldout) == ("bundled", "bundled:heldout")
+
   def test_what_is_held_out_is_not_trained_on(self, config, tmp_path):
     for k, name in enumerate(("a1", "a2", "b1", "b2")):
       write(tmp_path, name, k)

@@ -39,6 +39,14 @@ def test_all_is_well(folder, capsys):
   assert "smallest 90x100" in shown.out and "largest 600x400" in shown.out
 
 
+def test_gray_pictures_are_not_called_well(tmp_path, capsys):
+  for name, photo in (("a", data.camera()), ("b", data.moon()), ("c", data.astronaut())):
+    Image.fromarray(photo).resize((90, 80)).save(tmp_path / f"{name}.png")
+  assert cli.main(["data", "check", str(tmp_path), "--quiet"]) == 0
+  last = capsys.readouterr().out.splitlines()[-1]
+  assert last.startswith("whole, but 2 of 3 have no colour to learn from: data.exclude_gray=true")
+
+
 def test_what_is_wrong_is_shown_and_the_exit_code_is_one(folder, tmp_path, capsys):
   shutil.copy(folder / "coffee.jpg", folder / "copy.jpg")
   for k in range(7):

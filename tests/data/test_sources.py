@@ -114,8 +114,8 @@ def test_scan_cache_reads_only_what_changed(folder, tmp_path, monkeypatch):
   (folder / "torn.png").write_bytes(b"torn")
   cache = tmp_path / "scan.json"
   read = []
-  measure = scan._measure
-  monkeypatch.setattr(scan, "_measure", lambda s, i: (read.append(s.name(i)), measure(s, i))[1])
+  measure = scan.chroma_of
+  monkeypatch.setattr(scan, "chroma_of", lambda s, i: (read.append(s.name(i)), measure(s, i))[1])
 
   def kept():
     read.clear()
@@ -140,14 +140,14 @@ def test_scan_cache_reads_only_what_changed(folder, tmp_path, monkeypatch):
 
 def test_interrupted_scan_keeps_what_it_measured(folder, tmp_path, monkeypatch):
   monkeypatch.setattr(scan, "_CHUNK", 1)
-  measure = scan._measure
+  measure = scan.chroma_of
 
   def stop_at_b(source, i):
     if source.name(i) == "b.png":
       raise KeyboardInterrupt
     return measure(source, i)
 
-  monkeypatch.setattr(scan, "_measure", stop_at_b)
+  monkeypatch.setattr(scan, "chroma_of", stop_at_b)
   cache = tmp_path / "scan.json"
   with pytest.raises(KeyboardInterrupt):
     open_source(folder, exclude_gray=True, cache=cache, progress=False)

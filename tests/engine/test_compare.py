@@ -7,7 +7,7 @@ import skimage.color
 
 from scs_jax.engine import compare
 from scs_jax.engine.contract import Prediction, Query
-from scs_jax.engine.evaluate import Protocol
+from scs_jax.engine.evaluate import Evaluator, Protocol
 from scs_jax.engine.trial import Scores
 
 
@@ -81,19 +81,22 @@ def photo(seed, side=16):
 
 
 def test_true_lightness_keeps_the_pictures_own_and_takes_the_colours():
+  """And the row's PSNR is the metric of the same name of the predictor as it is: one value."""
   image = photo(0)
-  wanted = np.array([12.0, -7.0], np.float32)
-
-  def predict(state, query):
-    ab = jnp.broadcast_to(wanted, (1, *query.size, 2))
-    return Prediction(jnp.zeros((1, *query.size, 3)), {"ab": ab} if query.want_extras else {})
-
-  evaluator = compare.TrueLightness(compare.chroma_alone(predict), Protocol("automatic", 2.0, 8))
-  _, pictures = evaluator.start(None, {"image": image, "record": np.array([0], np.int32)})
+  result = skimage.color.lab2rgb(np.full((16, 16, 3), (60.0, 12.0, -7.0), np.float32))[None]
+  predict = lambda state, query: Prediction(jnp.asarray(result))
+  batch = {"image": image, "record": np.array([0], np.int32)}
+  protocol = Protocol("automatic", 2.0, 8)
+  scores, pictures = compare.TrueLightness(predict, protocol).start(None, batch)
   mine = skimage.color.rgb2lab(np.asarray(pictures["rgb"])[0])
   true = skimage.color.rgb2lab(image[0])
   assert np.abs(mine[..., 0] - true[..., 0]).max() < 0.5
-  assert np.abs(mine[..., 1:] - wanted).mean() < 0.5
+  assert np.abs(mine[..., 1:] - (12.0, -7.0)).mean() < 0.5
+  error = np.mean((np.asarray(pictures["rgb"]) / 255.0 - image / 255.0) ** 2)
+  assert float(scores["psnr_rgb"][0]) == pytest.approx(-10 * np.log10(error), abs=1e-3)
+  plain = Evaluator(predict, protocol).start(None, batch)[0]
+  assert float(plain["psnr_rgb_true_l"][0]) == float(scores["psnr_rgb"][0])
+  assert float(plain["psnr_rgb"][0]) < float(scores["psnr_rgb"][0]) - 1
 
 
 def test_given_results_are_measured_as_they_are():

@@ -1,5 +1,7 @@
 """Pictures in the corner of an array: as the picture alone, whatever lies beside it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,16 +34,21 @@ def test_mask_and_mean_by_hand():
 
 
 @pytest.mark.parametrize(
-  ("name", "alone"),
+  ("resize_corner", "alone"),
   [
-    ("resize_nearest", sample.resize_nearest),
-    ("resize_bilinear", lambda x, size: sample.resize_bilinear(x, size, align_corners=False)),
-    ("resize_bicubic", resize.resize_bicubic),
+    (corner.resize_nearest, sample.resize_nearest),
+    (
+      functools.partial(corner.resize_nearest, rule="corners"),
+      functools.partial(sample.resize_nearest, rule="corners"),
+    ),
+    (corner.resize_bilinear, functools.partial(sample.resize_bilinear, align_corners=False)),
+    (corner.resize_bicubic, resize.resize_bicubic),
   ],
+  ids=["nearest", "nearest by corners", "bilinear", "bicubic"],
 )
-def test_resizes_go_by_the_picture_s_own_size(name, alone):
+def test_resizes_go_by_the_picture_s_own_size(resize_corner, alone):
   """One program for all sizes; against the resizes of a known size, which have their own tests."""
-  program = jax.jit(lambda x, old, new: getattr(corner, name)(x, SHAPE, old, new))
+  program = jax.jit(lambda x, old, new: resize_corner(x, SHAPE, old, new))
   rng = np.random.default_rng(0)
   for old, new in [((5, 7), (11, 39)), ((16, 20), (8, 13)), ((1, 2), (3, 1)), ((9, 9), (9, 9))]:
     picture = rng.random((1, *old, 2)).astype(np.float32)
@@ -51,4 +58,4 @@ def test_resizes_go_by_the_picture_s_own_size(name, alone):
     want = alone(jnp.asarray(picture), new)
     np.testing.assert_allclose(found[:, : new[0], : new[1]], want, atol=1e-5)
   assert program._cache_size() == 1
-  np.testing.assert_array_equal(getattr(corner, name)(x, SHAPE, None, None), alone(x, SHAPE))
+  np.testing.assert_array_equal(resize_corner(x, SHAPE, None, None), alone(x, SHAPE))

@@ -1,5 +1,6 @@
 """Grid positions in integers and interpolation there, against Fraction arithmetic and PyTorch."""
 
+import itertools
 from fractions import Fraction
 
 import jax.numpy as jnp
@@ -173,14 +174,24 @@ def test_nearest_takes_the_pixel_under_the_centre(in_size, out_size):
   np.testing.assert_array_equal(out, image[rows])
 
 
+def test_nearest_by_corners_takes_other_pixels_from_six_to_eight():
+  image = np.arange(6)[:, None, None] * np.ones((1, 2, 1))
+  rows = lambda rule: np.asarray(sample.resize_nearest(image, (8, 2), rule))[:, 0, 0].tolist()
+  assert rows("corners") == [0, 0, 1, 2, 3, 3, 4, 5]  # floor(i 6 / 8)
+  assert rows("centers") == [0, 1, 1, 2, 3, 4, 4, 5]  # floor((i + 1/2) 6 / 8)
+  with pytest.raises(ValueError, match="expected one of centers, corners"):
+    sample.resize_nearest(image, (8, 2), "edges")
+
+
 def test_nearest_equals_pytorch():
   torch = pytest.importorskip("torch")
   image = np.random.default_rng(4).uniform(size=(2, 6, 5, 3)).astype(np.float32)
-  for size in ((12, 15), (8, 7), (3, 5), (4, 11)):
+  modes = {"centers": "nearest-exact", "corners": "nearest"}
+  for size, (rule, mode) in itertools.product(((12, 15), (8, 7), (3, 5), (4, 11)), modes.items()):
     expected = torch.nn.functional.interpolate(
-      torch.from_numpy(image).permute(0, 3, 1, 2), size=size, mode="nearest-exact"
+      torch.from_numpy(image).permute(0, 3, 1, 2), size=size, mode=mode
     )
-    out = sample.resize_nearest(image, size)
+    out = sample.resize_nearest(image, size, rule)
     np.testing.assert_array_equal(out, expected.permute(0, 2, 3, 1).numpy())
 
 

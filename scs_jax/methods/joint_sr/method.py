@@ -21,6 +21,7 @@ from scs_jax.methods.joint_sr import network, objective
 from scs_jax.ops import color, corner
 from scs_jax.ops.corner import Corner
 from scs_jax.ops.degrade import degrade
+from scs_jax.ops.sample import NEAREST
 
 Array = jax.Array
 _INIT = 16  # pixels a side; parameters do not depend on it
@@ -277,11 +278,21 @@ def _signed(rgb: Array) -> Array:
   return 2.0 * rgb - 1.0
 
 
+def _nearest(section) -> str:
+  """The rule of the decoder's enlargements, which configs of earlier runs lack."""
+  rule = section.get("nearest", NEAREST[0])
+  if rule not in NEAREST:
+    raise UserError(f"network.nearest is {rule!r}; expected one of {', '.join(NEAREST)}")
+  return rule
+
+
 def _network(config, dtype):
   """The network of the config's task."""
   section, remat = config.network, config.remat == "blocks"
   if config.task == "joint":
-    return network.EncoderDecoder(section.width, network.ENLARGING, dtype=dtype, remat=remat)
+    return network.EncoderDecoder(
+      section.width, network.ENLARGING, nearest=_nearest(section), dtype=dtype, remat=remat
+    )
   if config.task == "colorization":
     return network.EncoderDecoder(section.width, network.KEEPING, dtype=dtype, remat=remat)
   colored = config.task == "joint_residual"

@@ -94,6 +94,7 @@ class EncoderDecoder(nn.Module):
   Attributes:
     width: factor on all widths but the last; 1 is the report's.
     schedule: sides after the decoder's first six convolutions at an input of 96.
+    nearest: rule of the decoder's enlargements, see ops.sample.resize_nearest.
     axis_name: of pmap, so that BatchNorm sees the whole batch.
     dtype: of activations.
     remat: keep only the inputs of units and blocks for the gradient, and compute the rest again.
@@ -101,6 +102,7 @@ class EncoderDecoder(nn.Module):
 
   width: float = 1.0
   schedule: tuple[int, ...] = ENLARGING
+  nearest: str = "centers"
   axis_name: str | None = None
   dtype: Any = jnp.float32
   remat: bool = False
@@ -126,7 +128,8 @@ class EncoderDecoder(nn.Module):
     for i, filters in enumerate(DECODER, 1):
       x = unit(narrow(filters), name=f"decoder_{i}")(x, train, corner.mask(x, here))
       if i <= len(sizes):
-        x, here = corner.resize_nearest(x, shapes[i - 1], here, sizes[i - 1]), sizes[i - 1]
+        x = corner.resize_nearest(x, shapes[i - 1], here, sizes[i - 1], self.nearest)
+        here = sizes[i - 1]
     last = nn.Conv(
       2, (3, 3), padding=((1, 1), (1, 1)), kernel_init=_SMALL, dtype=self.dtype, name="decoder_8"
     )
