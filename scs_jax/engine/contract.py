@@ -8,6 +8,8 @@ import flax.struct
 import jax
 import numpy as np
 
+from scs_jax.ops.corner import Corner
+
 Array = jax.Array
 Tree = Any
 Batch = Mapping[str, Array]
@@ -54,12 +56,15 @@ class Query:
     size: (height, width) of the result.
     reference: float32 RGB [N, h, w, 3] in [0, 1], a colour picture of any size, or None.
     want_extras: ask for the method's named extras (attention maps, ...); they may be large.
+    corner: the picture fills a corner of `gray`, and its result that of the answer. For methods
+      that say so (`takes_corner`); what the rest of the answer holds is undefined.
   """
 
   gray: Array
   size: tuple[int, int] = flax.struct.field(pytree_node=False)
   reference: Array | None = None
   want_extras: bool = flax.struct.field(pytree_node=False, default=False)
+  corner: Corner = Corner()
 
 
 @flax.struct.dataclass
@@ -129,6 +134,9 @@ class Method(Protocol):
       left out where a trained network is exported. None where a class does not say.
     remarks: lines that belong beside the figures of a method of pairs, wherever they are printed;
       none where a class does not say.
+    takes_corner: whether `predict` heeds `Query.corner`, so that one program serves pictures of
+      many sizes; without it, and without a recipe, each size of picture compiles its own. False
+      where a class does not say.
     EARLIER: dotted config keys that came after the first runs, and the values as which those ran:
       a config without such a key gets its value. None where a class does not say.
 
@@ -155,6 +163,7 @@ class Method(Protocol):
   row_overlap: int | None = None
   training_only: Sequence[str] = ()
   remarks: Sequence[str] = ()
+  takes_corner: bool = False
   EARLIER: Mapping[str, Any] = {}
 
   def __init__(self, config): ...

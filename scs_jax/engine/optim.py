@@ -8,6 +8,9 @@ from optax.contrib import MuonDimensionNumbers, ReduceLROnPlateauState
 from scs_jax.engine.rules import AtLeast, Between, OneOf, Positive, Rule
 from scs_jax.errors import UserError
 
+# RMSProp's variants: (epsilon under the root or added to it, mean square before the first step).
+RMSPROP = {"keras2": (False, 0.0), "keras3": (True, 0.0), "tensorflow1": (True, 1.0)}
+
 
 def optimizer_rules(
   names: tuple[str, ...] = ("adam", "muon"), schedules: tuple[str, ...] = ("constant", "cosine")
@@ -15,7 +18,8 @@ def optimizer_rules(
   """What a method's RULES say of the section `optimizer`, for `make_optimizer`.
 
   Args:
-    names: of the optimizers that the method trains with.
+    names: of the optimizers that the method trains with; with "rmsprop" `rmsprop`, which of its
+      variants, has its rule too.
     schedules: likewise; with "plateau" the keys of that schedule have their rules too.
   """
   plateau: dict[str, Rule] = {
@@ -29,6 +33,7 @@ def optimizer_rules(
     "optimizer.schedule": OneOf(*schedules),
     "optimizer.learning_rate": Between(0.0, 1.0, open_low=True),
     **(plateau if "plateau" in schedules else {}),
+    **({"optimizer.rmsprop": OneOf(*RMSPROP)} if "rmsprop" in names else {}),
     "optimizer.b1": Between(0.0, 1.0, open_high=True),
     "optimizer.b2": Between(0.0, 1.0, open_high=True),
     "optimizer.eps": Positive,
@@ -47,8 +52,10 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
       Weight decay is coupled: it is added to the gradient before the moments, as torch.optim.Adam
       does and unlike AdamW. "muon" takes orthogonalised momentum steps (Jordan et al. 2024, by
       optax) for kernels and Adam's with Nesterov momentum for all else, at the same learning rate.
-      "rmsprop" divides by the root of the running mean square (`b2` of the old one is kept, `eps`
-      is added under the root, it starts at 0) as TensorFlow does, with momentum `b1` (0: none).
+      "rmsprop" divides by the root of the running mean square (`b2` of the old one is kept), with
+      momentum `b1` (0: none). `rmsprop` says as which release does it: Keras 2, in TensorFlow until
+      2.10, adds `eps` to the root (there only without momentum); later Keras adds it under the
+      root; TensorFlow 1's optimizer too, whose mean square starts at 1 where theirs starts at 0.
       "plateau" multiplies the rate by `plateau_factor` where the loss, averaged over windows of
       `plateau_window` updates, has not fallen by the fraction `plateau_tolerance` below the best
       window for `plateau_patience` windows in a row; `update` is then called with `value`, the
@@ -72,7 +79,8 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
     parts.append(optax.scale_by_adam(config.b1, config.b2, config.eps))
     parts.append(optax.scale_by_learning_rate(rate))
   elif config.name == "rmsprop":
-    parts.append(optax.scale_by_rms(config.b2, config.eps, eps_in_sqrt=True))
+    under_root, start = RMSPROP[config.rmsprop]
+    parts.append(optax.scale_by_rms(config.b2, config.eps, start, eps_in_sqrt=under_root))
     # The rate before the momentum: a schedule changes new steps alone, as TensorFlow has it.
     parts.append(optax.scale_by_learning_rate(rate))
     if config.b1:

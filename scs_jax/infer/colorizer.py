@@ -18,6 +18,7 @@ from scs_jax.errors import UserError
 from scs_jax.infer import budget, luminance, pictures, resizing
 from scs_jax.infer.painter import LADDER, Painter
 from scs_jax.infer.pictures import Picture
+from scs_jax.ops.corner import Corner
 
 REFERENCE_SIDE = 512
 """Longest side, pixels, at which a reference is looked at; larger ones are reduced."""
@@ -223,18 +224,26 @@ class Colorizer:
     return self._references[key]
 
   def _whole(self, gray: np.ndarray, size: Size, lender) -> np.ndarray:
-    """For a method without a recipe: whole, mirrored out to a square of a few sizes."""
-    height, width = gray.shape
-    side = resizing.bucket(max(height, width))
-    padded = resizing.mirror_to(gray, (side, side))
-    out = tuple(math.ceil(side * b / a) for a, b in zip(gray.shape, size, strict=True))
+    """For a method without a recipe: whole, in the corner of a square of a few sizes if it can."""
     reference = None
     if lender is not None:
       reference = resizing.resize(lender, (256, 256))[None]
-    query = Query(padded[None, ..., None], out, reference)
+    query = Query(gray[None, ..., None], size, reference)
+    if getattr(self.method, "takes_corner", False):
+      query = _in_corner(query)
     program = self._painter.programs.get(self.method.predict, self._state, query)
     rgb = np.asarray(program.run(self._state, query).rgb)[0]
     return rgb[: size[0], : size[1]]
+
+
+def _in_corner(query: Query) -> Query:
+  """The query with the picture in the corner of a square, so that few shapes serve all sizes."""
+  old, new = query.gray.shape[1:3], tuple(query.size)
+  sides = [resizing.bucket(max(size)) for size in (old, new)]
+  pads = [(0, 0), *((0, sides[0] - s) for s in old), (0, 0)]
+  size, out = (tuple(map(np.int32, s)) for s in (old, new))
+  part = Corner(size, None if old == new else out)
+  return query.replace(gray=np.pad(query.gray, pads), size=(sides[1], sides[1]), corner=part)
 
 
 def load(path, step: int | str | None = None) -> tuple[Any, TrainState]:

@@ -7,7 +7,7 @@ from scs_jax.ops.resize import resize_weights
 
 Size = tuple[int, int]
 
-_BUCKETS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+_BUCKETS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 
 
 def resize(x: np.ndarray, size: Size) -> np.ndarray:
@@ -36,11 +36,5 @@ def resize_bytes(x: np.ndarray, size: Size) -> np.ndarray:
 
 
 def bucket(side: int) -> int:
-  """The power of two that holds a side, 32 at least."""
+  """The side of a square array that holds a side: of a few, up to 4096; a larger one is its own."""
   return next((b for b in _BUCKETS if b >= side), side)
-
-
-def mirror_to(x: np.ndarray, size: Size) -> np.ndarray:
-  """[H, W] continued below and to the right by mirroring, as often as it takes."""
-  pads = [(0, new - old) for old, new in zip(x.shape, size, strict=True)]
-  return np.pad(x, pads, mode="symmetric")

@@ -19,12 +19,12 @@ _MOST_KEPT = 2**20  # entries of a weight matrix that is kept
 _MOST_BLOCKS = 8  # each is a slice and a product to compile
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
-  """Keys 1981 (a = -1/2)."""
-  x = np.abs(x)
+def cubic(x, xp=np):
+  """Keys' kernel (1981, a = -1/2) at distances x, by NumPy or with `xp=jax.numpy` by JAX."""
+  x = xp.abs(x)
   near = (1.5 * x - 2.5) * x * x + 1
   far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-  return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+  return xp.where(x <= 1, near, xp.where(x <= 2, far, 0.0))
 
 
 @functools.lru_cache(maxsize=64)
@@ -35,7 +35,7 @@ def _resize_weights(in_size: int, out_size: int, antialias: bool) -> np.ndarray:
   centre = (np.arange(out_size) + 0.5) / scale - 0.5
   first = np.floor(centre - support / 2).astype(np.int64)
   taps = first[:, None] + np.arange(math.ceil(support) + 2)
-  values = _cubic((centre[:, None] - taps) * shrink)
+  values = cubic((centre[:, None] - taps) * shrink)
   values /= values.sum(axis=1, keepdims=True)
   # Symmetric reflection, the edge pixel repeated, as often as a wide kernel on a small image asks.
   index = taps % (2 * in_size)

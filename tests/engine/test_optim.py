@@ -71,15 +71,20 @@ def _numpy(section, params, gradients, rates):
 
 
 def _rmsprop(section, params, gradients):
-  """TensorFlow's: mean square, then the step, eps under the root; momentum on the step."""
+  """Mean square, then the step, eps under the root or added to it; momentum on the step."""
   p = {k: v.astype(np.float64) for k, v in params.items()}
   square, velocity = ({k: np.zeros_like(x) for k, x in p.items()} for _ in range(2))
+  if section.rmsprop == "tensorflow1":
+    square = {k: np.ones_like(x) for k, x in p.items()}
   path = []
   for gradient in gradients:
     for k in p:
       g = gradient[k].astype(np.float64) + section.weight_decay * p[k]
       square[k] = section.b2 * square[k] + (1 - section.b2) * g * g
-      step = section.learning_rate * g / np.sqrt(square[k] + section.eps)
+      root = np.sqrt(square[k] + section.eps)
+      if section.rmsprop == "keras2":
+        root = np.sqrt(square[k]) + section.eps
+      step = section.learning_rate * g / root
       velocity[k] = section.b1 * velocity[k] + step
       p[k] = p[k] - velocity[k]
     path.append({k: x.copy() for k, x in p.items()})
@@ -93,8 +98,10 @@ def _assert_same(found, expected):
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_rmsprop_equals_the_loop_in_numpy(momentum):
-  section = _section(name="rmsprop", b1=momentum, b2=0.9, eps=1e-7)
+@pytest.mark.parametrize("rmsprop", ["keras2", "keras3", "tensorflow1"])
+def test_rmsprop_equals_the_loop_in_numpy(rmsprop, momentum):
+  """Its epsilon of the gradients' size, so that it matters where it stands."""
+  section = _section(name="rmsprop", rmsprop=rmsprop, b1=momentum, b2=0.9, eps=1e-2)
   params, gradients = _problem(12)
   _assert_same(_ours(section, params, gradients), _rmsprop(section, params, gradients))
 

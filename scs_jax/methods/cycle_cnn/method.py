@@ -59,6 +59,7 @@ class CycleCNN:
     "loss.smooth": AtLeast(0.0),
     **optimizer_rules(names=("rmsprop", "adam")),
   }
+  EARLIER = {"optimizer.rmsprop": "keras3"}
 
   takes_reference = True
   takes_pairs = True

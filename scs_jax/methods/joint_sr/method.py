@@ -18,9 +18,9 @@ from scs_jax.engine.rules import AtLeast, Between, Each, OneOf
 from scs_jax.engine.step import apply_gradients, gradients
 from scs_jax.errors import UserError
 from scs_jax.methods.joint_sr import network, objective
-from scs_jax.ops import color
+from scs_jax.ops import color, corner
+from scs_jax.ops.corner import Corner
 from scs_jax.ops.degrade import degrade
-from scs_jax.ops.resize import resize_bicubic
 from scs_jax.ops.sample import NEAREST
 
 Array = jax.Array
@@ -58,6 +58,7 @@ class JointSR:
 
   takes_reference = False
   training_only = ("discriminator",)
+  takes_corner = True
   scales = (0.5, 16.0)
 
   def __init__(self, config):
@@ -215,26 +216,29 @@ class JointSR:
     """
     if self.task == "super_resolution":
       return Prediction(self._enlarge(state, query))
+    part = query.corner
     source = color.gray_to_lightness(query.gray) * (2.0 / color.L_MAX) - 1.0
     if self.task == "joint_residual":
-      lab = color.denormalize_lab(self._apply(state, source, query.size))
+      lab = color.denormalize_lab(self._apply(state, source, query.size, part))
       extras = {"lab": lab, "ab": lab[..., 1:]}
       lightness, ab = lab[..., :1], lab[..., 1:]
     else:
-      size = query.size if self.task == "joint" else query.gray.shape[1:3]
-      ab = self._apply(state, source, size) * color.AB_MAX
-      ab = ab if size == query.size else resize_bicubic(ab, query.size)
+      resize = lambda x: corner.resize_bicubic(x, query.size, part.size, part.out or part.size)
+      if self.task == "joint":
+        ab = self._apply(state, source, query.size, part)
+      else:
+        ab = resize(self._apply(state, source, query.gray.shape[1:3], Corner(part.size)))
+      ab *= color.AB_MAX
       extras = {"ab": ab}
-      gray = jnp.clip(resize_bicubic(query.gray, query.size), 0.0, 1.0)
-      lightness = color.gray_to_lightness(gray)
+      lightness = color.gray_to_lightness(jnp.clip(resize(query.gray), 0.0, 1.0))
     return Prediction(merge(lightness, ab), extras if query.want_extras else {})
 
-  def _apply(self, state: TrainState, x: Array, size) -> Array:
+  def _apply(self, state: TrainState, x: Array, size, part: Corner) -> Array:
     variables = {
       "params": state.params[self.name],
       "batch_stats": state.model_state[self.name],
     }
-    return self.network.apply(variables, x, tuple(size))
+    return self.network.apply(variables, x, tuple(size), part=part)
 
   def _enlarge(self, state: TrainState, query: Query) -> Array:
     picture = query.reference
@@ -246,7 +250,8 @@ class JointSR:
         f"task super_resolution enlarges a colour picture of the input's size, {h}x{w} pixels; "
         f"got a reference of {a}x{b}: it takes no reference photo"
       )
-    return color.clip_gamut((self._apply(state, _signed(picture), query.size) + 1.0) / 2.0)
+    rgb = self._apply(state, _signed(picture), query.size, query.corner)
+    return color.clip_gamut((rgb + 1.0) / 2.0)
 
 
 def merge(lightness: Array, ab: Array) -> Array:

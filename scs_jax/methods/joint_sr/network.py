@@ -8,10 +8,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scs_jax.nn.blocks import HE, double_size
-from scs_jax.ops.resize import resize_bicubic
-from scs_jax.ops.sample import resize_bilinear, resize_nearest
+from scs_jax.ops import corner
 
 Array = jax.Array
 Size = tuple[int, int]
@@ -27,20 +27,21 @@ ENLARGING = (8, 16, 32, 64, 128, 256)
 KEEPING = (6, 12, 24, 48, 96, 96)
 """The same for colorization alone, whose output is as large as its input (ours)."""
 SLOPE = 0.2  # of leaky ReLU; not stated
+_WHOLE = corner.Corner()
 # Of the last convolution, so that training starts near gray.
 _SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
 
 
-def decoder_sizes(size: Size, out_size: Size, schedule: Sequence[int]) -> list[Size]:
+def decoder_sizes(size: Size, out_size: Size, schedule: Sequence[int], xp=np) -> list[Size]:
   """(height, width) after each of the decoder's first six convolutions.
 
   `schedule`, made for an input of 96, times H / 96 and W / 96, half rounded up; nowhere more than
-  the size asked for, which is the last.
+  the size asked for, which is the last. With `xp=jax.numpy` for sizes that are traced.
   """
 
   def scaled(step: int) -> Size:
     sides = ((2 * step * s + SIDE) // (2 * SIDE) for s in size)
-    return tuple(min(max(s, 1), out) for s, out in zip(sides, out_size, strict=True))
+    return tuple(xp.clip(s, 1, out) for s, out in zip(sides, out_size, strict=True))
 
   return [*map(scaled, schedule[:-1]), tuple(out_size)]
 
@@ -59,7 +60,7 @@ class Unit(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Array, train: bool) -> Array:
+  def __call__(self, x: Array, train: bool, inside: Array | None = None) -> Array:
     x = nn.Conv(
       self.features,
       (3, 3),
@@ -69,7 +70,7 @@ class Unit(nn.Module):
       kernel_init=HE,
       dtype=self.dtype,
       name="conv",
-    )(x)
+    )(corner.clear(x, inside))
     x = nn.BatchNorm(
       use_running_average=not train,
       momentum=0.9,
@@ -107,22 +108,32 @@ class EncoderDecoder(nn.Module):
   remat: bool = False
 
   @nn.compact
-  def __call__(self, lightness: Array, size: Size, train: bool = False) -> Array:
-    """Normalised L, [N, H, W, 1] -> normalised ab, float32 [N, *size, 2]."""
+  def __call__(
+    self, lightness: Array, size: Size, train: bool = False, part: corner.Corner = _WHOLE
+  ) -> Array:
+    """Normalised L, [N, H, W, 1] -> normalised ab, float32 [N, *size, 2].
+
+    `part` is the corner of both that pictures and results fill, not for training.
+    """
     unit = functools.partial(_kept(Unit, self.remat), axis_name=self.axis_name, dtype=self.dtype)
     narrow = lambda filters: max(1, round(self.width * filters))
-    x = lightness.astype(self.dtype)
+    x, here = lightness.astype(self.dtype), part.size
     for i, (filters, stride) in enumerate(ENCODER, 1):
-      x = unit(narrow(filters), stride, name=f"encoder_{i}")(x, train)
-    sizes = decoder_sizes(lightness.shape[1:3], size, self.schedule)
+      x = unit(narrow(filters), stride, name=f"encoder_{i}")(x, train, corner.mask(x, here))
+      here = corner.strided(here, stride)
+    shapes = decoder_sizes(lightness.shape[1:3], size, self.schedule)
+    sizes = [None] * len(shapes)
+    if part.size is not None:
+      sizes = decoder_sizes(part.size, part.out or part.size, self.schedule, jnp)
     for i, filters in enumerate(DECODER, 1):
-      x = unit(narrow(filters), name=f"decoder_{i}")(x, train)
+      x = unit(narrow(filters), name=f"decoder_{i}")(x, train, corner.mask(x, here))
       if i <= len(sizes):
-        x = resize_nearest(x, sizes[i - 1], self.nearest)
+        x = corner.resize_nearest(x, shapes[i - 1], here, sizes[i - 1], self.nearest)
+        here = sizes[i - 1]
     last = nn.Conv(
       2, (3, 3), padding=((1, 1), (1, 1)), kernel_init=_SMALL, dtype=self.dtype, name="decoder_8"
     )
-    return last(x).astype(jnp.float32)
+    return last(corner.clear(x, corner.mask(x, here))).astype(jnp.float32)
 
 
 class ResidualBlock(nn.Module):
@@ -133,9 +144,10 @@ class ResidualBlock(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Array, train: bool) -> Array:
+  def __call__(self, x: Array, train: bool, inside: Array | None = None) -> Array:
     unit = functools.partial(Unit, self.features, axis_name=self.axis_name, dtype=self.dtype)
-    return x + unit(activate=False, name="unit_1")(unit(name="unit_0")(x, train), train)
+    y = unit(name="unit_0")(x, train, inside)
+    return x + unit(activate=False, name="unit_1")(y, train, inside)
 
 
 class ResidualNetwork(nn.Module):
@@ -167,45 +179,64 @@ class ResidualNetwork(nn.Module):
   remat: bool = False
 
   @nn.compact
-  def __call__(self, picture: Array, size: Size, train: bool = False) -> Array:
-    """Normalised L [N, H, W, 1] -> normalised Lab; or RGB in [-1, 1] -> the same; [N, *size, 3]."""
+  def __call__(
+    self, picture: Array, size: Size, train: bool = False, part: corner.Corner = _WHOLE
+  ) -> Array:
+    """Normalised L [N, H, W, 1] -> normalised Lab; or RGB in [-1, 1] -> the same; [N, *size, 3].
+
+    `part` is the corner of both that pictures and results fill, not for training.
+    """
+    inside, out = corner.mask(picture, part.size), part.out or part.size
     common = {"axis_name": self.axis_name, "dtype": self.dtype}
     unit, block = _kept(Unit, self.remat), _kept(ResidualBlock, self.remat)
     wide = functools.partial(nn.Conv, kernel_size=(9, 9), padding=((4, 4), (4, 4)))
     first = wide(self.features, kernel_init=HE, dtype=self.dtype, name="first")
-    first = nn.leaky_relu(first(picture.astype(self.dtype)), SLOPE)
-    x = first
+    first = first(corner.clear(picture.astype(self.dtype), inside))
+    x = first = nn.leaky_relu(first, SLOPE)
     for i in range(self.blocks):
-      x = block(self.features, **common, name=f"block_{i}")(x, train)
-    x = first + unit(self.features, activate=False, **common, name="blocks_end")(x, train)
+      x = block(self.features, **common, name=f"block_{i}")(x, train, inside)
+    x = first + unit(self.features, activate=False, **common, name="blocks_end")(x, train, inside)
     if self.color_features:
-      both = jnp.concatenate([x, self._color(first, train)], axis=-1)
-      x = unit(self.features, **common, name="fuse")(both, train)
+      both = jnp.concatenate([x, self._color(first, train, part.size)], axis=-1)
+      x = unit(self.features, **common, name="fuse")(both, train, inside)
     middle = tuple(round(math.sqrt(a * b)) for a, b in zip(x.shape[1:3], size, strict=True))
-    for i, step in enumerate((middle, size)):
-      x = resize_bilinear(x, step, align_corners=False)
+    halfway = None if out is None else tuple(map(_between, part.size, out))
+    here = part.size
+    for i, (shape, new) in enumerate(((middle, halfway), (size, out))):
+      x, here = corner.resize_bilinear(x, shape, here, new), new
       conv = nn.Conv(self.features, (3, 3), kernel_init=HE, dtype=self.dtype, name=f"enlarge_{i}")
-      x = nn.leaky_relu(conv(x), SLOPE)
+      x = nn.leaky_relu(conv(corner.clear(x, corner.mask(x, here))), SLOPE)
+    x = corner.clear(x, corner.mask(x, here))
     x = wide(3, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="last")(x)
-    start = resize_bicubic(picture.astype(jnp.float32), size)
+    start = corner.resize_bicubic(picture.astype(jnp.float32), size, part.size, out)
     if start.shape[-1] == 1:  # gray: a and b start at 0
       start = jnp.pad(start, ((0, 0), (0, 0), (0, 0), (0, 2)))
     return start + x.astype(jnp.float32)
 
-  def _color(self, x: Array, train: bool) -> Array:
+  def _color(self, x: Array, train: bool, here: corner.Size | None) -> Array:
     """The branch for colour: [N, H, W, features], to 1/8 and back."""
     common = {"axis_name": self.axis_name, "dtype": self.dtype}
     unit, block = _kept(Unit, self.remat), _kept(ResidualBlock, self.remat)
     skips = []
     for i, features in enumerate(self.color_features):
-      skips.append(x)
-      x = unit(features, 2, **common, name=f"color_down_{i}")(x, train)
+      skips.append((x, inside := corner.mask(x, here)))
+      x = unit(features, 2, **common, name=f"color_down_{i}")(x, train, inside)
+      here = corner.strided(here, 2)
+    inside = corner.mask(x, here)
     for i in range(self.color_blocks):
-      x = block(self.color_features[-1], **common, name=f"color_block_{i}")(x, train)
-    for i, skip in reversed(list(enumerate(skips))):
+      x = block(self.color_features[-1], **common, name=f"color_block_{i}")(x, train, inside)
+    for i, (skip, inside) in reversed(list(enumerate(skips))):
       x = jnp.concatenate([double_size(x, skip.shape[1:3]), skip], axis=-1)
-      x = unit(skip.shape[-1], **common, name=f"color_up_{i}")(x, train)
+      x = unit(skip.shape[-1], **common, name=f"color_up_{i}")(x, train, inside)
     return x
+
+
+def _between(a: Array, b: Array) -> Array:
+  """The square root of a b, rounded to the nearest, in integers: float32 is too coarse for it."""
+  root = jnp.sqrt((a * b).astype(jnp.float32)).astype(jnp.int32)
+  near = root + jnp.arange(-1, 3)
+  # n + 1/2 squared is no integer: the root lies above it where n n + n < a b.
+  return root - 1 + (near * near + near < a * b).sum(dtype=jnp.int32)
 
 
 class Discriminator(nn.Module):

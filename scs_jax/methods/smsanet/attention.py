@@ -1,6 +1,8 @@
 """Attention modules that stand in a block: SMSA (Eq. 1-4), CBAM and SENet under one interface.
 
-Each is `module(features) -> features`, [N, H, W, C] to the same shape, for any size from 1 x 1.
+Each is `module(features, inside) -> features`, [N, H, W, C] to the same shape, for any size from
+1 x 1. `inside`, bool [1, H, W, 1], is True in the corner that the pictures fill (ops/corner.py);
+None: everywhere.
 Weights are as the equations write them: matrices and kernels without bias. Pooled maps, weights
 and sigmoids are float32 whatever the features are.
 """
@@ -12,6 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from scs_jax.ops import corner
 
 Array = jax.Array
 
@@ -46,7 +50,7 @@ def pool_channels(x: Array) -> Array:
   return jnp.stack([highest(x, 3), x.mean(axis=-1)], axis=-1)
 
 
-def split(pooled: Array, side: int) -> Array:
+def split(pooled: Array, side: int, inside: Array | None = None) -> Array:
   """Split of Eq. 1: one maximum and one mean for each patch of side x side positions.
 
   Where `side` does not divide the size, the last patches are smaller: what is there counts.
@@ -54,21 +58,30 @@ def split(pooled: Array, side: int) -> Array:
   Args:
     pooled: [N, H, W, 2], maxima and means over the channels.
     side: 2^k.
+    inside: positions that count; None: all.
 
   Returns:
-    [N, ceil(H / side), ceil(W / side), 2]: the maximum of the maxima, the mean of the means.
+    [N, ceil(H / side), ceil(W / side), 2]: the maximum of the maxima, the mean of the means; zeros
+    where a patch has nothing inside.
   """
   n, height, width, _ = pooled.shape
   rows, columns = -(-height // side), -(-width // side)
   edges = ((0, 0), (0, rows * side - height), (0, columns * side - width))
 
   def patches(x: Array, outside: float) -> Array:
-    x = jnp.pad(x, edges, constant_values=outside).reshape(n, rows, side, columns, side)
-    return x.transpose(0, 1, 3, 2, 4).reshape(n, rows, columns, side * side)
+    x = jnp.pad(x, edges, constant_values=outside).reshape(-1, rows, side, columns, side)
+    return x.transpose(0, 1, 3, 2, 4).reshape(-1, rows, columns, side * side)
 
-  maximum = highest(patches(pooled[..., 0], -jnp.inf), 3)
-  total = patches(pooled[..., 1], 0.0).sum(axis=3)
+  maxima, means = pooled[..., 0], pooled[..., 1]
   count = np.outer(_lengths(height, side), _lengths(width, side)).astype(np.float32)
+  if inside is not None:
+    there = inside[..., 0]
+    maxima, means = jnp.where(there, maxima, -jnp.inf), jnp.where(there, means, 0.0)
+    count = patches(there.astype(jnp.float32), 0.0).sum(axis=3)
+  maximum = highest(patches(maxima, -jnp.inf), 3)
+  total = patches(means, 0.0).sum(axis=3)
+  if inside is not None:
+    maximum, count = jnp.where(count > 0, maximum, 0.0), jnp.maximum(count, 1.0)
   return jnp.stack([maximum, total / count], axis=-1)
 
 
@@ -123,7 +136,7 @@ class SMSA(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, features: Array) -> Array:
+  def __call__(self, features: Array, inside: Array | None = None) -> Array:
     size = features.shape[1:3]
     logit = float(np.log(self.start / (1 - self.start)))
     logits = self.param("logits", nn.initializers.constant(logit), (self.scales - 1,))
@@ -132,9 +145,9 @@ class SMSA(nn.Module):
     spatial = jnp.zeros((*pooled.shape[:3], 1))
     for k in range(1, self.scales):
       conv = nn.Conv(1, (3, 3), padding=1, use_bias=False, name=f"scale_{k}")
-      scale = jax.nn.sigmoid(conv(split(pooled, 2**k)))
+      scale = jax.nn.sigmoid(conv(split(pooled, 2**k, inside)))
       spatial += weights[k - 1] * enlarge(scale, 2**k, size)
-    mean = features.astype(jnp.float32).mean(axis=(1, 2))
+    mean = corner.mean(features, inside)
     channel = jax.nn.sigmoid(Excitation(self.reduction, name="channel")(mean))
     self.sow("intermediates", "spatial_weights", spatial)
     self.sow("intermediates", "channel_weights", channel)
@@ -154,14 +167,17 @@ class CBAM(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, features: Array) -> Array:
+  def __call__(self, features: Array, inside: Array | None = None) -> Array:
     x = features.astype(jnp.float32)
     perceptron = Excitation(self.reduction, name="channel")
     n, h, w, c = x.shape
-    channel = perceptron(x.mean(axis=(1, 2))) + perceptron(highest(x.reshape(n, h * w, c), 1))
+    counted = x if inside is None else jnp.where(inside, x, -jnp.inf)
+    most = highest(counted.reshape(n, h * w, c), 1)
+    channel = perceptron(corner.mean(x, inside)) + perceptron(most)
     x = x * jax.nn.sigmoid(channel)[:, None, None]
     conv = nn.Conv(1, (7, 7), padding=3, use_bias=False, name="spatial")
-    return (x * jax.nn.sigmoid(conv(pool_channels(x)))).astype(self.dtype)
+    spatial = conv(corner.clear(pool_channels(x), inside))
+    return (x * jax.nn.sigmoid(spatial)).astype(self.dtype)
 
 
 class SENet(nn.Module):
@@ -171,8 +187,8 @@ class SENet(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, features: Array) -> Array:
-    mean = features.astype(jnp.float32).mean(axis=(1, 2))
+  def __call__(self, features: Array, inside: Array | None = None) -> Array:
+    mean = corner.mean(features, inside)
     channel = jax.nn.sigmoid(Excitation(self.reduction, name="channel")(mean))
     return features.astype(self.dtype) * channel[:, None, None].astype(self.dtype)
 

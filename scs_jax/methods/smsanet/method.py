@@ -13,8 +13,7 @@ from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
 from scs_jax.engine.step import gradient_update
 from scs_jax.methods.smsanet import attention, objective, weights
 from scs_jax.methods.smsanet.network import BLOCKS, LAST, PLACES, Colorizer, lightness_input
-from scs_jax.ops import color
-from scs_jax.ops.resize import resize_bicubic
+from scs_jax.ops import color, corner
 
 Array = jax.Array
 
@@ -49,6 +48,7 @@ class SMSANet:
   EARLIER = {"network.attention_place": "after_norm"}
 
   takes_reference = False
+  takes_corner = True
   keeps_luminance = True
   scales = (0.5, 16.0)
 
@@ -157,10 +157,14 @@ class SMSANet:
     """
     variables = {"params": state.params[NETWORK], "batch_stats": state.model_state[NETWORK]}
     lightness = color.gray_to_lightness(query.gray)
-    ab, seen = self.network.apply(variables, lightness_input(lightness), mutable=["intermediates"])
+    part = query.corner
+    inside = corner.mask(query.gray, part.size)
+    ab, seen = self.network.apply(
+      variables, lightness_input(lightness), inside=inside, mutable=["intermediates"]
+    )
     lab = jnp.concatenate([lightness, ab], axis=-1)
-    if tuple(query.size) != tuple(query.gray.shape[1:3]):
-      lab = resize_bicubic(lab, query.size)
+    if part.out is not None or tuple(query.size) != tuple(query.gray.shape[1:3]):
+      lab = corner.resize_bicubic(lab, query.size, part.size, part.out)
     rgb = color.clip_gamut(color.lab_to_rgb(color.compress_chroma(lab)))
     return Prediction(rgb, {"ab": ab, **_maps(seen)} if query.want_extras else {})
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from scs_jax.methods.smsanet.attention import make_attention
 from scs_jax.nn.blocks import HE
-from scs_jax.ops import check
+from scs_jax.ops import check, corner
 from scs_jax.ops.color import AB_MAX
 
 Array = jax.Array
@@ -70,7 +70,11 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Array, train: bool = False, attention: Callable[[Array], Array] | None = None
+    self,
+    x: Array,
+    train: bool = False,
+    attention: Callable[[Array, Array | None], Array] | None = None,
+    inside: Array | None = None,
   ) -> Array:
     """Features [N, H, W, C] to [N, H, W, `features`]; `attention` stands before the BatchNorm."""
     for i in range(self.convs):
@@ -82,10 +86,10 @@ class Block(nn.Module):
         kernel_init=HE,
         dtype=self.dtype,
         name=f"conv_{i}",
-      )(x)
+      )(corner.clear(x, inside))
       x = nn.leaky_relu(x, 0.2) if self.last else nn.relu(x)
     if attention is not None:
-      x = attention(x)
+      x = attention(x, inside)
     if self.last:
       return x
     return nn.BatchNorm(
@@ -158,10 +162,12 @@ class Colorizer(nn.Module):
   remat: bool = False
 
   @nn.compact
-  def __call__(self, x: Array, train: bool = False) -> Array:
+  def __call__(self, x: Array, train: bool = False, inside: Array | None = None) -> Array:
     """Args:
       x: `lightness_input` [N, H, W, 1] or `base_input` [N, H, W, 4].
       train: use the batch's statistics, and update the running ones ("batch_stats").
+      inside: bool [1, H, W, 1], True in the corner that the pictures fill (ops/corner.py); None:
+        everywhere. Not for training, whose statistics would count what is outside.
 
     Returns:
       ab, float32 [N, H, W, 2] in (-110, 110).
@@ -170,21 +176,23 @@ class Colorizer(nn.Module):
     x, seen = x.astype(self.dtype), {}
     for number, spec in BLOCKS.items():
       if number in HALVED:
-        x = x[:, ::2, ::2]
+        x, inside = x[:, ::2, ::2], None if inside is None else inside[:, ::2, ::2]
       if spec.shortcut:
-        x = self._join(number, x, seen[spec.shortcut])
-      x = seen[number] = self._stage(number, train)(self, x)
+        shortcut, around = seen[spec.shortcut]
+        x, inside = self._join(number, corner.clear(x, inside), shortcut, around), around
+      x = self._stage(number, train, inside)(self, x)
+      seen[number] = x, inside
     x = nn.Conv(2, (1, 1), kernel_init=_QUIET, dtype=self.dtype, name="output")(x)
     return AB_MAX * jnp.tanh(x.astype(jnp.float32))
 
-  def _stage(self, number: int, train: bool):
+  def _stage(self, number: int, train: bool, inside: Array | None):
     """(self, features) -> those after a block with its attention."""
 
     def stage(self, x: Array) -> Array:
       block, attention = self._block(number), self._attention(number)
       if attention is None or self.attention_place == "after_relu":
-        return block(x, train, attention)
-      return attention(block(x, train))
+        return block(x, train, attention, inside)
+      return attention(block(x, train, None, inside), inside)
 
     return nn.remat(stage) if self.remat else stage
 
@@ -200,13 +208,13 @@ class Colorizer(nn.Module):
       name=f"block_{number}",
     )
 
-  def _join(self, number: int, x: Array, shortcut: Array) -> Array:
+  def _join(self, number: int, x: Array, shortcut: Array, inside: Array | None) -> Array:
     """Double size by a transposed convolution 4 x 4, plus the shortcut's 3 x 3, and a ReLU."""
     features = scaled(BLOCKS[number].features, self.width)
     up = DoublingConv(features, self.dtype, name=f"up_{number}")(x)
     short = nn.Conv(
       features, (3, 3), padding=1, kernel_init=HE, dtype=self.dtype, name=f"short_{number}"
-    )(shortcut)
+    )(corner.clear(shortcut, inside))
     return nn.relu(up[:, : short.shape[1], : short.shape[2]] + short)
 
   def _attention(self, number: int) -> nn.Module | None:

@@ -34,11 +34,14 @@ def method(make_config):
 
 @pytest.fixture(scope="module")
 def state(method):
-  """Fresh, its output layer loud enough to colour."""
+  """Fresh, its output layer loud enough to colour, no hidden unit of its attention at rest."""
   state = jax.device_get(jax.jit(lambda key: method.init(key, {}))(KEY))
   state.params["colorizer"]["output"]["kernel"] = (
     np.random.default_rng(0).normal(size=(1, 1, 8, 2)).astype(np.float32)
   )
+  for name in ("attention_1", "attention_4", "attention_10"):  # means after a ReLU are positive
+    squeeze = state.params["colorizer"][name]["channel"]["squeeze"]
+    squeeze["kernel"] = np.abs(squeeze["kernel"])
   return state
 
 

@@ -1,0 +1,110 @@
+"""Methods that colour a picture whole: the network's own answer at any size, by few programs."""
+
+import jax
+import numpy as np
+import pytest
+
+from scs_jax.engine import resolve
+from scs_jax.engine.contract import Prediction, Query, TrainState
+from scs_jax.infer.colorizer import Colorizer
+
+# All in a square of 48: wide and high, of odd sides, a single row, one that fills it.
+SIZES = [(33, 48), (47, 21), (1, 37), (48, 48)]
+
+
+def _loud(state):
+  """Weights that leave nothing at rest: biases, running statistics and last layers of their own."""
+  rng = np.random.default_rng(5)
+
+  def draw(path, x):
+    names = [part.key for part in path if hasattr(part, "key")]
+    noise = rng.normal(size=x.shape).astype(np.float32)
+    if names[-1] == "var":
+      return 0.5 + np.abs(noise)
+    if names[-1] in ("bias", "mean"):
+      return 0.3 * noise
+    last = {"output", "decoder_8", "last"} & set(names)
+    return noise * (0.3 / np.sqrt(x[..., 0].size) if last else 1) if last else np.asarray(x)
+
+  return state.replace(
+    params=jax.tree_util.tree_map_with_path(draw, state.params),
+    model_state=jax.tree_util.tree_map_with_path(draw, state.model_state),
+  )
+
+
+def _make(config):
+  method = resolve.build(config)
+  return method, _loud(jax.device_get(jax.jit(lambda key: method.init(key, {}))(jax.random.key(2))))
+
+
+def _smsanet(make, attention, place="after_relu"):
+  config = make()
+  config.network.attention, config.network.attention_place = attention, place
+  config.network.attention_blocks = (1, 4, 9)
+  config.data.crop = 24  # 48 pixels are its usual side
+  return _make(config)
+
+
+def _agree(method, state, sizes, scales=(1.0,), **keywords):
+  """Colorizer and predict give the same bytes, to a rounding; returns the Colorizer."""
+  colorizer = Colorizer(method, state)
+  predict = jax.jit(method.predict)
+  rng = np.random.default_rng(3)
+  for size, scale in zip(sizes, scales * len(sizes), strict=False):
+    gray = rng.uniform(0.2, 0.8, size).astype(np.float32)
+    out = tuple(round(scale * s) for s in size)
+    found = colorizer(gray, size=out, keep_luminance=False, **keywords)
+    rgb = np.asarray(predict(state, Query(gray[None, ..., None], out)).rgb)[0]
+    assert found.shape == rgb.shape
+    assert np.abs(found - 255 * rgb).max() < 0.6, size
+    # It colours, and not alike all over.
+    assert max(size) == 1 or (rgb[..., 0] - rgb[..., 2]).std() > 0.01
+  return colorizer
+
+
+@pytest.mark.parametrize(
+  ("attention", "place"),
+  [("smsa", "after_relu"), ("smsa", "after_norm"), ("cbam", "after_relu"), ("senet", "after_norm")],
+)
+def test_smsanet(make_smsanet_config, attention, place):
+  method, state = _smsanet(make_smsanet_config, attention, place)
+  assert _agree(method, state, SIZES[: 4 if attention == "smsa" else 1]).programs == 1
+
+
+def test_smsanet_with_the_luminance_kept_and_at_another_size(make_smsanet_config):
+  method, state = _smsanet(make_smsanet_config, "smsa")
+  colorizer = _agree(method, state, [(33, 48)], (1.5,))
+  gray = np.random.default_rng(3).uniform(0.2, 0.8, (33, 48)).astype(np.float32)
+  rgb = np.asarray(method.predict(state, Query(gray[None, ..., None], (33, 48))).rgb)[0]
+  assert np.abs(colorizer(gray) - 255 * rgb).max() < 1.1  # through Lab and back
+
+
+@pytest.mark.parametrize(
+  ("task", "scales"),
+  [
+    ("joint", (8 / 3, 1.0)),
+    ("colorization", (1.0, 1.7)),
+    ("joint_residual", (1.9, 1.0, 0.6)),
+    ("super_resolution", (2.2,)),
+  ],
+)
+def test_joint_network(make_joint_config, task, scales):
+  method, state = _make(make_joint_config(task))
+  sizes = SIZES[:3] if task == "joint_residual" else SIZES[: len(scales)]
+  colorizer = _agree(method, state, sizes, scales)
+  assert colorizer.programs <= len(scales)
+
+
+def test_a_method_that_knows_no_corner_sees_the_picture_alone():
+  class Plain:
+    takes_reference = False
+
+    def predict(self, state, query):
+      """The mean of what it is given, everywhere."""
+      rgb = query.gray.mean(axis=(1, 2), keepdims=True) * np.ones((1, *query.size, 3), np.float32)
+      return Prediction(rgb)
+
+  colorizer = Colorizer(Plain(), TrainState(np.int32(0), {}, {}, {}))
+  gray = np.zeros((30, 40), np.float32)
+  gray[20:] = 0.6
+  np.testing.assert_array_equal(colorizer(gray), np.full((30, 40, 3), 51))  # 0.2 of 255
