@@ -9,8 +9,8 @@ usage: launch/local_processes.sh [--processes N] [--devices D] [--logs DIR] [--d
 
 Runs `scs-jax train TRAIN ARGUMENTS` in N processes (default 2) that train one model together, each
 with D CPU devices (default 1). The output of process i goes to DIR/process_i.log (default: logs).
-The same command again goes on from the last checkpoint. When one process fails, the others are
-ended and its log is shown. PYTHON=/path/to/python picks the interpreter (default: .venv's of
+Ctrl-C saves and ends; a second one ends at once. The same command again goes on from the last
+checkpoint. When one process fails, the others are ended and its log is shown. PYTHON=/path/to/python picks the interpreter (default: .venv's of
 this folder, then python3).
 
 example:
@@ -60,13 +60,24 @@ fi
 
 mkdir -p "$logs"
 pids=()
-stop() { for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done; }
-trap stop INT TERM
+signal=TERM
+stop() { for pid in "${pids[@]}"; do kill -"$signal" "$pid" 2>/dev/null || true; done; }
+asked() {
+  echo "local_processes.sh: stopping: the step at hand is saved; once more ends all at once" >&2
+  stop
+  signal=KILL
+}
+trap asked INT TERM
 for ((i = 0; i < processes; i++)); do
   mapfile -t line < <(command_of "$i" "$@")
   JAX_PLATFORMS=cpu XLA_FLAGS="$flags" "${line[@]}" >"$logs/process_$i.log" 2>&1 &
   pids+=($!)
 done
+
+all=process_0.log
+((processes == 1)) || all+=" to process_$((processes - 1)).log"
+echo "local_processes.sh: $processes processes train; what they say is in $logs/$all:" \
+  "tail -f $logs/process_0.log"
 
 code=0
 while ((${#pids[@]})); do
@@ -82,4 +93,7 @@ while ((${#pids[@]})); do
     stop
   done
 done
+if ((code == 0)); then
+  echo "local_processes.sh: done; $logs/process_0.log ends in: $(tail -n 1 "$logs/process_0.log")"
+fi
 exit "$code"

@@ -166,6 +166,10 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line `argv` (default: the process's own); returns the exit code."""
   argv = list(sys.argv[1:] if argv is None else argv)
   debug = "--debug" in argv
+  if not debug:
+    # Read when jax is first imported. XLA's warnings are for those who develop it: "Very slow
+    # compile? If you want to file a bug, ..." is a matter of course here. What fails raises.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
     try:
       code = _run_verb(argv)

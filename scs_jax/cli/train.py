@@ -2,7 +2,8 @@
 
 HELP = """Trains a method. The run's folder receives checkpoints, metrics.jsonl, config.json and
 panels/*.png (gray input, reference, result, truth). The same command again goes on from the last
-checkpoint, on any number of devices; SIGTERM saves and exits with code 0 (or --stopped-code).
+checkpoint, on any number of devices. SIGTERM saves and exits with code 0 (or --stopped-code);
+Ctrl-C saves too, with code 130, and a second one ends at once. A folder has one run at a time.
 Several processes, one a host, are one run: each is started with the same command, a folder that all
 of them see, and --distributed auto or where to meet."""
 
@@ -94,7 +95,7 @@ def _run_together(args, together) -> int:
 
   if args.distributed is not None and together != (None, None, None):
     raise UserError("--distributed auto finds out by itself; give it, or --coordinator, not both")
-  with stop.raising_flag() as stopped:  # the first step tells the others
+  with stop.raising_flag() as stopped, stop.interrupting(stopped):  # a step tells the others
     distributed.start(*together)
     with distributed.ending_together(failures.explain):
       return _run(args, stopped)

@@ -9,6 +9,7 @@ processes changes nothing but speed.
 import dataclasses
 import functools
 import math
+import signal
 from collections.abc import Iterator
 
 import grain
@@ -220,9 +221,15 @@ def read_ahead(
     dataset = dataset.mp_prefetch(
       grain.MultiprocessingOptions(
         num_workers=workers, per_worker_buffer_size=-(-prefetch // workers)
-      )
+      ),
+      worker_init_fn=_leave_interrupts,
     )
   return dataset
+
+
+def _leave_interrupts(worker: int, workers: int) -> None:
+  """Leaves Ctrl-C, which a terminal sends to all processes of a command, to the first of them."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _example(source: Source, spec: BatchSpec, position: int) -> Batch:

@@ -133,7 +133,8 @@ def ending_together(explain: Callable[[BaseException], str | None]) -> Iterator[
     yield
     beats.stop()
   except BaseException as error:
-    if isinstance(error, SystemExit) and not error.code:
+    saved = isinstance(error, KeyboardInterrupt)  # by the loop, which ended in all processes
+    if saved or (isinstance(error, SystemExit) and not error.code):
       beats.stop()
       raise
     line = _lost(error) or explain(error)

@@ -26,13 +26,16 @@ class Logbook:
     total: steps in all.
     quiet: no progress bar.
 
+  Attributes:
+    before: the last value of every name in the file as it was found, lines taken back included.
+
   Raises:
     OSError: a full disk, no permission; what could not be written whole is not there at all.
   """
 
   def __init__(self, workdir, start_step: int, total: int, quiet: bool = False):
     self.path = pathlib.Path(workdir) / "metrics.jsonl"
-    _take_back(self.path, start_step)
+    self.before = _take_back(self.path, start_step)
     self._append(b"")  # the file is there, or cannot be written, before anything is trained
     self._bar = tqdm(
       total=total, initial=start_step, unit="step", disable=quiet, dynamic_ncols=True
@@ -85,6 +88,8 @@ class Logbook:
 class Silent:
   """In the place of a Logbook in processes other than the first, which writes for all."""
 
+  before: Mapping[str, float] = {}
+
   def __enter__(self):
     return self
 
@@ -108,17 +113,21 @@ def read_curve(workdir, name: str) -> list[tuple[int, float]]:
   return [(line["step"], line[name]) for line in lines if line.get(name) is not None]
 
 
-def _take_back(path: pathlib.Path, step: int) -> None:
+def _take_back(path: pathlib.Path, step: int) -> dict[str, float]:
+  """Leaves the lines up to a step; returns the last value of every name in all of them."""
   if not path.exists():
-    return
-  kept = []
+    return {}
+  kept, last = [], {}
   for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
     try:
-      if json.loads(line)["step"] <= step:
+      values = json.loads(line)
+      if values["step"] <= step:
         kept.append(line)
+      last |= values
     except (ValueError, KeyError, TypeError):
       continue  # the line that a killed process was writing
   write_aside(path, "".join(f"{line}\n" for line in kept).encode())
+  return last
 
 
 def _tensorboard(workdir):

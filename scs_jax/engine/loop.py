@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.engine import config as configs
-from scs_jax.engine import distributed, report, resume, stop, update
+from scs_jax.engine import distributed, lock, report, resume, stop, update
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import Method, TrainState
 from scs_jax.engine.monitor import Monitor
@@ -62,7 +62,8 @@ def train(
 
   Sample order, randomness and modes are functions of (seed, step) alone, so a run that was killed
   and started again ends in the very parameters of one that was not. After a SIGTERM what is under
-  way (a compilation, a step, an evaluation) ends, its step is saved, and the function returns.
+  way (a compilation, a step, an evaluation) ends, its step is saved, and the function returns; after
+  Ctrl-C likewise, but KeyboardInterrupt is raised at the end. A second Ctrl-C ends the program.
 
   Several processes call this alike, each with its part of the data and the same `workdir`; the
   first writes what is written once. A SIGTERM to any of them ends all at the same step.
@@ -74,20 +75,24 @@ def train(
     workdir: the run's folder; made where missing.
     quiet: no progress bar.
     profile: (first step, steps) to trace into workdir/profile.
-    stopped: raised where a SIGTERM came before; SIGTERM raises it.
+    stopped: raised where a SIGTERM came before; SIGTERM and Ctrl-C raise it.
 
   Raises:
-    UserError: another run's folder, no room, a loss that is not finite.
+    UserError: another run's folder, or one in which a training runs; no room; a loss that is not
+      finite.
+    KeyboardInterrupt: Ctrl-C was pressed; the state is saved.
   """
   workdir = pathlib.Path(workdir)
   with contextlib.ExitStack() as stack:
     stopped = stack.enter_context(stop.raising_flag(stopped))
+    stack.enter_context(stop.interrupting(stopped))
     # Whatever can be wrong is found before anything is compiled.
     parallel = Parallel.of(config)
     parallel.check_batch(config.batch_size)
     watch = Watch(config, method, data.heldout, workdir)
     frozen = method.load_frozen()
     resume.require_ours(workdir)
+    stack.enter_context(lock.held(workdir))
     distributed.meet()  # before anything is written
     checkpoints = stack.enter_context(_open_checkpoints(config, workdir))
     key = jax.random.key(config.seed)
@@ -146,6 +151,8 @@ def train(
     if ended_early:
       monitor.say(f"stopped at step {step} of {config.steps}; the same command goes on from there")
     monitor.sum_up()
+    if stopped.interrupted:  # who called this is to stop as well
+      raise KeyboardInterrupt
     return Outcome(parallel.fetch(state), step, ended_early)
 
 

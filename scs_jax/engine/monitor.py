@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import pathlib
+import time
 from collections.abc import Callable, Collection, Mapping
 
 import jax
@@ -15,6 +16,7 @@ from scs_jax.engine.stop import Flag
 from scs_jax.engine.throughput import Meter, Profile
 
 _NAMED = 10  # unreadable files that are named at the end of a run
+_COMPILED = "compile_seconds/"
 
 
 class Monitor:
@@ -53,6 +55,7 @@ class Monitor:
       self._profile = Profile(workdir / "profile", *profile)
     self._work: dict[str, int] = {}  # operations of each program
     self._programs: dict[str, Callable] = {}
+    self._compiled: dict[str, float] = {}  # seconds, until they are written
     self._bad: set[int] = set()
     self._book = Logbook(workdir, start, config.steps, quiet) if first else Silent()
 
@@ -84,14 +87,17 @@ class Monitor:
       self._profile.before(step)
     fresh = phase not in self._work
     if fresh:
+      self.say(_compiling(phase, self._book.before.get(f"{_COMPILED}{phase}")))
+      began = time.monotonic()
       self._prepare(step_function, state, batch, phase)
     state, logs = self._programs[phase](state, batch)
-    self._book.tick()
     if fresh:  # leave compiling out of images/s
       jax.block_until_ready(logs)
+      self._compiled[f"{_COMPILED}{phase}"] = round(time.monotonic() - began, 3)
       self._meter.restart(step + 1)
     else:
       self._meter.count(self._work[phase])
+    self._book.tick()
     if self._profile is not None and self._profile.after(step + 1, logs):
       self.say(f"traced the steps up to {step + 1} into {self._profile.folder}")
     self.health.add(step + 1, host, logs)
@@ -119,7 +125,8 @@ class Monitor:
     values["unreadable_files"] = float(len(self._bad))
     if self.health.skipped:
       values["skipped_updates"] = float(self.health.skipped)
-    self._book.write(step, values | self._meter.read(step), shown=True)
+    self._book.write(step, values | self._meter.read(step) | self._compiled, shown=True)
+    self._compiled = {}
 
   def write_scores(self, step: int, scores: Mapping[str, float]) -> None:
     """A line of an evaluation, whose time is left out of images/s."""
@@ -131,6 +138,14 @@ class Monitor:
     """What should be known at the end of a run."""
     if self._bad:
       self.say(_unreadable(self._bad, self._name))
+
+
+def _compiling(phase: str, before: float | None) -> str:
+  last = "it takes from seconds to many minutes, and the bar moves then"
+  if before is not None:
+    text = f"{before:.0f} s" if before < 120 else f"{before / 60:.0f} min"
+    last = f"about as long as last time, {text}"
+  return f"compiling the training step ({phase}): {last}"
 
 
 def _call(step_function: Callable, phase: str, state, batch: Mapping):

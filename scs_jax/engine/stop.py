@@ -1,16 +1,28 @@
-"""SIGTERM, which cluster managers send before they take a machine away: end soon, and cleanly."""
+"""SIGTERM, which cluster managers send before they take a machine away, and Ctrl-C: end cleanly."""
 
 import contextlib
+import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
+
+from tqdm import tqdm
+
+_INTERRUPTED = 130  # exit code, as shells know it
 
 
 class Flag:
-  """False until it is raised, for good."""
+  """False until it is raised, for good.
+
+  Attributes:
+    interrupted: whether a person raised it, by Ctrl-C.
+    answered: whether that person was told so.
+  """
 
   def __init__(self):
-    self._raised = False
+    self._raised = self.interrupted = self.answered = False
 
   def __bool__(self) -> bool:
     return self._raised
@@ -18,26 +30,74 @@ class Flag:
   def up(self) -> None:
     self._raised = True
 
+  def interrupt(self) -> None:
+    self._raised = self.interrupted = True
+
 
 @contextlib.contextmanager
-def _handling(handler: Callable[[], None]) -> Iterator[None]:
+def _handling(number: signal.Signals, handler: Callable[[], None]) -> Iterator[None]:
   try:
-    before = signal.signal(signal.SIGTERM, lambda signum, frame: handler())
+    before = signal.signal(number, lambda signum, frame: handler())
   except ValueError:  # not the main thread: somebody else's to handle
     yield
     return
   try:
     yield
   finally:
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(number, before)
 
 
 @contextlib.contextmanager
 def raising_flag(flag: Flag | None = None) -> Iterator[Flag]:
   """A flag (a new one, or that) that SIGTERM raises, so that the step at hand ends and is saved."""
   flag = Flag() if flag is None else flag
-  with _handling(flag.up):
+  with _handling(signal.SIGTERM, flag.up):
     yield flag
+
+
+@contextlib.contextmanager
+def interrupting(flag: Flag) -> Iterator[None]:
+  """Ctrl-C raises the flag as SIGTERM does, and says so; the second one ends the program at once.
+
+  Python calls handlers between operations of its own, hence not while XLA compiles, for minutes: a
+  thread that the system wakes answers at any time. In a program that ignores Ctrl-C, as a shell's
+  jobs in the background do, it stays ignored.
+  """
+  in_main = threading.current_thread() is threading.main_thread()
+  if not in_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    yield
+    return
+  reading, writing = os.pipe()
+  os.set_blocking(writing, False)  # as Python asks for
+  before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+  thread = threading.Thread(target=_answer, args=(reading, flag), daemon=True, name="interrupts")
+  thread.start()
+  try:
+    with _handling(signal.SIGINT, flag.interrupt):
+      yield
+  finally:
+    signal.set_wakeup_fd(before)
+    os.close(writing)
+    thread.join()
+    os.close(reading)
+
+
+def _answer(reading: int, flag: Flag) -> None:
+  """Answers the signals whose numbers come, a byte each, until the pipe is closed."""
+  while number := os.read(reading, 1):
+    if number[0] != signal.SIGINT:
+      continue
+    if flag.answered:
+      os.write(2, b"\nscs-jax: interrupted, without saving\n")
+      for child in multiprocessing.active_children():  # reader processes
+        child.kill()
+      os._exit(_INTERRUPTED)
+    flag.answered = True
+    tqdm.write(
+      "stopping: what is under way (compiling, a step) ends, and is saved; "
+      "Ctrl-C once more ends at once, without saving",
+      file=sys.stderr,
+    )
 
 
 @contextlib.contextmanager
@@ -53,5 +113,5 @@ def exiting(code: int = 0, line: str | None = None) -> Iterator[None]:
       print(line, file=sys.stderr)
     raise SystemExit(code)
 
-  with _handling(leave):
+  with _handling(signal.SIGTERM, leave):
     yield

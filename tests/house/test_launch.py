@@ -132,6 +132,9 @@ def test_local_processes_train_together_and_tell_what_went_wrong(tmp_path):
   logs = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
   assert done.returncode == 0, (done.stderr, logs)
   assert set(logs) == {"process_0.log", "process_1.log"}
+  first, last = done.stdout.splitlines()
+  assert "2 processes train" in first and "logs/process_0.log to process_1.log" in first
+  assert "done; logs/process_0.log ends in: a run: step 3; checkpoints" in last
   assert "a run: step 3; checkpoints" in logs["process_0.log"]  # the first speaks for all
   assert "checkpoints" not in logs["process_1.log"]
   lines = (tmp_path / "a run/metrics.jsonl").read_text().splitlines()
@@ -140,6 +143,7 @@ def test_local_processes_train_together_and_tell_what_went_wrong(tmp_path):
   done = run("--config.stepz=5")
   assert done.returncode == 2
   assert re.search(r"process [01] ended with code 2; logs/process_[01].log ends in:", done.stderr)
+  assert "done" not in done.stdout
   assert done.stderr.splitlines()[1:] == [
     "scs-jax: error: unknown key --config.stepz; did you mean --config.steps?"
   ]
