@@ -66,6 +66,7 @@ def _identity(setting: Settings, pictures: Pictures) -> dict:
     {
       **output.identity_of(setting),
       "pictures": pictures.heldout.fingerprint,
+      "count": pictures.records,
       "list": results.list_hash(
         pictures.heldout.fingerprint, [pictures.heldout.name(i) for i in range(pictures.records)]
       ),

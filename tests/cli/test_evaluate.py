@@ -397,12 +397,32 @@ def test_bicubic_gray_has_no_colour_at_all(setup):
   assert {float(r[name]) for r in rows for name in ALONE} == {0.0}
 
 
-def test_small_pictures_are_kept_and_counted(setup, capfd):
+def test_small_pictures_are_left_out_or_enlarged_and_counted(setup, capfd):
   Image.fromarray(photo(1)[:16]).save(setup / "photos/p1.png")
-  assert evaluate() == 0
-  note = f"note: 1 of 5 pictures are smaller than {SIDE}x{SIDE} and enlarged"
+  fast = ("--modes", "self", "--panels", "0", "--no-baselines")
+  assert evaluate(*fast) == 0
+  note = f"note: 1 of 5 pictures are smaller than {SIDE}x{SIDE} and left out"
+  assert note in capfd.readouterr().err
+  assert record()["results"]["self"]["method"]["psnr_rgb"]["n"] == COUNT - 1
+  assert {row["picture"] for row in lines()} == {f"p{i}.png" for i in (0, 2, 3, 4)}
+  assert evaluate(*fast, "--enlarge", "--overwrite") == 0
+  note = f"note: 1 of 5 pictures are smaller than {SIDE}x{SIDE} and enlarged to it, 1.5 times"
   assert note in capfd.readouterr().err
   assert record()["results"]["self"]["method"]["psnr_rgb"]["n"] == COUNT
+  assert evaluate(*fast, "--size", "25", "--overwrite") == 2
+  one_line(capfd, "of 5 pictures of photos none has 25x25 pixels or more", "--enlarge")
+
+
+def test_a_limit_draws_from_all_by_the_seed(setup):
+  def drawn(*more):
+    fast = ("--modes", "self", "--panels", "0", "--no-baselines", "--limit", "2", "--overwrite")
+    assert evaluate(*fast, *more) == 0
+    return {row["picture"] for row in lines()}
+
+  pairs = [drawn("--seed", str(seed)) for seed in range(4)]
+  assert all(len(pair) == 2 for pair in pairs) and len(set().union(*pairs)) > 3
+  mark = record()["samples"]["sha256"]
+  assert drawn("--seed", "3") == pairs[3] and record()["samples"]["sha256"] == mark
 
 
 def test_one_picture_has_no_other_and_no_interval(setup, capfd):
@@ -484,13 +504,13 @@ def test_own_results_are_replaced_by_those_of_the_same_settings_alone(setup, cap
   capfd.readouterr()
   for more, part in (
     (["--seed", "7"], "seed 0, now 7"),
-    (["--limit", "3"], "count 5, now 3"),
+    (["--limit", "3"], "count 5, now 3, list "),
     (["--size", "20x16"], "size 24x24, now 20x16"),
     (["--modes", "self"], "modes automatic, now self"),
     (["--no-baselines"], "baselines True, now False"),
   ):
     assert evaluate(*fast, *more) == 2
-    one_line(capfd, f"out holds results of other settings ({part})", "--overwrite")
+    one_line(capfd, f"out holds results of other settings ({part}", "--overwrite")
   save(setup / "run", picture=PICTURE[::-1], step=5)
   assert evaluate(*fast) == 2
   one_line(capfd, "other settings (checkpoint ", "step 3, now 5")
