@@ -25,4 +25,9 @@ VERBS = {
     "select pictures by file size and colour variation, as ImageNet-C was made",
     "scs-jax data select imagenet/train --out imagenet_c.txt",
   ),
+  "split": Verb(
+    "scs_jax.cli.data_split",
+    "deal stereo pairs at random to a training and a held-out list",
+    "scs-jax data split mono,color --heldout 300 --out lists",
+  ),
 }

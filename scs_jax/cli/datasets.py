@@ -210,7 +210,8 @@ def trained_on_too(source, heldout) -> list[str]:
 
 def _unlike_pairs(source, config) -> list[str]:
   """What is wrong with a few of the pairs, the first and the last among them: matches off their row
-  or out of reach, which a training would take without a word and learn wrong colours from."""
+  or out of reach, and views smaller than the crop, whose last row and column would be repeated.
+  A training would take them without a word and learn wrong colours from them."""
   import jax
   import numpy as np
 
@@ -225,6 +226,13 @@ def _unlike_pairs(source, config) -> list[str]:
     report = stereo_check.check_pair(source, i, search_range)
     if report.matches is not None and len(report.matches) >= stereo_check.FEWEST:
       notes += [f"warning: {report.name}: {problem}" for problem in report.problems]
+    crop = config.data.crop
+    if report.size is not None and any(s < c for s, c in zip(report.size, crop, strict=True)):
+      notes.append(
+        f"warning: {report.name}: {report.size[1]}x{report.size[0]} pixels, smaller than the crop "
+        f"of {crop[1]}x{crop[0]}, which is filled up with mirrored rows and repeated columns; "
+        "leave it out, or set config.data.crop"
+      )
   if notes:
     notes.append(
       f"{len(numbers)} of {len(source)} pairs were looked at; `scs-jax data check-stereo` measures "

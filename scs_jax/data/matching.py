@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-_RADIUS = 7  # of a patch: 15 x 15 pixels
+_RADIUS = 7
+PATCH = 2 * _RADIUS + 1
+"""Side of what is matched, pixels: a view that is smaller has no match."""
 _COARSE_WIDTH = 360  # a view is searched at no more than this
 _LEAST_LIKE = 0.8  # correlation of a match
 _UNIQUE = 0.92  # of the second best place, relative to the best

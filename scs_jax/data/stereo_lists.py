@@ -8,16 +8,18 @@ monochrome view), beside the latter `disparity` (PFM, of the left view).
 """
 
 import csv
+import io
 import os
 import pathlib
 import shlex
+from collections.abc import Sequence
 
 from scs_jax.data import bundled, sources, stereo_layouts
 from scs_jax.data.disparity_files import DisparityFile
 from scs_jax.data.stereo_layouts import Record, some
 from scs_jax.errors import UserError
 
-__all__ = ["find", "some"]
+__all__ = ["find", "some", "text"]
 
 _COLUMNS = ("mono", "color", "left", "right", "truth", "disparity")
 _LISTS = (".txt", ".csv", ".tsv")
@@ -48,6 +50,39 @@ def find(
   if path.suffix.lower() in _LISTS and not path.is_dir():
     return _listed(path)
   return stereo_layouts.find(path, variant, disparity_scale)
+
+
+def text(records: Sequence[Record], folder: str | os.PathLike) -> bytes:
+  """A list file's content for pairs of one kind, paths relative to the folder that it is for.
+
+  Raises:
+    UserError: pairs of both kinds, or with what a list cannot hold.
+  """
+  if len({record.real for record in records}) > 1:
+    raise UserError("a list has pairs of two cameras, or colour stereo; make two lists")
+  real = records[0].real
+  rows = []
+  for record in records:
+    left, right = record.disparities
+    plain = right is None and (left is None or left.path.lower().endswith(".pfm"))
+    if record.tone is not None or record.rows is not None or not plain:
+      raise UserError(
+        f"{record.name}: a list holds two views and a PFM disparity of the left one, not other "
+        "disparity files, a second exposure or some rows of a picture; choose with "
+        "config.data.only and heldout_only, by patterns of names"
+      )
+    rows.append([*record.views, record.truth if real else left and left.path])
+  columns = ["mono", "color", "truth"] if real else ["left", "right", "disparity"]
+  known = [row[2] is not None for row in rows]
+  if any(known) and not all(known):
+    raise UserError(f"{columns[2]} of some pairs alone: a list has it of all or of none")
+  width = 3 if all(known) else 2
+  place = lambda path: os.path.relpath(path, folder).replace(os.sep, "/")
+  out = io.StringIO()
+  writer = csv.writer(out, lineterminator="\n")
+  writer.writerow(columns[:width])
+  writer.writerows([*map(place, row[:width])] for row in rows)
+  return out.getvalue().encode()
 
 
 def _bundled(spec: str) -> list[Record]:

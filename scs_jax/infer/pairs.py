@@ -144,7 +144,7 @@ class PairColorizer:
     luma = self._luma(picture)
     out_size = colorizer.result_size(luma.shape, scale, size)
     layout = find_layout(luma, reference.rgb, self._mono_view)
-    self._warn(layout)
+    self._warn(layout, luma.shape)
     side = self._side(layout, luma.shape) if input_side is None else input_side
     rgb = self._colors(luma, reference.rgb, layout, side, input_side is None)
     colorizer.require_finite(rgb)
@@ -159,7 +159,13 @@ class PairColorizer:
     self.note("the monochrome view has colours, of which nothing but Y is looked at")
     return camera.luma(picture.rgb).astype(np.float32) / np.float32(255)
 
-  def _warn(self, layout: Layout) -> None:
+  def _warn(self, layout: Layout, size: Size) -> None:
+    along = size[0 if VIEWS[layout.view][0] else 1]
+    if along < matching.PATCH:
+      self.note(
+        f"warning: {along} pixel{'s' * (along > 1)} from the one side to the other are too few to "
+        f"tell where a pixel's match is ({matching.PATCH} are the least); colours will be wrong"
+      )
     if layout.offset is not None and layout.offset > _LEVEL:
       self.note(
         f"warning: matches lie {layout.offset:.1f} pixels off their row; colours will be "

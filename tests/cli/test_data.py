@@ -235,6 +235,24 @@ class TestOpenData:
     config.data.only, config.network.search_range = ("p0",), 64
     assert datasets.open_data(config, tmp_path / "run")[0].notes == []
 
+  def test_a_training_says_which_pairs_its_crops_do_not_fit(self, config, tmp_path):
+    write(tmp_path, "p", 0)
+    with config.unlocked():
+      config.network = {"search_range": 64}
+    config.data.source, config.data.heldout = str(tmp_path), ""
+
+    def warnings():
+      notes = datasets.open_data(config, tmp_path / "run")[0].notes
+      return [note for note in notes if note.startswith("warning")]
+
+    config.data.crop = (HEIGHT, WIDTH + 20)
+    (warning,) = warnings()
+    assert warning.startswith(
+      "warning: p: 140x80 pixels, smaller than the crop of 160x80, which is filled up with"
+    )
+    config.data.crop = (HEIGHT, WIDTH)
+    assert warnings() == []
+
   def test_rows_that_overlap_count_as_trained_on(self, config):
     train, heldout = datasets.open_pairs(config), datasets.open_pairs(config, heldout=True)
     assert datasets.trained_on_too(train, heldout) == []

@@ -161,6 +161,17 @@ def test_a_monochrome_view_in_colour_counts_by_its_luma():
   assert lines == ["the monochrome view has colours, of which nothing but Y is looked at"]
 
 
+def test_views_too_narrow_for_a_match_are_said():
+  """Along a row of the network, which is a column where the cameras stand one above the other."""
+  lines, rng = [], np.random.default_rng(0)
+  mono, color = (rng.integers(0, 256, (40, 1, 3), np.uint8) for _ in range(2))
+  make(lines, mono_view="right")(mono[..., :1], color)
+  assert lines[-1].startswith("warning: 1 pixel from the one side to the other are too few")
+  lines.clear()
+  make(lines, mono_view="lower")(mono[..., :1], color)
+  assert lines == []
+
+
 def test_scale_size_saturation_alpha_and_kinds():
   mono, color, _ = block_matcher.scene(SIZE, SHIFT)
   colorizer = make()
