@@ -6,18 +6,19 @@ from scs_jax.cli import evaluation_folder as folder
 from scs_jax.cli import evaluation_output as output
 from scs_jax.cli import evaluation_settings as settings
 from scs_jax.cli import pair_evaluation_report as report
-from scs_jax.cli.evaluation_settings import Run, Settings
+from scs_jax.cli.evaluation_settings import Settings
 from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.cli.pair_evaluation_views import Views, open_views, trained_on, watch
 from scs_jax.data import pairs as batches_of
 from scs_jax.engine import estimates, pairs
+from scs_jax.engine.models import Model
 from scs_jax.engine.pairs_layout import PAIRS, correlation_lines, correlation_record
 from scs_jax.engine.pairs_trial import PairTrial, correlations
 from scs_jax.engine.trial import Scores
 from scs_jax.errors import UserError
 
 
-def run(args, found: Run) -> int:
+def run(args, found: Model) -> int:
   """See cli/evaluate.py; returns the exit code."""
   setting = _settings(args, found)
   views = open_views(setting, found.config, args.data)
@@ -50,7 +51,7 @@ def run(args, found: Run) -> int:
   return output.print_left_out(setting, notes, views.errors, views.count)
 
 
-def _settings(args, found: Run) -> Settings:
+def _settings(args, found: Model) -> Settings:
   what = f"{found.config.method.name} colours pairs"
   for flag, value in (("--scale", args.scale), ("--reference-data", args.reference_data)):
     if value is not None:
