@@ -41,6 +41,9 @@ def get_config() -> ConfigDict:
   # A run ends where a loss or gradient is not finite, its last good state saved. So many such
   # updates in all may be left out before.
   config.skip_nonfinite = 0
+  # A trained network whose parameters a run begins with: a run's folder, a model's file or its name
+  # (`scs-jax models`). A run that goes on from its own checkpoint does not read it.
+  config.init_from = ""
   # Optimizer steps in all. Papers that count epochs set `epochs` instead: above 0 it wins, and the
   # loop derives the steps from the size of the data set.
   config.steps = 1000

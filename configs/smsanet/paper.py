@@ -20,9 +20,10 @@ def get_config() -> ConfigDict:
     config.method.name = "smsanet"
     # Figures of a paper are of its data: no other stands in for it unasked.
     config.data.source = config.data.heldout = ""
-    # Weights of the base to start from (Section 2.1: "based on Zhang et al."): a file that
-    # `scs-jax convert zhang2017` wrote. Empty: random. Table 3's first row is Table 1's published
-    # figure of Zhang et al., and 40K steps at 1e-5 are few: the paper most likely starts from them.
+    # What to start from (Section 2.1: "based on Zhang et al."): a file that `scs-jax convert
+    # zhang2017` wrote, the attention then being random. Empty: all is random. Table 3's first row
+    # is Table 1's published figure of Zhang et al., and 40K steps at 1e-5 are few: the paper most
+    # likely starts from the published weights.
     config.init_from = ""
 
     config.network = ConfigDict(

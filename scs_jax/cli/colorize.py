@@ -7,7 +7,9 @@ HELP = """Colours pictures: files, folders (with all below them, structure kept)
 where it can be written (PNG, JPEG, WebP, TIFF), else PNG, with metadata and transparency kept; a
 video becomes an MP4, coloured frame by frame (so it may flicker), through ffmpeg.
 
-Pairs: with a run of a method for two cameras (cycle_cnn), --mono and --color name the pictures that
+Without --checkpoint a model that ships with the package colours (`scs-jax models` lists them).
+
+Pairs: with a network for two cameras (cycle_cnn), --mono and --color name the pictures that
 a monochrome and a colour camera took side by side at the same moment, rectified and of one size:
 two files, or two folders in which the views of a pair have the same name (extensions aside). The
 result is the monochrome picture in colour, at full size, its light and dark unchanged.
@@ -16,6 +18,7 @@ What is done already with the same settings is skipped, so the same command goes
 interrupted. Pictures that cannot be read are listed at the end and make the exit code 1."""
 
 EXAMPLES = """
+scs-jax colorize photo.jpg --out photo_color.jpg
 scs-jax colorize photo.jpg --out photo_color.png --checkpoint runs/demo
 scs-jax colorize scans --out colored --checkpoint runs/demo --keep-luminance --saturation 1.2
 scs-jax colorize scans "more/**/*.tif" --out big --checkpoint runs/demo --scale 3.7 --format png
@@ -40,9 +43,8 @@ def add_arguments(parser) -> None:
   )
   parser.add_argument(
     "--checkpoint",
-    required=True,
     metavar="RUN",
-    help=arguments.TRAINED,
+    help=f"{arguments.TRAINED}. Default: the model scsnet, for pairs cycle_cnn",
   )
   parser.add_argument(
     "--step",
@@ -164,7 +166,12 @@ def _run(args) -> int:
     found = pair_inputs.find(args.mono, args.color, args.out, args.format)
   else:
     found = inputs.find(args.inputs, args.out, args.format)
-  model = models.find(args.checkpoint, args.step)
+  if args.checkpoint is None:
+    if args.step is not None:
+      raise UserError("--step goes with --checkpoint, which is missing")
+    model = models.default(paired)
+  else:
+    model = models.find(args.checkpoint, args.step)
   lenders, lent = None, None
   if paired:
     lenders, lent = pair_inputs.Partners(found.tasks), {"mono_view": args.mono_view or "auto"}
@@ -216,7 +223,7 @@ def _open_colorizer(model, memory_limit: int | None, **pairs):
   from scs_jax.infer.colorizer import Colorizer
   from scs_jax.infer.pairs import PairColorizer
 
-  display.say(f"colouring with {model.path}")
+  display.say(f"colouring with {model.place}")
   kind = PairColorizer if pairs else Colorizer
   return kind.from_checkpoint(model, memory_limit=memory_limit, note=display.say, **pairs)
 

@@ -23,6 +23,7 @@ from scs_jax.cli.compare_settings import Plan
 from scs_jax.engine import compare
 from scs_jax.engine.compare import REFERENTIAL
 from scs_jax.engine.compare_tables import Facts
+from scs_jax.engine.model_file import SUFFIX
 from scs_jax.errors import UserError
 
 
@@ -110,7 +111,7 @@ def _open(args, failed: Failures) -> list[Row]:
 def _named(text: str) -> tuple[str, str]:
   """(name, what) of NAME=WHAT; without a name the last parts of the paths."""
   name, spec = compare_settings.named(text)
-  last = lambda path: pathlib.PurePosixPath(path.rstrip("/")).name or path
+  last = lambda path: pathlib.PurePosixPath(path.rstrip("/")).name.removesuffix(SUFFIX) or path
   return name or " + ".join(map(last, spec.split("+"))), spec
 
 

@@ -182,7 +182,7 @@ def _out(out: str | None, run: Model, name: str) -> pathlib.Path:
       raise UserError("--out is empty: expected a folder")
     return pathlib.Path(out)
   if run.run is None:  # beside a shipped model is no place for results
-    return pathlib.Path("evaluation", run.path.stem, name)
+    return pathlib.Path("evaluation", run.stem, name)
   if "://" in str(run.run):
     raise UserError("the checkpoint is not on a local disk: give --out, a folder for the results")
   return pathlib.Path(run.run) / "evaluation" / name

@@ -38,8 +38,9 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.engine import model_card, models
+  from scs_jax.engine import model_card, model_file, models
 
+  model_file.require_name(args.out)
   card = None if args.card is None else model_card.read(args.card)
   model = models.find(args.run, args.step)
   size = models.export(model, args.out, args.dtype, card)

@@ -77,8 +77,13 @@ VERBS = {
   ),
   "convert": Verb(
     "scs_jax.cli.convert",
-    "turn published weights into a file that a training can start from",
-    "scs-jax convert zhang2017 siggraph17-df00044c.pth zhang2017.npz",
+    "turn published weights into a model to colour with, or to start a training from",
+    "scs-jax convert zhang2017 siggraph17-df00044c.pth zhang2017.safetensors",
+  ),
+  "models": Verb(
+    "scs_jax.cli.models",
+    "list the models that ship with the package, or show one's card",
+    "scs-jax models",
   ),
   "export": Verb(
     "scs_jax.cli.export",

@@ -114,7 +114,7 @@ def _profile(text: str | None) -> tuple[int, int] | None:
 
 def _run(args, stopped=None) -> int:
   from scs_jax.cli import arguments, datasets
-  from scs_jax.engine import distributed, loop, resolve, resume
+  from scs_jax.engine import distributed, loop, models, resolve, resume
 
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:
@@ -123,6 +123,8 @@ def _run(args, stopped=None) -> int:
   kept = resume.keep_earlier(args.workdir, config)
   method = resolve.build(config)
   method.load_frozen()  # says what is missing before any picture is read
+  if config.get("init_from") and not resume.has_begun(args.workdir):
+    models.find(config.init_from)  # likewise
   data, steps = datasets.open_data(config, args.workdir, not args.quiet)
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0

@@ -133,7 +133,7 @@ def _run(args) -> int:
   lender = given.lender(args, picture)
   out = pathlib.Path(args.out).expanduser()
   out.mkdir(parents=True, exist_ok=True)  # refused before the work
-  display.say(f"colouring with {model.path}")
+  display.say(f"colouring with {model.place}")
   colorizer = Colorizer.from_checkpoint(model, memory_limit=args.memory_limit, note=display.say)
   found = {}
   with display.bar(total=len(every), unit="picture", disable=args.quiet) as bar:

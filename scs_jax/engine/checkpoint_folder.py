@@ -74,14 +74,23 @@ def find_checkpoint(
 def read_config(folder: str | os.PathLike[str], step: int | None = None) -> ConfigDict:
   """The resolved config, locked, that a checkpoint was written with; the last one's by default.
 
-  Keys of the engine's that came after it was written have their defaults, under which what it
-  describes is what it was.
-
   Raises:
     UserError: as `find_checkpoint`.
   """
   root, step = find_checkpoint(folder, "last" if step is None else step)
-  config = config_lib.from_json(json.dumps(read_json(root / str(step), "config")))
+  return parse_config(read_json(root / str(step), "config"))
+
+
+def parse_config(stored: dict) -> ConfigDict:
+  """A stored config, locked.
+
+  Keys of the engine's that came after it was written have their defaults, under which what it
+  describes is what it was.
+
+  Raises:
+    UserError: it is no config.
+  """
+  config = config_lib.from_json(json.dumps(stored))
   if "parallel" in config:  # made from configs/common.py
     with config.unlocked():
       _complete(config, config_lib.load("common"))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.engine import config as configs
-from scs_jax.engine import distributed, lock, report, resume, stop, update
+from scs_jax.engine import distributed, lock, models, report, resume, stop, update
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import Method, TrainState
 from scs_jax.engine.monitor import Monitor
@@ -173,7 +173,11 @@ def _begin(
   start = distributed.from_first(checkpoints.latest_step)
   if start is None:
     # As an argument: from a constant key XLA would compute all weights while it compiles, slowly.
-    return jax.jit(fresh)(key), 0, -math.inf, []
+    state, notes = jax.jit(fresh)(key), []
+    if config.get("init_from"):
+      state, note = models.start_from(config.init_from, config, state)
+      notes = [note]
+    return state, 0, -math.inf, notes
   changed = resume.differences(workdir, config, start)
   state, position = checkpoints.restore(start, parallel.abstract(jax.eval_shape(fresh, key)))
   state = _mended(state, config.skip_nonfinite)

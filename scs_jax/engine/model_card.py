@@ -33,7 +33,7 @@ from scs_jax.engine import spelling
 from scs_jax.errors import UserError
 
 _WIDTH = 100
-_SECTIONS: Mapping[str, type] = {
+SECTIONS: Mapping[str, type] = {
   "summary": str, "licence": str, "data": list, "budget": dict, "figures": list, "limits": list,
 }  # fmt: skip
 _FIGURE: Mapping[str, type | tuple[type, ...]] = {
@@ -55,15 +55,15 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
   card: dict[str, Any] = {}
   for path in paths:
     for name, value in _parse(path).items():
-      if name not in _SECTIONS:
-        raise UserError(f"{path}: no section {name!r} in a card; {spelling.hint(name, _SECTIONS)}")
-      kind = _SECTIONS[name]
+      if name not in SECTIONS:
+        raise UserError(f"{path}: no section {name!r} in a card; {spelling.hint(name, SECTIONS)}")
+      kind = SECTIONS[name]
       if not isinstance(value, kind):
         raise UserError(
           f"{path}: {name} is a {type(value).__name__}, expected a {kind.__name__}"
         )
       card[name] = card.get(name, []) + value if kind is list else value
-  if missing := [name for name in _SECTIONS if not card.get(name)]:
+  if missing := [name for name in SECTIONS if not card.get(name)]:
     raise UserError(f"the card says nothing of {', '.join(missing)}: add it to {paths[-1]}")
   for figure in card["figures"]:
     _require_figure(figure, paths[-1])
@@ -77,6 +77,14 @@ def figure(entry: Card) -> str:
   return (
     f"{entry['what']}: {entry['metric']} {entry['value']:g}{unit} ({low:g} to {high:g})"
   )
+
+
+def headlines(card: Card) -> list[str]:
+  """What one chooses a model by, a line each: what it does, its licence, its figures."""
+  if not card:
+    return ["no card"]
+  return [card["summary"], f"licence of the weights: {card['licence']}",
+          *map(figure, card["figures"])]  # fmt: skip
 
 
 def lines(card: Card) -> list[str]:
@@ -109,6 +117,7 @@ def _parse(path: str | os.PathLike[str]) -> dict[str, Any]:
   try:
     text = pathlib.Path(path).read_text(encoding="utf-8")
     found = tomllib.loads(text) if suffix == ".toml" else json.loads(text)
+    found = json.loads(json.dumps(found, default=str))  # TOML has dates
   except (OSError, ValueError) as error:
     detail = error.strerror if isinstance(error, OSError) else error
     raise UserError(f"{path}: no card can be read ({detail}); mend the file") from error

@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 
 from scs_jax.engine import config as configs
 from scs_jax.engine.checkpoint_arrays import describe_leaves
+from scs_jax.engine.checkpoint_folder import parse_config
 from scs_jax.engine.contract import TrainState
 from scs_jax.engine.report import write_aside
 from scs_jax.errors import UserError
@@ -58,6 +59,12 @@ class Contents(NamedTuple):
   digest: str
 
 
+def require_name(path: str | os.PathLike[str]) -> None:
+  """Raises UserError unless a path ends as a model's file does."""
+  if not os.fspath(path).endswith(SUFFIX):
+    raise UserError(f"OUT is {os.fspath(path)!r}: expected a name that ends in {SUFFIX}")
+
+
 def write(
   path: str | os.PathLike[str],
   config: ConfigDict,
@@ -88,12 +95,13 @@ def write(
   """
   config = portable(config)
   kept = lambda networks: {k: v for k, v in networks.items() if k not in left_out}
-  arrays = {}
-  for name, leaf in _leaves({"params": kept(state.params)}):
+  statistics = by_path({"model_state": kept(state.model_state)})
+  arrays = {name: np.asarray(leaf, order="C") for name, leaf in statistics.items()}
+  for name, leaf in by_path({"params": kept(state.params)}).items():
+    leaf = np.asarray(leaf, order="C")
     with np.errstate(over="ignore"):  # found below
       arrays[name] = leaf.astype(dtype) if leaf.dtype == np.float32 else leaf
     _require_finite(name, leaf, arrays[name])
-  arrays |= dict(_leaves({"model_state": kept(state.model_state)}))
   about = {
     "format": _FORMAT,
     "method": config.method.name,
@@ -135,7 +143,7 @@ def read(path: str | os.PathLike[str]) -> Contents:
   if about["format"] != _FORMAT:
     raise UserError(f"{path}: expected the format {_FORMAT!r}, got {about['format']!r}; use the "
                     "version of scs_jax that wrote it, or a newer one")  # fmt: skip
-  config = configs.from_json(json.dumps(about["config"]))
+  config = parse_config(about["config"])
   return Contents(config, about["step"], about["versions"], about["card"], arrays, digest)
 
 
@@ -156,7 +164,10 @@ def fill(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], like: T
     for kind in ("params", "model_state")
   }
   expected = describe_leaves(tree)
-  found = {name: np.float32(a) if a.dtype == np.float16 else a for name, a in arrays.items()}
+  found = {
+    name: array.astype(np.float32) if array.dtype == np.float16 else array
+    for name, array in arrays.items()
+  }
   shown = describe_leaves(found)
   if expected != shown:
     names = sorted(name for name in expected | shown if expected.get(name) != shown.get(name))
@@ -195,9 +206,9 @@ def _is_path(key: str, value: str) -> bool:
   return bool(re.search(r"[/\\]", value) if named else re.match(r"/|~|[A-Za-z]:\\|\w+://", value))
 
 
-def _leaves(tree: Tree) -> list[tuple[str, np.ndarray]]:
-  names = describe_leaves(tree)
-  return [(k, np.asarray(v)) for k, v in zip(names, jax.tree.leaves(tree), strict=True)]
+def by_path(tree: Tree) -> dict[str, Any]:
+  """Path of every array, as `describe_leaves` has it -> the array."""
+  return dict(zip(describe_leaves(tree), jax.tree.leaves(tree), strict=True))
 
 
 def _require_finite(name: str, before: np.ndarray, after: np.ndarray) -> None:

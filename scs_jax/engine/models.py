@@ -17,6 +17,7 @@ import re
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
@@ -27,6 +28,9 @@ from scs_jax.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "models"
 """Where the shipped models lie, NAME.safetensors each; it need not be there."""
+
+DEFAULT, DEFAULT_PAIRS = "scsnet", "cycle_cnn"
+"""What colours photographs, and pairs of cameras, where nobody says with what."""
 
 WHAT_TO_GIVE = (
   "a run's folder, one checkpoint in it, a model's file, or the name of a model that `scs-jax "
@@ -61,8 +65,20 @@ class Model:
 
   @property
   def name(self) -> str:
-    """The method's short name, as tables have it."""
-    return self.config.method.name.rpartition(":")[2].lower()
+    """What it is called in tables: its method, and where that says too little, its file."""
+    method = self.config.method.name.rpartition(":")[2].lower()
+    return method if self.run is not None or self.stem == method else f"{method} ({self.stem})"
+
+  @property
+  def stem(self) -> str:
+    """Last part of its name: of the run's folder, or of the file without its ending."""
+    return self.run.name if self.run is not None else self.path.stem
+
+  @property
+  def place(self) -> str:
+    """Where it lies, for a log."""
+    shipped = self.path.parent == epath.Path(FOLDER)
+    return f"{self.stem}, a model of scs_jax" if shipped else str(self.path)
 
   @property
   def takes_pairs(self) -> bool:
@@ -107,6 +123,11 @@ def names() -> list[str]:
   return sorted(path.stem for path in FOLDER.glob(f"*{model_file.SUFFIX}"))
 
 
+def shipped(name: str) -> Model:
+  """The shipped model of this name, whatever lies on the disk. Raises UserError as `find`."""
+  return dataclasses.replace(find(FOLDER / f"{name}{model_file.SUFFIX}"), given=name)
+
+
 def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -> Model:
   """Finds a trained network.
 
@@ -144,6 +165,66 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
   return found
 
 
+def default(pairs: bool) -> Model:
+  """The shipped model for photographs, or for pairs of cameras, whatever lies on the disk.
+
+  Raises:
+    UserError: it does not ship with this copy of the package.
+  """
+  name = DEFAULT_PAIRS if pairs else DEFAULT
+  if name not in names():
+    raise UserError(
+      f"no model {name!r}, which is the default, ships with this copy of scs_jax; say what to "
+      f"colour with: {WHAT_TO_GIVE}"
+    )
+  return shipped(name)
+
+
+def start_from(
+  given: str | os.PathLike[str], config: ConfigDict, state: TrainState
+) -> tuple[TrainState, str]:
+  """A fresh state with the arrays of a trained network in their places (config.init_from).
+
+  Args:
+    given: as `find` takes it.
+    config: of the run that begins.
+    state: fresh, of its method. What the trained network has nothing for stays as it is:
+      a discriminator that was not exported, attention that a base came without.
+
+  Returns:
+    (state, a line that says how much came from where).
+
+  Raises:
+    UserError: there is no such network, or it has arrays that this one has no place for.
+  """
+  model = find(given)
+  if model.config.method.name != config.method.name:
+    raise UserError(
+      f"config.init_from={given} is of method {model.config.method.name!r}, and the config trains "
+      f"{config.method.name!r}; give one of that method"
+    )
+  trained = model.restore()
+  both = lambda state: {"params": state.params, "model_state": state.model_state}
+  source, target = model_file.by_path(both(trained)), model_file.by_path(both(state))
+  shapes = [checkpoint_arrays.describe_leaves(both(s)) for s in (trained, state)]
+  for name, shape in shapes[0].items():
+    if shapes[1].get(name) != shape:
+      raise UserError(
+        f"config.init_from={given}: {name} is {shape} there and {shapes[1].get(name, 'missing')} "
+        "in the network to be trained; give both the same network.* keys"
+      )
+  fresh = sorted({"/".join(name.split("/")[1:3]) for name in target if name not in source})
+  more = f" and {len(fresh) - 4} more" if len(fresh) > 4 else ""
+  note = f"starting from {model.place}, step {model.step}"
+  note += f"; anew: {', '.join(fresh[:4])}{more}" if fresh else ""
+  # Copies, as a step gives its state's memory away.
+  leaves = [jnp.array(source.get(name, leaf)) for name, leaf in target.items()]
+  filled = jax.tree.unflatten(jax.tree.structure(both(state)), leaves)
+  if state.average:
+    filled["average"] = jax.tree.map(jnp.copy, filled["params"])
+  return state.replace(**filled), note
+
+
 def export(
   model: Model, path: str | os.PathLike[str], dtype: str = "float32", card: dict | None = None
 ) -> int:
@@ -158,8 +239,7 @@ def export(
   Raises:
     UserError, OSError: as `Model.restore` and `model_file.write`.
   """
-  if not os.fspath(path).endswith(model_file.SUFFIX):
-    raise UserError(f"OUT is {os.fspath(path)!r}: expected a name that ends in {model_file.SUFFIX}")
+  model_file.require_name(path)
   return model_file.write(
     path,
     model.config,

@@ -42,6 +42,11 @@ def require_ours(workdir: pathlib.Path) -> None:
   )
 
 
+def has_begun(workdir: str | os.PathLike[str]) -> bool:
+  """Whether a run in the folder has a checkpoint to go on from."""
+  return bool(whole_steps(absolute(workdir) / FOLDER))
+
+
 def keep_earlier(workdir: str | os.PathLike[str], config) -> list[str]:
   """Gives a config what the run in a folder, if any, was begun with before there was a key for it.
 

@@ -8,11 +8,17 @@ import sys
 import jax
 import numpy as np
 import pytest
+from PIL import Image
+from skimage.color import lab2rgb, rgb2lab
 
 from scs_jax.cli import convert
 from scs_jax.cli import main as cli
+from scs_jax.engine import models
+from scs_jax.engine.contract import Query
 from scs_jax.methods.smsanet import weights
 from scs_jax.methods.smsanet.network import Colorizer, base_input
+from scs_jax.nn.features import files
+from scs_jax.ops import color
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "methods" / "smsanet"))
 import zhang_forward as zhang
@@ -90,16 +96,15 @@ def published(tmp_path_factory):
 
 @pytest.mark.slow
 def test_activations_are_those_of_pytorch(published, tmp_path, capsys):
-  """The whole published network, hint and mask included: ab / 110 within 1e-4."""
+  """The whole published network, hint and mask included, and the model's file without: 1e-4."""
   import torch
 
   net, path = published
-  out = tmp_path / "zhang2017.npz"
+  out = tmp_path / "zhang2017.safetensors"
   assert cli.main(["convert", "zhang2017", str(path), str(out)]) == 0
   shown = capsys.readouterr().out
   assert "34,051,074 parameters; 135,953 of the class head left out; mask not centred" in shown
-  variables, centre = weights.load(out)
-  assert centre == 0
+  variables = weights.from_published(files.read_arrays(path)).variables
   rng = np.random.default_rng(0)
   lightness = rng.uniform(0, 100, (1, 24, 16, 1)).astype(np.float32)
   mask = (rng.random((1, 24, 16, 1)) < 0.1).astype(np.float32)
@@ -110,6 +115,15 @@ def test_activations_are_those_of_pytorch(published, tmp_path, capsys):
   net = Colorizer(attention="none")
   found = jax.jit(net.apply)(variables, base_input(lightness, hint, mask))
   assert np.abs(want).max() > 30 and np.std(want) > 5
+  np.testing.assert_allclose(found / 110, want / 110, atol=1e-4)
+
+  x[..., 1:] = 0  # automatic: neither hint nor mask
+  with torch.no_grad():
+    want = _forward(net, torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
+  model = models.find(out)
+  gray = color.lab_to_rgb(np.concatenate([lightness, 0 * hint], -1))[..., :1]
+  query = Query(gray, (24, 16), want_extras=True)
+  found = jax.jit(model.method.predict)(model.restore(), query).extras["ab"]
   np.testing.assert_allclose(found / 110, want / 110, atol=1e-4)
 
 
@@ -138,12 +152,39 @@ def narrow(monkeypatch):
 def test_every_tensor_is_told_and_the_mask_is_kept(narrow, tmp_path, capsys, flags, centre):
   tensors = zhang.draw(1 / 64)
   np.savez(tmp_path / "in.npz", **tensors)
-  argv = ["convert", "zhang2017", str(tmp_path / "in.npz"), str(tmp_path / "out.npz"), *flags]
+  out = tmp_path / "zhang.safetensors"
+  argv = ["convert", "zhang2017", str(tmp_path / "in.npz"), str(out), *flags]
   assert cli.main(argv) == 0
   lines = capsys.readouterr().out.splitlines()
   assert {line.split()[0] for line in lines[1 : 1 + len(tensors)]} == set(tensors)
-  assert weights.load(tmp_path / "out.npz", 1 / 64)[1] == centre
-  assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "out.npz"]
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "zhang.safetensors"]
+  model = models.find(out)
+  assert model.name == "smsanet (zhang)" and model.config.network.attention == "none"
+  first = model.restore().params["colorizer"]["block_1"]["conv_0"]
+  # A centred mask without a hint is -0.5 everywhere.
+  bias = tensors["model1.0.bias"] - centre * tensors["model1.0.weight"][:, 3].sum((1, 2))
+  np.testing.assert_allclose(first["bias"], bias, rtol=1e-5)
+  np.testing.assert_array_equal(first["kernel"][:, :, 0, 0], tensors["model1.0.weight"][0, 0])
+
+
+def test_what_is_converted_colours_at_once(narrow, tmp_path, monkeypatch, capsys):
+  """As the published network, given no hint, in NumPy; the photo's own light and dark kept."""
+  monkeypatch.chdir(tmp_path)
+  tensors = zhang.draw(1 / 64)
+  np.savez("in.npz", **tensors)
+  Image.fromarray(np.linspace(20, 230, 32 * 32).reshape(32, 32).astype(np.uint8)).save("gray.png")
+  assert cli.main(["convert", "zhang2017", "in.npz", "zhang.safetensors"]) == 0
+  argv = ["colorize", "gray.png", "--out", "out.png", "--checkpoint", "zhang.safetensors"]
+  assert cli.main([*argv, "--quiet", "--input-side", "32"]) == 0, capsys.readouterr().err
+  gray = np.asarray(Image.open("gray.png")) / 255
+  lightness = rgb2lab(np.repeat(gray[..., None], 3, -1))[..., :1]
+  # A picture is mirrored out to the sizes that there are programs for: here there is nothing to.
+  want = zhang.forward(tensors, np.concatenate([lightness / 100 - 0.5, np.zeros((32, 32, 3))], -1))
+  found = rgb2lab(np.asarray(Image.open("out.png")))
+  np.testing.assert_allclose(found[..., 0], lightness[..., 0], atol=0.7)
+  inside = np.abs(lab2rgb(np.concatenate([lightness, want], -1)) - 0.5).max(-1) < 0.49
+  assert inside.mean() > 0.5 and np.abs(want).max() > 5
+  np.testing.assert_allclose(found[inside][..., 1:], want[inside], atol=1.5)
 
 
 class Harm:
@@ -169,18 +210,18 @@ def test_a_wrong_file_is_one_clear_line(narrow, tmp_path, capsys, monkeypatch, n
     pathlib.Path(name).write_bytes(content)
   elif content is not None:
     np.savez(name, **content)
-  assert cli.main(["convert", "zhang2017", name, "out.npz"]) == 2
+  assert cli.main(["convert", "zhang2017", name, "out.safetensors"]) == 2
   err = capsys.readouterr().err
   assert err.startswith("scs-jax: error: ") and err.count("\n") == 1 and part in err
-  assert not pathlib.Path("out.npz").exists() and not pathlib.Path("harmed").exists()
+  assert not pathlib.Path("out.safetensors").exists() and not pathlib.Path("harmed").exists()
 
 
 @pytest.mark.parametrize(
   ("argv", "part"),
   [
-    (["zhang2016", "a.pth", "b.npz"], "choose from"),
+    (["zhang2016", "a.pth", "b.safetensors"], "choose from"),
     (["zhang2017", "a.pth"], "OUT"),
-    (["zhang2017", "a.pth", "b.pth"], "expected a name that ends in .npz"),
+    (["zhang2017", "a.pth", "b.pth"], "expected a name that ends in .safetensors"),
   ],
 )
 def test_a_slip_is_one_line_and_two(capsys, argv, part):

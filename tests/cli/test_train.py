@@ -15,6 +15,7 @@ from PIL import Image
 
 from scs_jax.cli import datasets
 from scs_jax.cli import main as cli
+from scs_jax.engine import models
 from scs_jax.engine.checkpoint_folder import find_checkpoint
 
 # A method that compiles in no time: the command line, the data and the loop are the real ones.
@@ -119,6 +120,33 @@ def test_a_run_and_the_same_command_again(setup, capfd):
   assert train("--config.steps=6") == 0
   assert "going on from step 4 in run" in capfd.readouterr().err
   assert find_checkpoint(run)[1] == 6
+
+
+def test_a_run_begins_with_a_model_and_goes_on_without_it(setup, capfd):
+  """`much` counts the steps that led to it: 4 of the first run, 3 and 2 more of the second."""
+  assert train("--config.ema_decay=0.5", workdir="first") == 0
+  assert cli.main(["export", "first", "first.safetensors"]) == 0
+  averaged = models.find("first.safetensors").restore().params["net"]["much"]
+  capfd.readouterr()
+  start = "--config.init_from=first.safetensors"
+  assert train(start, "--config.steps=3") == 0
+  assert "starting from" in (err := capfd.readouterr().err) and "first.safetensors, step 4" in err
+  found = models.find("run").restore().params["net"]["much"]
+  np.testing.assert_allclose(found, np.asarray(averaged) + 3, rtol=1e-6)
+  pathlib.Path("first.safetensors").unlink()
+  assert train(start, "--config.steps=5") == 0
+  assert "going on from step 3 in run" in capfd.readouterr().err
+  found = models.find("run").restore().params["net"]["much"]
+  np.testing.assert_allclose(found, np.asarray(averaged) + 5, rtol=1e-6)
+
+
+def test_a_start_that_is_none_is_told_before_any_picture_is_read(setup, capfd, monkeypatch):
+  monkeypatch.setattr(datasets, "open_data", lambda *rest: pytest.fail("read"))
+  assert train("--config.init_from=gone") == 2
+  one_line(capfd, "no model is called 'gone'")
+  pathlib.Path("old.npz").write_bytes(b"PK\x03\x04" + bytes(50))
+  assert train("--config.init_from=old.npz") == 2
+  one_line(capfd, "old.npz: expected a model's file", "scs-jax convert")
 
 
 def test_epochs_become_steps_before_the_method_is_made(setup):

@@ -251,11 +251,12 @@ def test_a_card_of_several_files(tmp_path):
   toml = tmp_path / "a.toml"
   toml.write_text(
     'summary = "A stand-in."\nlicence = "For research."\ndata = ["noise"]\nlimits = ["all"]\n'
-    "[budget]\nsteps = 7\nhours = 0.5\n"
+    "[budget]\nsteps = 7\nhours = 0.5\nday = 2026-11-28\n"
     '[[figures]]\nwhat = "noise, 2x"\nmetric = "PSNR ab"\nunit = "dB"\nvalue = 20.5\n'
     "interval = [20, 21]\n"
   )
-  assert model_card.read([toml]) == CARD
+  budget = {"steps": 7, "hours": 0.5, "day": "2026-11-28"}
+  assert model_card.read([toml]) == CARD | {"budget": budget}
   more = tmp_path / "b.json"
   more.write_text(json.dumps({"data": ["more noise"], "summary": "Better."}))
   found = model_card.read([toml, more])

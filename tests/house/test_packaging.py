@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import scs_jax
+from scs_jax.engine import model_card, models
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -97,6 +98,14 @@ def test_the_licence_is_apache_2():
   assert "END OF TERMS AND CONDITIONS" in text
 
 
+def test_shipped_models_are_whole_have_cards_and_are_small():
+  """Sixteen megabytes in all, each of them one method's; there may be none."""
+  for name in models.names():
+    assert set(model_card.SECTIONS) == set(models.find(name).card), name
+  sizes = [path.stat().st_size for path in models.FOLDER.glob("*")]
+  assert sum(sizes) < 16e6 and len(sizes) == len(models.names())
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_every_package_and_its_configs_load_elsewhere(tmp_path):
   pytest.importorskip("setuptools")
@@ -107,6 +116,9 @@ def test_the_wheel_holds_every_package_and_its_configs_load_elsewhere(tmp_path):
   for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
     if (ROOT / name).is_file():
       shutil.copy(ROOT / name, tree)
+  (tree / "scs_jax" / "models").mkdir(exist_ok=True)
+  (tree / "scs_jax" / "models" / "stand_in.safetensors").write_bytes(b"weights")
+  shipped = {path.name for path in (tree / "scs_jax" / "models").glob("*.safetensors")}
   out.mkdir(), away.mkdir()
   build = f"from setuptools import build_meta; build_meta.build_wheel({str(out)!r})"
   subprocess.run([sys.executable, "-c", build], cwd=tree, check=True, capture_output=True)
@@ -117,6 +129,7 @@ def test_the_wheel_holds_every_package_and_its_configs_load_elsewhere(tmp_path):
   sources = {p.relative_to(tree / "scs_jax") for p in (tree / "scs_jax").rglob("*.py")}
   sources |= {"configs" / p.relative_to(tree / "configs") for p in (tree / "configs").rglob("*.py")}
   assert sources == {p.relative_to(site / "scs_jax") for p in (site / "scs_jax").rglob("*.py")}
+  assert shipped == {path.name for path in (site / "scs_jax" / "models").iterdir()}
   shutil.rmtree(tree)
   code = (
     "import scs_jax.configs; from scs_jax.engine import config;"

@@ -10,6 +10,7 @@ from PIL import Image
 from skimage import data
 
 from scs_jax.cli import main as cli
+from scs_jax.engine import model_file, models, resolve
 from scs_jax.methods.smsanet import weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -72,7 +73,7 @@ def commands() -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, make_tiny_config, draw_state):
   """A folder with all that the README takes for granted, and nothing else."""
   folder = tmp_path_factory.mktemp("readme")
   photos = [data.astronaut(), data.coffee(), data.chelsea()]
@@ -95,6 +96,12 @@ def place(tmp_path_factory):
       view.save(folder / "pairs" / scene / f"{name}.png")
   views[0].save(folder / "color.png")
   views[1].convert("L").save(folder / "mono.png")
+  (folder / "models").mkdir()  # a stand-in: what ships is tested in test_packaging.py
+  card = {"summary": "A stand-in.", "licence": "none", "figures": [], "data": [], "limits": []}
+  config = make_tiny_config().lock()
+  state = draw_state(resolve.build(config))
+  standin = folder / "models" / "scsnet.safetensors"
+  model_file.write(standin, config, state, card={**card, "budget": {}})
   mine = next(block for block in blocks("python") if "mine.py" in block)
   (folder / "mine.py").write_text(mine)
   return folder
@@ -103,6 +110,7 @@ def place(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def there(place, monkeypatch):
   monkeypatch.chdir(place)
+  monkeypatch.setattr(models, "FOLDER", place / "models")
 
 
 def run(command: list[str]) -> int:
@@ -127,7 +135,7 @@ def run(command: list[str]) -> int:
 def test_there_are_commands_for_every_verb():
   verbs = {command[0] for command in commands()}
   assert {"train", "convert", "evaluate", "colorize", "params", "data", "plan"} <= verbs
-  assert {"compare", "ablate", "visualize", "--help"} <= verbs
+  assert {"compare", "ablate", "visualize", "models", "export", "--help"} <= verbs
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
@@ -141,6 +149,7 @@ def test_results_are_where_the_text_says():
   found = sorted(path.name for path in pathlib.Path("colored").rglob("[!.]*.*"))
   assert found == ["0.png", "1.png", "2.png", "old.jpg"]
   assert Image.open("old_color.png").size == (125, 100)
+  assert Image.open("photo_color.jpg").size == (50, 40)
   evaluation = next(pathlib.Path("runs/small/evaluation").iterdir())
   written = {path.name for path in evaluation.iterdir()}
   assert {"results.json", "per_image.csv", "report.html"} <= written

@@ -1,6 +1,5 @@
 """SMSANet as a method: its training step (Sections 2.3, 3.2) and how it colors."""
 
-import functools
 import warnings
 
 import jax
@@ -11,7 +10,7 @@ from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainSt
 from scs_jax.engine.optim import make_optimizer, optimizer_rules
 from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
 from scs_jax.engine.step import gradient_update
-from scs_jax.methods.smsanet import attention, objective, weights
+from scs_jax.methods.smsanet import attention, objective
 from scs_jax.methods.smsanet.network import BLOCKS, LAST, PLACES, Colorizer, lightness_input
 from scs_jax.ops import color, corner
 
@@ -67,14 +66,12 @@ class SMSANet:
   # -- state ---------------------------------------------------------------------------------------
 
   def load_frozen(self) -> dict:
-    """The saliency network's weights, where the salient loss is asked for; checks `init_from`.
+    """The saliency network's weights, where the salient loss is asked for.
 
     Warns where training would teach channel attention nothing: see `blindness`.
     """
     if why := blindness(self.config):
       warnings.warn(why, stacklevel=2)
-    if self.config.init_from:
-      _base(self.config.init_from, self.config.network.width)
     return {} if self.salient is None else {"saliency": self.salient.load()}
 
   def frozen_shapes(self) -> dict:
@@ -82,26 +79,15 @@ class SMSANet:
     return {} if self.salient is None else {"saliency": self.salient.shapes()}
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
-    """A fresh state: random, or the base from the file of `init_from` with random attention.
-
-    The file is read when the program runs, not where it is traced for shapes alone.
-    """
+    """A fresh state; the batch is not looked at."""
     del batch
     gray = jnp.zeros((1, 8, 8, 1))  # parameters do not depend on the size
     variables = self.network.init(contract.stream(key, NETWORK), gray)
-    params, stats = dict(variables["params"]), variables["batch_stats"]
-    if self.config.init_from:
-      kept = {name: tree for name, tree in params.items() if name.startswith("attention")}
-      base = {name: tree for name, tree in params.items() if name not in kept}
-      shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (base, stats))
-      read = functools.partial(_base, self.config.init_from, self.config.network.width)
-      base, stats = jax.pure_callback(read, shapes)
-      params = {**base, **kept}
     return TrainState(
       step=jnp.zeros((), jnp.int32),
-      params={NETWORK: params},
-      opt_state={NETWORK: self.transform.init(params)},
-      model_state={NETWORK: stats},
+      params={NETWORK: variables["params"]},
+      opt_state={NETWORK: self.transform.init(variables["params"])},
+      model_state={NETWORK: variables["batch_stats"]},
     )
 
   # -- training ------------------------------------------------------------------------------------
@@ -190,18 +176,6 @@ def blindness(config) -> str:
     f"batches of one picture (batch_size {config.batch_size}, accumulate {config.accumulate}): "
     f"{why}; use at least 2 pictures to a batch, better 8"
   )
-
-
-def _base(file: str, width: float) -> tuple[dict, dict]:
-  """(params, batch_stats) of the base for L alone, as float32 NumPy arrays."""
-  variables = weights.lightness_only(*_read(file, width))
-  return variables["params"], variables["batch_stats"]
-
-
-@functools.lru_cache(maxsize=1)
-def _read(file: str, width: float) -> tuple[dict, float]:
-  """A weight file, read once however often it is asked for."""
-  return weights.load(file, width)
 
 
 def _maps(seen) -> dict[str, dict[int, Array]]:

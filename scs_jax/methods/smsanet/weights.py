@@ -1,22 +1,22 @@
-"""Weights of Zhang et al. 2017's network: the published PyTorch state dict, and a file of ours.
+"""Weights of Zhang et al. 2017's network: from the published PyTorch state dict to a network here.
 
-`from_published` renames and turns arrays, `save` and `load` keep them as an .npz of our own layout:
-"params/block_1/conv_0/kernel", "batch_stats/block_1/norm/mean", ..., "format" and "mask_centre".
+`from_published` renames and turns arrays; `automatic` makes of them SMSANet's base as it is trained
+and used here, which sees L alone.
 """
 
-import io
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from scs_jax.engine.report import write_aside
+from scs_jax.engine import config as configs
+from scs_jax.engine.contract import TrainState
 from scs_jax.errors import UserError
+from scs_jax.methods.smsanet.method import NETWORK
 from scs_jax.methods.smsanet.network import BLOCKS, LAST, scaled
 from scs_jax.nn.features import files
 
-FORMAT = "scs_jax zhang2017 1"
 NAME = "Zhang et al. 2017's network (siggraph17)"
 INPUTS = 4  # L, a, b, mask
 # The class head: 529 bins of ab from block 8's 256 channels.
@@ -164,55 +164,6 @@ def _put(tree: Tree, path: str, array: np.ndarray) -> None:
   tree[last] = array
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-  found: dict[str, np.ndarray] = {}
-  for name, node in tree.items():
-    path = f"{prefix}{name}"
-    found |= _flat(node, f"{path}/") if isinstance(node, Mapping) else {path: np.asarray(node)}
-  return found
-
-
-def save(path: str | os.PathLike, variables: Tree, mask_centre: float = 0.0) -> None:
-  """Writes variables of the four-channel base as an .npz, whole or not at all.
-
-  Args:
-    path: of the file.
-    variables: as in `Converted`.
-    mask_centre: what the weights expect to be taken off the hint's mask: 0, or 0.5 where centred.
-
-  Raises:
-    OSError: naming the file.
-  """
-  written = io.BytesIO()
-  told = {"format": np.array(FORMAT), "mask_centre": np.float32(mask_centre)}
-  np.savez(written, **told, **_flat(variables))
-  write_aside(path, written.getvalue())
-
-
-def load(path: str | os.PathLike, width: float = 1.0) -> tuple[Tree, float]:
-  """(variables of the four-channel base, mask centre) from a file that `save` wrote.
-
-  Raises:
-    UserError: no such file, or another kind of file; says how to convert the published one.
-  """
-  source = os.fspath(path)
-  convert = "convert the published file with `scs-jax convert zhang2017 FILE.pth OUT.npz`"
-  if not os.path.exists(source):
-    raise UserError(f"{source}: no such file: expected converted weights of {NAME}; {convert}, or "
-                    "start from random ones with --config.init_from=")  # fmt: skip
-  arrays = files.read_arrays(source)
-  if str(arrays.get("format", "")) != FORMAT:
-    raise UserError(f"{source}: expected converted weights of {NAME}, got another file; {convert}")
-  wanted = {tensor.path: turn(np.empty(tensor.shape, "?"), tensor.kind).shape
-            for tensor in layout(width)}  # fmt: skip
-  known = ("format", "mask_centre").__contains__
-  found = files.select_arrays(arrays, wanted, known, NAME, source)
-  variables: Tree = {}
-  for name, array in found.items():
-    _put(variables, name, array)
-  return variables, float(arrays.get("mask_centre", 0.0))
-
-
 def lightness_only(variables: Tree, mask_centre: float = 0.0) -> Tree:
   """The base for L alone: the first convolution's L slice, all else as it is.
 
@@ -227,3 +178,23 @@ def lightness_only(variables: Tree, mask_centre: float = 0.0) -> Tree:
   first["conv_0"] = {"kernel": np.ascontiguousarray(kernel[:, :, :1]), "bias": bias + constant}
   params["block_1"] = first
   return {**variables, "params": params}
+
+
+def automatic(variables: Tree, mask_centre: float = 0.0) -> tuple[ConfigDict, TrainState]:
+  """Zhang et al. 2017's own network as a method's config and state: SMSANet without attention.
+
+  Args:
+    variables: as in `Converted`.
+    mask_centre: what the weights expect to be taken off the hint's mask: 0, or 0.5 where centred.
+
+  Returns:
+    (the config, locked; a state of step 0 without an optimizer's).
+  """
+  base = lightness_only(variables, mask_centre)
+  config = configs.load("smsanet/paper").copy_and_resolve_references()
+  with config.unlocked():
+    config.network.attention = "none"
+    config.network.width = len(base["params"]["block_1"]["conv_0"]["bias"]) / BLOCKS[1].features
+    config.loss.salient = 0.0  # no saliency network goes with it
+  params, statistics = {NETWORK: base["params"]}, {NETWORK: base["batch_stats"]}
+  return config.lock(), TrainState(np.int32(0), params, {}, statistics)

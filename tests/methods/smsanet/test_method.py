@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skimage.color import lab2rgb, rgb2lab
 
-from scs_jax.engine import resolve
+from scs_jax.engine import model_file, models, resolve
 from scs_jax.engine.contract import Collective, Query
 from scs_jax.errors import UserError
 from scs_jax.methods.smsanet import weights
@@ -193,18 +193,19 @@ class TestPredict:
 class TestStart:
   @pytest.fixture
   def file(self, tmp_path):
-    path = tmp_path / "base.npz"
-    weights.save(path, weights.from_published(zhang.draw(1 / 16), 1 / 16).variables)
-    return str(path)
+    path = tmp_path / "base.safetensors"
+    variables = weights.from_published(zhang.draw(1 / 16), 1 / 16).variables
+    model_file.write(path, *weights.automatic(variables))
+    return path
 
   def test_from_a_file(self, make_config, file):
-    """The base is the file's, attention the seed's; without attention, the published function."""
+    """The base is the file's, attention the seed's."""
     config = make_config()
-    config.init_from = file
     config.network.attention_blocks = (2,)
     method = SMSANet(config)
-    method.load_frozen()
-    state = jax.jit(lambda key: method.init(key, {}))(KEY)
+    fresh = jax.jit(lambda key: method.init(key, {}))(KEY)
+    state, note = models.start_from(file, config, fresh)
+    assert note.endswith("base.safetensors, step 0; anew: colorizer/attention_2")
     params = state.params["colorizer"]
     tensors = zhang.draw(1 / 16)
     kernel = tensors["model1.0.weight"][:, :1].transpose(2, 3, 1, 0)
@@ -212,33 +213,30 @@ class TestStart:
     np.testing.assert_array_equal(
       state.model_state["colorizer"]["block_9"]["norm"]["var"], tensors["model9.3.running_var"]
     )
-    assert np.any(params["attention_2"]["scale_1"]["kernel"])
-    for mu in jax.tree.leaves(state.opt_state["colorizer"][0].mu):
-      assert not np.any(mu)
-    config.network.attention = "none"
-    alone = SMSANet(config)
-    state = jax.jit(lambda key: alone.init(key, {}))(KEY)
+    attention = "attention_2", "scale_1", "kernel"
+    before, after = (x.params["colorizer"] for x in (fresh, state))
+    for part in attention:
+      before, after = before[part], after[part]
+    np.testing.assert_array_equal(before, after)
+    assert np.any(after) and int(state.step) == 0
+
+  def test_without_attention_it_is_the_published_function(self, file):
+    model = models.find(file)
     gray = np.random.default_rng(4).random((1, 16, 8, 1)).astype(np.float32)
-    answer = jax.jit(alone.predict)(state, Query(gray, (16, 8), want_extras=True))
+    query = Query(gray, (16, 8), want_extras=True)
+    answer = jax.jit(model.method.predict)(model.restore(), query)
     lightness = rgb2lab(np.repeat(gray[0], 3, -1).astype(np.float64))[..., :1]
     x = np.concatenate([(lightness - 50) / 100, np.zeros((16, 8, 3))], -1)
-    np.testing.assert_allclose(answer.extras["ab"][0], zhang.forward(tensors, x), atol=5e-3)
+    want = zhang.forward(zhang.draw(1 / 16), x)
+    np.testing.assert_allclose(answer.extras["ab"][0], want, atol=5e-3)
 
-  def test_shapes_need_no_file(self, make_config):
-    """A checkpoint is opened where the file that its training began with is gone."""
+  def test_attention_has_no_place_in_a_network_without_it(self, make_config, file):
     config = make_config()
-    config.init_from = "gone.npz"
-    method = SMSANet(config)
-    config.init_from = ""
-    want = jax.eval_shape(lambda: SMSANet(config).init(KEY, {}))
-    found = jax.eval_shape(lambda: method.init(KEY, {}))
-    assert jax.tree.map(lambda x: x.shape, found) == jax.tree.map(lambda x: x.shape, want)
-
-  def test_a_missing_file_stops_before_anything_starts(self, make_config):
-    config = make_config()
-    config.init_from = "gone.npz"
-    with pytest.raises(UserError, match=r"gone.npz: no such file.*scs-jax convert zhang2017"):
-      SMSANet(config).load_frozen()
+    narrow = config.copy_and_resolve_references()
+    narrow.network.width = 1 / 32
+    state = jax.jit(lambda key: SMSANet(narrow).init(key, {}))(KEY)
+    with pytest.raises(UserError, match=r"is float32\[4\] there and float32\[2\] in the network"):
+      models.start_from(file, config, state)
 
   def test_the_salient_term_without_weights_stops_before_anything_starts(self, make_config):
     config = make_config()

@@ -122,31 +122,6 @@ def test_another_set_of_tensors_is_an_error_that_names_it(tensors, change, part)
   assert part in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_saved_and_loaded_it_is_the_same(tensors, tmp_path):
-  variables = weights.from_published(tensors, NARROW).variables
-  weights.save(tmp_path / "base.npz", variables, mask_centre=0.5)
-  loaded, centre = weights.load(tmp_path / "base.npz", NARROW)
-  assert centre == 0.5
-  before, after = paths(variables), paths(loaded)
-  assert before.keys() == after.keys()
-  assert all(np.array_equal(before[path], after[path]) for path in before)
-  assert [path.name for path in tmp_path.iterdir()] == ["base.npz"]
-
-
-def test_what_is_no_converted_file_says_how_to_convert(tensors, tmp_path):
-  how = "scs-jax convert zhang2017 FILE.pth OUT.npz"
-  with pytest.raises(UserError, match="no such file") as caught:
-    weights.load(tmp_path / "none.npz")
-  assert how in str(caught.value) and "--config.init_from=" in str(caught.value)
-  np.savez(tmp_path / "raw.npz", **tensors)
-  with pytest.raises(UserError, match="got another file") as caught:
-    weights.load(tmp_path / "raw.npz", NARROW)
-  assert how in str(caught.value)
-  weights.save(tmp_path / "narrow.npz", weights.from_published(tensors, NARROW).variables)
-  with pytest.raises(UserError, match="wrong shape: params/block_1/conv_0/kernel"):
-    weights.load(tmp_path / "narrow.npz", 1.0)
-
-
 def test_lightness_alone_equals_no_hint(tensors):
   """The L slice, exactly: ab and an uncentred mask are 0 and add nothing."""
   variables = weights.from_published(tensors, NARROW).variables
