@@ -6,3 +6,7 @@ class UserError(Exception):
 
   The command line prints the message without a traceback and exits with code 2.
   """
+
+
+class DecodeError(Exception):
+  """These bytes are no picture that can be read; the message names the picture and the cause."""

@@ -4,7 +4,8 @@ from scs_jax.cli import arguments, quantities
 
 HELP = """Colours pictures: files, folders (with all below them, structure kept), patterns
 ("scans/**/*.tif") and videos. Color pictures are grayed first. A result takes its input's format
-where it can be written (PNG, JPEG, WebP, TIFF), else PNG, with metadata and transparency kept; a
+where it can be written (PNG, JPEG, WebP, TIFF), else PNG, with metadata and transparency kept, and
+16 bits a channel where the input had more than 8, its light and dark are kept and the format can; a
 video becomes an MP4, coloured frame by frame (so it may flicker), through ffmpeg.
 
 Without --checkpoint a model that ships with the package colours (`scs-jax models` lists them).
@@ -60,6 +61,7 @@ def add_arguments(parser) -> None:
   )
   _add_size(parser)
   _add_look(parser)
+  _add_reading(parser)
   parser.add_argument(
     "--format",
     choices=("same", "png", "jpg", "webp", "tiff"),
@@ -119,6 +121,22 @@ def _add_size(parser) -> None:
   )
 
 
+def _add_reading(parser) -> None:
+  parser.add_argument(
+    "--white-level",
+    type=quantities.white_level,
+    metavar="V",
+    help="the value that is white in pictures of more than 8 bits a channel, as 1023 of a 10-bit "
+    "camera. Default: what the file says, else the largest value of its type (1 for floats)",
+  )
+  parser.add_argument(
+    "--max-pixels",
+    type=quantities.pixels,
+    metavar="N",
+    help="refuse larger pictures: a small file can promise any size. Default 1e9",
+  )
+
+
 def _add_look(parser) -> None:
   parser.add_argument(
     "--keep-luminance",
@@ -151,9 +169,12 @@ def run(args) -> int:
 
 
 def _run(args) -> int:
+  import functools
+
+  from scs_jax.data.decode import MAX_PIXELS
   from scs_jax.engine import models
   from scs_jax.errors import UserError
-  from scs_jax.infer import batch, inputs, pair_inputs, record, references
+  from scs_jax.infer import batch, inputs, pair_inputs, pictures, record, references
 
   for flag in ("checkpoint", "reference", "mono", "color"):
     if getattr(args, flag) == "":  # as of an unset variable
@@ -172,17 +193,22 @@ def _run(args) -> int:
     model = models.default(paired)
   else:
     model = models.find(args.checkpoint, args.step)
+  read = functools.partial(
+    pictures.read, max_pixels=args.max_pixels or MAX_PIXELS, white_level=args.white_level
+  )
   lenders, lent = None, None
   if paired:
-    lenders, lent = pair_inputs.Partners(found.tasks), {"mono_view": args.mono_view or "auto"}
+    lenders, lent = pair_inputs.Partners(found.tasks, read), {"mono_view": args.mono_view or "auto"}
   elif args.reference is not None:
-    lenders = references.References(args.reference)
+    lenders = references.References(args.reference, read)
     lent = lenders.fingerprint
   identity = {
     **settings.__dict__,
     "checkpoint": model.fingerprint(),
     "reference": lent,
   }
+  if args.white_level is not None:  # not otherwise, so that what was made before stays done
+    identity["white_level"] = args.white_level
   view = {"mono_view": args.mono_view or "auto"} if paired else {}
   outcome = batch.color_all(
     found.tasks,
@@ -192,6 +218,7 @@ def _run(args) -> int:
     lenders,
     overwrite=args.overwrite,
     quiet=args.quiet,
+    read=read,
   )
   return _report(found, outcome)
 
@@ -232,6 +259,7 @@ def _report(found, outcome) -> int:
   """Says what was done and what was not; the exit code."""
   import sys
 
+  from scs_jax.data import listing
   from scs_jax.infer import display, inputs
 
   broken = [*found.unreadable, *outcome.broken]
@@ -242,6 +270,8 @@ def _report(found, outcome) -> int:
   if spare := getattr(found, "spare", []):
     few = ", ".join(spare[:10]) + (", ..." if len(spare) > 10 else "")
     display.say(f"colour pictures without a monochrome one: {len(spare)} ({few})")
+  for line in listing.describe_results(found.results):
+    display.say(line)
   if found.others:
     display.say(inputs.describe_others(found.others))
   counts = [f"{outcome.colored} coloured"]

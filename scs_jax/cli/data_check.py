@@ -56,6 +56,8 @@ def run(args) -> int:
 
 
 def _print_table(found, args) -> None:
+  from scs_jax.data import listing
+
   print(f"{'short side in pixels':<30}{'pictures':>12}")
   counts = found.histogram()
   for label, count in counts:
@@ -77,9 +79,13 @@ def _print_table(found, args) -> None:
   if found.shards:
     _row("damaged shards", len(found.shards), map(": ".join, found.shards))
   _row("gray", len(found.gray), found.gray, wrong=False)
+  if found.remarks:
+    _row("read, with a remark", len(found.remarks), map(": ".join, found.remarks), wrong=False)
   if args.near is not None:
     alike = sum(len(group) for group in found.near)
     _row("look alike", alike, map(" ~ ".join, found.near), wrong=False)
+  for line in listing.describe_results(found.results):
+    print(line)
   print(_verdict(found))
 
 

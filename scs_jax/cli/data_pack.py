@@ -38,7 +38,7 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
   from scs_jax.cli import data_arguments
-  from scs_jax.data import pack
+  from scs_jax.data import listing, pack
   from scs_jax.errors import UserError
 
   if not args.out:
@@ -55,4 +55,6 @@ def run(args) -> int:
   left_out = getattr(source, "skipped_empty", 0)
   if left_out:
     print(f"left out: {left_out} empty files")
+  for line in listing.describe_results(getattr(source, "skipped_results", ())):
+    print(line)
   return 0

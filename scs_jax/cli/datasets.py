@@ -242,7 +242,9 @@ def _unlike_pairs(source, config) -> list[str]:
 
 
 def _left_out(source, least) -> list[str]:
-  """One line on what a folder holds that is not shown; none where it is all shown."""
+  """Lines on what a folder holds that is not shown; none where it is all shown."""
+  from scs_jax.data import listing
+
   counts = {
     "empty files": getattr(source, "skipped_empty", 0),
     "that cannot be read": getattr(source, "skipped_corrupt", 0),
@@ -252,7 +254,8 @@ def _left_out(source, least) -> list[str]:
     small = f"smaller than {least[1]}x{least[0]} (data.enlarge=true takes them, enlarged)"
     counts[small] = getattr(source, "skipped_small", 0)
   left_out = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-  return [f"training on {len(source)} pictures; left out: {left_out}"] if left_out else []
+  notes = [f"training on {len(source)} pictures; left out: {left_out}"] if left_out else []
+  return notes + listing.describe_results(getattr(source, "skipped_results", ()))
 
 
 def _gray(source, spec: str, excluded: bool) -> list[str]:

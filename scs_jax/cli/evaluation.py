@@ -14,6 +14,7 @@ from scs_jax.cli.evaluation_settings import Settings
 from scs_jax.data import draw as draws
 from scs_jax.data import pipeline, scan, subset
 from scs_jax.data.heldout import Observed, References
+from scs_jax.data.listing import describe_results
 from scs_jax.data.sources import open_source
 from scs_jax.data.subset import Subset
 from scs_jax.engine import estimates, intervals, results
@@ -48,6 +49,7 @@ def _open(setting: Settings, progress: bool) -> Pictures:
     source, setting.limit, setting.seed, None if setting.enlarge else setting.size, progress
   )
   setting.notes += drawn.note(setting.size)
+  setting.notes += describe_results(getattr(source, "skipped_results", ()))
   count = len(drawn.numbers)
   heldout = Observed(Subset(source, np.sort(drawn.numbers)), SMALLEST)
   references = pool = None

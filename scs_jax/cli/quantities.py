@@ -53,6 +53,22 @@ def quality(text: str) -> int:
   return _whole(text, 1, 100, "90")
 
 
+def pixels(text: str) -> int:
+  """Of a whole picture."""
+  try:
+    value = float(text)
+  except ValueError:
+    value = math.nan
+  if not 1 <= value <= 1e15:
+    raise argparse.ArgumentTypeError(f"expected a number of pixels, as 2e9; got {text!r}")
+  return int(value)
+
+
+def white_level(text: str) -> float:
+  """The value that is white."""
+  return _number(text, 1e-6, 1e9, "1023 or 4095")
+
+
 def step(text: str) -> int | str:
   """A training step, "best" or "last"."""
   if text in ("best", "last"):

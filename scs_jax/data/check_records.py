@@ -33,6 +33,7 @@ class Record(NamedTuple):
     width, height: in pixels, upright.
     gray: its mean Lab chroma is below scan.GRAY_CHROMA.
     look: difference hash of 64 bits.
+    remarks: the decoder's.
   """
 
   digest: bytes
@@ -41,6 +42,7 @@ class Record(NamedTuple):
   height: int = 0
   gray: bool = False
   look: int = 0
+  remarks: tuple[str, ...] = ()
 
 
 class Findings(NamedTuple):
@@ -56,6 +58,8 @@ class Findings(NamedTuple):
     shards: [(shard, cause)] of a packed folder that are damaged.
     empty: files of no bytes, which are left out of a folder.
     records: how many there are.
+    remarks: [(name, remark)] of what is read all the same.
+    results: folders of `colorize`'s results below a folder, left out of it.
   """
 
   sizes: np.ndarray
@@ -67,6 +71,8 @@ class Findings(NamedTuple):
   shards: list[tuple[str, str]]
   empty: int
   records: int
+  remarks: list[tuple[str, str]]
+  results: list[str]
 
   @property
   def wrong(self) -> bool:
@@ -138,6 +144,8 @@ def check(
     shards=source.damaged_shards() if hasattr(source, "damaged_shards") else [],
     empty=int(getattr(source, "skipped_empty", 0)),
     records=len(source),
+    remarks=[(source.name(i), remark) for i in whole for remark in records[i].remarks],
+    results=list(getattr(source, "skipped_results", ())),
   )
 
 
@@ -173,11 +181,12 @@ def _look(source, i: int) -> Record:
     return Record(b"", str(error))
   digest = hashlib.sha256(data).digest()[:16]
   try:
-    image = decode.decode_image(data, name=source.name(i))
+    with decode.opened(data, source.name(i)) as loaded:
+      image, remarks = decode.to_rgb(loaded.pixels), loaded.remarks
   except decode.DecodeError as error:
     return Record(digest, str(error))
   gray = scan.mean_chroma(scan.reduced(image)) < scan.GRAY_CHROMA
-  return Record(digest, "", *image.size, gray, difference_hash(image))
+  return Record(digest, "", *image.size, gray, difference_hash(image), remarks)
 
 
 def difference_hash(image: Image.Image) -> int:

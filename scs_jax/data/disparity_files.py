@@ -19,7 +19,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import decode
+from scs_jax.data import decode, samples
 from scs_jax.data.decode import DecodeError
 
 ENCODINGS = ("pfm", "gray", "sintel", "cityscapes", "npz")
@@ -111,9 +111,9 @@ def read_pfm(path: str | os.PathLike) -> np.ndarray:
 def _read_png(path: str, rgb: bool) -> np.ndarray:
   """The stored values, float64 [H, W] or, for rgb, [H, W, 3]; never converted to 8 bits."""
   with decode.explain_failures(path), Image.open(path) as image:
-    decode.check_size(image, path)
+    decode.check_size(*image.size, path)
     image.load()
-    if rgb != (image.mode == "RGB") or (not rgb and image.mode not in ("L", *decode.DEEP_GRAY)):
+    if rgb != (image.mode == "RGB") or (not rgb and image.mode not in ("L", *samples.GRAY_MODES)):
       expected = "RGB" if rgb else "gray, 8 or 16 bits"
       raise DecodeError(f"{path}: a picture of mode {image.mode}, expected {expected}")
     return np.asarray(image).astype(np.float64)

@@ -3,7 +3,8 @@
 import difflib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from scs_jax.data import remote, scan
 from scs_jax.errors import UserError
@@ -24,8 +25,39 @@ EXTENSIONS = frozenset(
     ".pgm",
     ".pnm",
     ".avif",
+    ".jp2",
+    ".j2k",
+    ".heic",
+    ".heif",
+    ".hif",
+    ".dng",
   )
 )
+
+RESULTS = ".scs_jax.json"
+"""The file that `colorize` keeps beside its results: a folder that has it holds no photographs."""
+
+
+class Listing(NamedTuple):
+  """What is under a folder.
+
+  Attributes:
+    files: pictures, sorted by relative path.
+    empty: how many empty ones there are besides.
+    others: how many other files.
+    results: folders of `colorize`'s results, left out with all below them, by relative path.
+  """
+
+  files: list[scan.File]
+  empty: int
+  others: int
+  results: list[str]
+
+
+def is_results(folder: str | os.PathLike) -> bool:
+  """Whether a folder holds results of `colorize`. Who walks a tree asks it below the root alone:
+  a folder that a user names is taken."""
+  return os.path.isfile(os.path.join(folder, RESULTS))
 
 
 def check_folder(root: pathlib.Path, specs: Iterable[str] = ()) -> None:
@@ -58,9 +90,24 @@ def _unreadable(path: str | os.PathLike, error: OSError) -> UserError:
   )
 
 
-def list_local(root: pathlib.Path) -> tuple[list[scan.File], int, int]:
-  """Pictures sorted by relative path, the number of empty ones, and of other files."""
-  files, empty, others, visited, pending = [], 0, 0, set(), [""]
+def entered(folder: str, names: Iterable[str]) -> list[str]:
+  """Which folders in a folder a walk enters, sorted: not hidden ones, nor such of results."""
+  below = (n for n in names if not n.startswith("."))
+  return sorted(n for n in below if not is_results(os.path.join(folder, n)))
+
+
+def describe_results(folders: Sequence[str]) -> list[str]:
+  """A line on folders of results that were left out; none where there are none."""
+  if not folders:
+    return []
+  what = "a folder" if len(folders) == 1 else f"{len(folders)} folders"
+  named = ", ".join(sorted(folders)[:3]) + (", ..." if len(folders) > 3 else "")
+  return [f"left out: {what} of colorize's own results ({named}); name such a folder to take it"]
+
+
+def list_local(root: pathlib.Path) -> Listing:
+  """What is under a folder, results of `colorize` below it left out."""
+  files, empty, others, results, visited, pending = [], 0, 0, [], set(), [""]
   while pending:
     relative = pending.pop()
     folder = os.path.join(root, relative)
@@ -70,6 +117,9 @@ def list_local(root: pathlib.Path) -> tuple[list[scan.File], int, int]:
       if (identity.st_dev, identity.st_ino) in visited:
         continue
       visited.add((identity.st_dev, identity.st_ino))
+      if relative and is_results(folder):
+        results.append(relative)
+        continue
       with os.scandir(folder) as entries:
         entries = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
@@ -94,10 +144,10 @@ def list_local(root: pathlib.Path) -> tuple[list[scan.File], int, int]:
       else:
         files.append(scan.File(name, stat.st_size, stat.st_mtime_ns))
     pending[:0] = reversed(linked)  # last of all, so that a folder is named by its real place
-  return sorted(files, key=lambda f: f.name), empty, others
+  return Listing(sorted(files, key=lambda f: f.name), empty, others, sorted(results))
 
 
-def list_remote(place: remote.Place) -> tuple[list[scan.File], int, int]:
+def list_remote(place: remote.Place) -> Listing:
   """As list_local."""
   try:
     found = place.sizes()
@@ -106,7 +156,11 @@ def list_remote(place: remote.Place) -> tuple[list[scan.File], int, int]:
   except OSError as error:
     raise UserError(f"cannot list {place.root} ({error}); check the address and login") from error
   files, empty, others = [], 0, 0
+  made = {os.path.dirname(name) for name in found if os.path.basename(name) == RESULTS} - {""}
+  results = {folder for folder in made if not _is_below(folder, made - {folder})}
   for name, (size, time) in found.items():
+    if _is_below(name, results):
+      continue
     if any(part.startswith(".") for part in name.split("/")):
       continue
     if os.path.splitext(name)[1].lower() not in EXTENSIONS:
@@ -115,7 +169,11 @@ def list_remote(place: remote.Place) -> tuple[list[scan.File], int, int]:
       empty += 1
     else:
       files.append(scan.File(name, size, time))
-  return sorted(files, key=lambda f: f.name), empty, others
+  return Listing(sorted(files, key=lambda f: f.name), empty, others, sorted(results))
+
+
+def _is_below(name: str, folders: set[str]) -> bool:
+  return any(parent.as_posix() in folders for parent in pathlib.PurePosixPath(name).parents)
 
 
 def nearest(word: str, candidates: Iterable[str], prefix: str = "") -> str:

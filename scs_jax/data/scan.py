@@ -14,7 +14,7 @@ import numpy as np
 import tqdm
 from PIL import Image
 
-from scs_jax.data import decode
+from scs_jax.data import decode, samples
 from scs_jax.errors import UserError
 
 GRAY_CHROMA = 2.0
@@ -152,6 +152,8 @@ def _header_size(data: bytes) -> tuple[int, int] | None:
   """(height, width), upright, by the first bytes of a picture; None where they do not say it."""
   try:
     with Image.open(io.BytesIO(data)) as image:
+      if samples.DNG_VERSION in getattr(image, "tag_v2", {}):
+        return None  # it begins with a thumbnail
       width, height = image.size
       # Pillow decodes the whole of a PNG to look for its EXIF block behind the pixels; a TIFF's
       # size is upright already.

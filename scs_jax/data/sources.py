@@ -71,14 +71,20 @@ class FileSource:
     root: path or address of the folder.
     files: the pictures.
     skipped_empty: how many empty files were left out of them.
+    skipped_results: folders below it that were left out.
   """
 
   def __init__(
-    self, root: str | os.PathLike, files: Sequence[scan.File], skipped_empty: int = 0
+    self,
+    root: str | os.PathLike,
+    files: Sequence[scan.File],
+    skipped_empty: int = 0,
+    skipped_results: Sequence[str] = (),
   ):
     self._place = remote.Place(root)
     self.root = self._place.root if self._place.remote else pathlib.Path(self._place.root)
     self.skipped_empty = skipped_empty
+    self.skipped_results = tuple(skipped_results)
     self._names = [f.name for f in files]
     self._sizes = np.array([f.size for f in files], np.int64)
     self._times = np.array([f.mtime_ns for f in files], np.int64)
@@ -120,7 +126,8 @@ class FileSource:
 class FolderSource(FileSource):
   """All pictures under a folder, recursively, in the order of their relative paths.
 
-  Left out, and counted: empty files (`skipped_empty`). Left out silently: other extensions, hidden
+  Left out, and counted: empty files (`skipped_empty`). Left out, and named: folders below it of
+  results of `colorize` (`skipped_results`). Left out silently: other extensions, hidden
   files and folders. Links to folders are followed once: no folder is read twice. Corrupt pictures
   are met, and replaced, in training.
 
@@ -133,17 +140,18 @@ class FolderSource(FileSource):
 
   def __init__(self, root: str | os.PathLike):
     if remote.is_remote(root):
-      files, empty, others = listing.list_remote(remote.Place(root))
+      found = listing.list_remote(remote.Place(root))
     else:
       root = pathlib.Path(root).expanduser()
       listing.check_folder(root, _bundled_specs())
-      files, empty, others = listing.list_local(root)
-    if not files:
+      found = listing.list_local(root)
+    if not found.files:
+      results = f", {len(found.results)} folders of colorize's results" if found.results else ""
       raise UserError(
-        f"no pictures under {root} ({empty} empty files, {others} files with "
-        f"other extensions); expected files ending in {' '.join(sorted(EXTENSIONS))}"
+        f"no pictures under {root} ({found.empty} empty files, {found.others} files with "
+        f"other extensions{results}); expected files ending in {' '.join(sorted(EXTENSIONS))}"
       )
-    super().__init__(root, files, empty)
+    super().__init__(root, found.files, found.empty, found.results)
 
 
 class ListSource(FileSource):

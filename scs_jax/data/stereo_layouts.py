@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from PIL import Image
 
+from scs_jax.data import listing
 from scs_jax.data.disparity_files import DisparityFile
 from scs_jax.errors import UserError
 
@@ -146,7 +147,7 @@ def _walk(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, list[str], list[st
       folders.clear()
       continue
     seen.add((status.st_dev, status.st_ino))
-    folders[:] = [] if deep else sorted(f for f in folders if not f.startswith("."))
+    folders[:] = [] if deep else listing.entered(path, folders)
     yield pathlib.Path(path), folders, files
 
 

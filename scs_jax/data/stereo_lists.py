@@ -14,7 +14,7 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
-from scs_jax.data import bundled, sources, stereo_layouts
+from scs_jax.data import bundled, listing, sources, stereo_layouts
 from scs_jax.data.disparity_files import DisparityFile
 from scs_jax.data.stereo_layouts import Record, some
 from scs_jax.errors import UserError
@@ -133,7 +133,7 @@ def _pictures(folder: pathlib.Path) -> dict[str, str]:
   """{path below the folder without extension: path} of its pictures; two of one name: an error."""
   found: dict[str, str] = {}
   for path, folders, files in os.walk(folder, followlinks=True):
-    folders[:] = sorted(f for f in folders if not f.startswith("."))
+    folders[:] = listing.entered(path, folders)
     if len(pathlib.Path(path).relative_to(folder).parts) > 16:  # a loop of links
       folders.clear()
       continue

@@ -19,6 +19,7 @@ class Subset:
     numbers: int64 [n], of the source's records.
     skipped_empty, skipped_corrupt, skipped_small, skipped_gray: how many of a data set were left
       out so far, and why.
+    skipped_results: folders of `colorize`'s results that the data set leaves out.
 
   Args:
     source: see sources.Source; `encoded`, `head` and `file` need a stored one.
@@ -31,6 +32,7 @@ class Subset:
     for why in _SKIPPED:
       before = getattr(source, f"skipped_{why}", 0)
       setattr(self, f"skipped_{why}", before + skipped.get(why, 0))
+    self.skipped_results = getattr(source, "skipped_results", ())
     self._fingerprint: str | None = None
 
   def __len__(self) -> int:

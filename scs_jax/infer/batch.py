@@ -22,7 +22,8 @@ import numpy as np
 
 from scs_jax.data.decode import MAX_PIXELS, DecodeError
 from scs_jax.errors import UserError
-from scs_jax.infer import display, pictures, resizing, video
+from scs_jax.infer import display, picture_files, pictures, resizing, video
+from scs_jax.infer.colorizer import result_size
 from scs_jax.infer.inputs import Task
 from scs_jax.infer.record import Record
 from scs_jax.infer.references import Choice
@@ -97,6 +98,7 @@ def color_all(
   references: Lenders | None = None,
   overwrite: bool = False,
   quiet: bool = False,
+  read: Callable[[str], pictures.Picture] | None = None,
 ) -> Outcome:
   """Colours what is not done yet.
 
@@ -108,6 +110,7 @@ def color_all(
       partner).
     overwrite: does everything again, and replaces files that were not made here.
     quiet: no progress bar.
+    read: opens a picture; None: pictures.read.
 
   Raises:
     UserError: a file in the way, a method without references that was given one, a scale that the
@@ -133,7 +136,7 @@ def color_all(
   _check_scale(settings, colorizer)
   record.plan(todo)
   try:
-    _Job(settings, record, colorizer, references, outcome, quiet).run(todo)
+    _Job(settings, record, colorizer, references, outcome, quiet, read).run(todo)
   finally:
     record.close()
   # What could not be written is known one picture later than what could not be read.
@@ -158,13 +161,14 @@ def _check_scale(settings: Settings, colorizer: Colors) -> None:
 class _Job:
   """The pipeline: read ahead -> colour -> write behind, in the order of the tasks."""
 
-  def __init__(self, settings, record, colorizer, references, outcome, quiet):
+  def __init__(self, settings, record, colorizer, references, outcome, quiet, read):
     self._settings = settings
     self._record = record
     self._colorizer = colorizer
     self._references = references
     self._outcome = outcome
     self._quiet = quiet
+    self._open = read or pictures.read
     self._shown_bug = False
     self._said_stretched = False
     self._choosing = threading.Lock()
@@ -208,7 +212,7 @@ class _Job:
           raise DecodeError("it is no regular file")
         open(task.source, "rb").close()  # says why it cannot be; ffmpeg says less
         return None
-      return self._with_reference(task, pictures.read(task.source))
+      return self._with_reference(task, self._open(task.source))
     except OSError as error:  # of an input: it does not stop the others
       raise DecodeError(error.strerror or str(error)) from error
 
@@ -228,11 +232,20 @@ class _Job:
         self._color_video(task)
         return None
       self._say_all(task, read.notes)
-      return read.reference_name, self._paint(read.picture, read.reference), read
+      keywords = self._keywords(read.picture, task.output)
+      return read.reference_name, self._paint(read.picture, read.reference, keywords), read
     return None
 
-  def _paint(self, picture, reference) -> np.ndarray:
+  def _keywords(self, picture, output: str) -> dict[str, Any]:
+    """Keywords of Colorizer.color; raises UserError where the result's format cannot hold it."""
     keywords = self._settings.keywords(picture.gray.shape)
+    form = picture_files.format_of(output)
+    depth = picture.depth if form in picture_files.DEEP_FORMATS else 8
+    size = result_size(picture.gray.shape, keywords["scale"], keywords["size"])
+    picture_files.require_size(form, size, depth, picture.alpha is not None)
+    return {**keywords, "depth": depth}
+
+  def _paint(self, picture, reference, keywords: dict[str, Any]) -> np.ndarray:
     if keywords["size"] is not None and not self._said_stretched:
       (height, width), (h, w) = keywords["size"], picture.gray.shape
       stretched = height * w / (width * h)
@@ -253,7 +266,9 @@ class _Job:
       if not first:
         first.append(self._with_reference(task, picture))
         self._say_all(task, first[0].notes)
-      return self._paint(picture, first[0].reference)
+      return self._paint(
+        picture, first[0].reference, self._settings.keywords(picture.gray.shape)
+      )
 
     def show(frames, total):
       how = {"desc": display.printable(task.relative), "unit": "frame", "leave": False}

@@ -15,7 +15,7 @@ from scs_jax.data import decode, scan
 from scs_jax.engine import models
 from scs_jax.engine.contract import Query, TrainState
 from scs_jax.errors import UserError
-from scs_jax.infer import budget, luminance, pictures, resizing
+from scs_jax.infer import budget, luminance, picture_files, pictures, resizing
 from scs_jax.infer.painter import LADDER, Painter
 from scs_jax.infer.pictures import Picture
 from scs_jax.ops.corner import Corner
@@ -95,14 +95,15 @@ class Colorizer:
     """Colours one picture.
 
     Args:
-      image: a Pillow image, an array ([H, W] or [H, W, 1], 2, 3 or 4; uint8, uint16 or float in
-        [0, 1]; colours are grayed first), a file's path, or a Picture.
+      image: a Pillow image, an array of NumPy, JAX or alike ([H, W] or [H, W, 1], 2, 3 or 4; uint8,
+        uint16 or float in [0, 1]; colours are grayed first), a file's path, or a Picture.
       reference: likewise, a picture that lends its colours; None: automatic.
       **keywords: as of `color`.
 
     Returns:
-      uint8 [P, Q, 3] for an array, else a Pillow image; with the input's alpha, if it has one, as
-      the fourth channel.
+      A NumPy array uint8 [P, Q, 3] for an array, else a Pillow image; with the input's alpha, if it
+      has one, as the fourth channel. At depth=16 an array in every case, uint16: Pillow has no
+      image of such colours.
     """
     picture = read(image)
     lender = None if reference is None else read(reference)
@@ -120,6 +121,7 @@ class Colorizer:
     keep_luminance: bool | None = None,
     saturation: float = 1.0,
     input_side: int | None = None,
+    depth: int = 8,
   ) -> np.ndarray:
     """Colours one picture.
 
@@ -134,15 +136,18 @@ class Colorizer:
       saturation: multiplies the chroma; 0 is gray, 1 what the network says, at most 4.
       input_side: the network sees the picture reduced to this longest side (pixels). None: the
         method's usual side if it has one and the lightness is kept, else the whole picture.
+      depth: bits a channel of the result, 8 or 16. Only where the lightness is kept has a result
+        more than 8: of its own the network has no more to say.
 
     Returns:
-      uint8 sRGB [P, Q, 3].
+      uint8 sRGB [P, Q, 3], or uint16.
 
     Raises:
       UserError: a size or scale without sense, a picture that does not fit the memory, a network
         that gives no numbers.
     """
     gray = picture.gray
+    require_depth(depth)
     out_size = result_size(gray.shape, scale, size)
     if keep_luminance is None:
       keep_luminance = getattr(self.method, "keeps_luminance", False)
@@ -166,7 +171,7 @@ class Colorizer:
       return luminance.saturate(rgb, saturation)
     if gray.shape != out_size:
       gray = np.clip(resizing.resize(gray[..., None], out_size)[..., 0], 0.0, 1.0)
-    return luminance.keep_luminance(gray, rgb, saturation)
+    return luminance.keep_luminance(gray, rgb, saturation, depth)
 
   # -- the network ---------------------------------------------------------------------------------
 
@@ -279,8 +284,16 @@ def as_given(image, picture: Picture, rgb: np.ndarray) -> np.ndarray | Image.Ima
   """The result with the alpha of the picture: an array where the image is one, else Pillow's."""
   if picture.alpha is not None:
     alpha = resizing.resize_bytes(picture.alpha, rgb.shape[:2])
-    rgb = np.concatenate([rgb, alpha[..., None]], axis=-1)
-  return rgb if isinstance(image, np.ndarray) else Image.fromarray(rgb)
+    rgb = picture_files.with_alpha(rgb, alpha)
+  if rgb.dtype == np.uint16 or hasattr(image, "__array__"):
+    return rgb
+  return Image.fromarray(rgb)
+
+
+def require_depth(depth: int) -> None:
+  """Raises UserError unless results can have so many bits a channel."""
+  if depth not in (8, 16):
+    raise UserError(f"depth {depth!r}: expected 8 or 16 bits a channel")
 
 
 def require_side(side) -> None:
@@ -307,10 +320,10 @@ def result_size(size: Size, scale: float | None, asked: Size | None) -> Size:
   if not good:
     raise UserError(f"size {asked!r}: expected (height, width), whole pixels, 1 or more each")
   height, width = (int(s) for s in asked)
-  if height * width > decode.MAX_PIXELS:
+  most = max(decode.MAX_PIXELS, math.prod(size))  # a picture that could be read can be written
+  if height * width > most:
     raise UserError(
-      f"the result would have {height}x{width} pixels, expected at most {decode.MAX_PIXELS:,}; "
-      "ask for less"
+      f"the result would have {height}x{width} pixels, expected at most {most:,}; ask for less"
     )
   return height, width
 

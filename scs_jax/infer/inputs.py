@@ -2,6 +2,8 @@
 
   - A folder is read with all below it, hidden files and folders left out, links to folders followed
     once; its structure is kept. A pattern is read like a folder, below its part without wildcards.
+  - Below a folder or pattern, folders of this command's own results are left out: who wants them
+    coloured names them.
   - What is no picture by its extension is counted and left alone; a file named by itself is tried
     by its content.
   - Two inputs for one name, `a.jpg` and `a.png` becoming `a.png`: the one that has the name already
@@ -18,7 +20,8 @@ import pathlib
 import re
 from collections.abc import Collection, Sequence
 
-from scs_jax.data.sources import EXTENSIONS
+from scs_jax.data import listing
+from scs_jax.data.listing import EXTENSIONS
 from scs_jax.errors import UserError
 from scs_jax.infer import picture_files
 
@@ -57,12 +60,14 @@ class Found:
   Attributes:
     tasks: in their order.
     others: files that are no pictures.
+    results: folders of results that were left out.
     unreadable: (folder, cause) pairs.
     single: whether `out` names the one result itself.
   """
 
   tasks: list[Task] = dataclasses.field(default_factory=list)
   others: set[str] = dataclasses.field(default_factory=set)
+  results: list[str] = dataclasses.field(default_factory=list)
   unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
   single: bool = False
 
@@ -107,7 +112,9 @@ def describe_others(others: Collection[str]) -> str:
 
 
 def _left_alone(found: Found) -> str:
-  return f" ({describe_others(found.others)})" if found.others else ""
+  lines = [describe_others(found.others)] if found.others else []
+  lines += listing.describe_results(found.results)
+  return f" ({'; '.join(lines)})" if lines else ""
 
 
 def _expected() -> str:
@@ -179,7 +186,7 @@ def _match(pattern: str, avoid: str | None, found: Found) -> list[Task]:
     raise UserError(f"nothing matches {pattern}; check the pattern and the folder it starts in")
   tasks: list[Task] = []
   for path in matches:
-    if avoid and _inside(path, avoid):
+    if _is_result(path, base, found) or (avoid and _inside(path, avoid)):
       continue
     if os.path.isdir(path):
       tasks += _walk(path, base, avoid, found)
@@ -194,6 +201,18 @@ def _inside(path: str, folder: str) -> bool:
   return path == folder or path.startswith(os.path.join(folder, ""))
 
 
+def _is_result(path: str, base: str, found: Found) -> bool:
+  """Whether a match lies in a folder of results below the base, which is entered in `found`."""
+  folder = path if os.path.isdir(path) else os.path.dirname(path)
+  while folder and os.path.abspath(folder) != os.path.abspath(base or "."):
+    if listing.is_results(folder):
+      if folder not in found.results:
+        found.results.append(folder)
+      return True
+    folder = os.path.dirname(folder)
+  return False
+
+
 def _walk(root: str, base: str, avoid: str | None, found: Found) -> list[Task]:
   """Everything below root but hidden files and `avoid`; links to folders come last, and once."""
   visited, pending, linked = set(), [root], []
@@ -201,9 +220,14 @@ def _walk(root: str, base: str, avoid: str | None, found: Found) -> list[Task]:
   while pending or linked:
     folder = pending.pop() if pending else linked.pop(0)
     real = os.path.realpath(folder)
-    if real in visited or real == avoid:
+    if real in visited:
       continue
     visited.add(real)
+    if folder != root and listing.is_results(folder):
+      found.results.append(folder)
+      continue
+    if real == avoid:
+      continue
     try:
       with os.scandir(folder) as entries:
         entries = sorted(entries, key=lambda entry: entry.name)

@@ -8,10 +8,13 @@ import functools
 
 import numpy as np
 
+from scs_jax.data import samples
+
 LUMINANCE = (0.212671, 0.715160, 0.072169)
 """Of linear sRGB red, green and blue in relative luminance; they add up to 1."""
 
-_CHUNK = 1 << 18  # pixels at a time, so that temporaries stay in the cache
+to_uint8 = samples.to_uint8
+to_unit = samples.to_unit
 
 
 def decode(levels: np.ndarray) -> np.ndarray:
@@ -41,39 +44,12 @@ def gray_of(rgb: np.ndarray, white: float = 255.0) -> np.ndarray:
     float32 [H, W] in [0, 1].
   """
   gray = np.empty(rgb.shape[:2], np.float32)
-  for rows in _strips(rgb):
+  for rows in samples.strips(rgb):
     part = rgb[rows]
     if part.dtype == np.uint8:
       red, green, blue = _weighted()
       luminance = red[part[..., 0]] + green[part[..., 1]] + blue[part[..., 2]]
     else:
-      luminance = decode(_unit(part, white)) @ np.array(LUMINANCE, np.float32)
+      luminance = decode(samples.unit_of(part, white)) @ np.array(LUMINANCE, np.float32)
     gray[rows] = encode(luminance)
   return np.clip(gray, 0.0, 1.0, out=gray)
-
-
-def to_uint8(levels: np.ndarray, white: float) -> np.ndarray:
-  """Levels [H, W, ...] in [0, white] -> uint8 of the same shape, rounded to the nearest."""
-  out = np.empty(levels.shape, np.uint8)
-  for rows in _strips(levels):
-    out[rows] = np.floor(_unit(levels[rows], white) * 255.0 + 0.5)
-  return out
-
-
-def to_unit(levels: np.ndarray, white: float) -> np.ndarray:
-  """Levels [H, W] in [0, white], not NaN -> float32 in [0, 1], never the array itself."""
-  out = np.empty(levels.shape, np.float32)
-  for rows in _strips(levels):
-    out[rows] = _unit(levels[rows], white)
-  return out
-
-
-def _unit(part: np.ndarray, white: float) -> np.ndarray:
-  return part.astype(np.float32) / np.float32(white)
-
-
-def _strips(array: np.ndarray):
-  """Slices of rows, about _CHUNK pixels each."""
-  step = max(1, _CHUNK // array.shape[1])
-  for top in range(0, len(array), step):
-    yield slice(top, top + step)

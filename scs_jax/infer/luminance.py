@@ -1,8 +1,9 @@
 """Puts predicted colours on the lightness of the original; how much of them, and inside sRGB.
 
-Colours become bytes in chunks of one size, so that pictures of all sizes share one XLA program.
+Colours become levels in chunks of one size, so that pictures of all sizes share one XLA program.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -32,15 +33,18 @@ MAX_SATURATION = 4.0
 _CHUNK = 1 << 16  # pixels a call of the program
 
 
-def to_rgb(lightness: np.ndarray, ab: np.ndarray, saturation: float = 1.0) -> np.ndarray:
-  """CIE Lab to sRGB bytes: L is kept, chroma outside sRGB is reduced at the same hue until it fits.
+def to_rgb(
+  lightness: np.ndarray, ab: np.ndarray, saturation: float = 1.0, depth: int = 8
+) -> np.ndarray:
+  """CIE Lab to sRGB levels: L is kept, chroma outside sRGB is reduced at its hue until it fits.
 
   Args:
     lightness: float32 [P, Q], L in [0, 100].
     ab: float32 [P, Q, 2]; where both are exactly 0 the result has R = G = B.
     saturation: factor on ab, before it is fitted into sRGB.
+    depth: bits a channel of the result, 8 or 16.
   Returns:
-    uint8 [P, Q, 3], each channel rounded to the nearest level: L is off by nothing else.
+    uint8 or uint16 [P, Q, 3], each channel rounded to the nearest level: L is off by nothing else.
   Raises:
     UserError: saturation is not in [0, MAX_SATURATION].
     ValueError: the shapes do not go together.
@@ -52,11 +56,13 @@ def to_rgb(lightness: np.ndarray, ab: np.ndarray, saturation: float = 1.0) -> np
       f"lightness and ab: expected [P, Q] and [P, Q, 2], got {lightness.shape} and {ab.shape}"
     )
   flat_lightness, flat_ab = lightness.reshape(-1), ab.reshape(-1, 2)
-  result = _convert(lightness.size, saturation, lambda s: (flat_lightness[s], flat_ab[s]))
+  result = _convert(lightness.size, saturation, lambda s: (flat_lightness[s], flat_ab[s]), depth)
   return result.reshape(*lightness.shape, 3)
 
 
-def keep_luma(luma: np.ndarray, rgb: np.ndarray, saturation: float = 1.0) -> np.ndarray:
+def keep_luma(
+  luma: np.ndarray, rgb: np.ndarray, saturation: float = 1.0, depth: int = 8
+) -> np.ndarray:
   """As `keep_luminance`, in YCbCr: Cb and Cr of `rgb`, enlarged along the edges of Y, under Y.
 
   Colours outside the gamut keep Y and their hue and give up chroma, where clipping would change Y.
@@ -65,8 +71,9 @@ def keep_luma(luma: np.ndarray, rgb: np.ndarray, saturation: float = 1.0) -> np.
     luma: float32 [P, Q], Y of BT.601 in [0, 1].
     rgb: float32 [h, w, 3] in [0, 1], the colours of the same picture at any size.
     saturation: factor on Cb and Cr.
+    depth: bits a channel of the result, 8 or 16.
   Returns:
-    uint8 [P, Q, 3], the Y of which is `luma` but for the rounding to bytes.
+    uint8 or uint16 [P, Q, 3], the Y of which is `luma` but for the rounding to levels.
   Raises:
     UserError: saturation is not in [0, MAX_SATURATION].
     ValueError: the shapes are wrong.
@@ -81,10 +88,12 @@ def keep_luma(luma: np.ndarray, rgb: np.ndarray, saturation: float = 1.0) -> np.
   full = enlarge_chroma(chroma * np.float32(200), None, luma * np.float32(100))
   flat_luma, flat = luma.reshape(-1), full.reshape(-1, 2)
   pixels = lambda s: (flat_luma[s], flat[s] / np.float32(200))
-  return _convert(luma.size, saturation, pixels, _luma_to_levels).reshape(*luma.shape, 3)
+  return _convert(luma.size, saturation, pixels, depth, _luma_to_levels).reshape(*luma.shape, 3)
 
 
-def keep_luminance(gray: np.ndarray, rgb: np.ndarray, saturation: float = 1.0) -> np.ndarray:
+def keep_luminance(
+  gray: np.ndarray, rgb: np.ndarray, saturation: float = 1.0, depth: int = 8
+) -> np.ndarray:
   """The colours of `rgb`, enlarged along the edges of `gray`, on the luminance of `gray`.
 
   Of `rgb` only a and b count. What its own lightness gets wrong does not matter: the filter is
@@ -94,9 +103,11 @@ def keep_luminance(gray: np.ndarray, rgb: np.ndarray, saturation: float = 1.0) -
   Args:
     gray: float32 [P, Q], sRGB levels in [0, 1].
     rgb: float32 [h, w, 3], sRGB in [0, 1] (clipped), the colours of the same picture at any size.
-    saturation: factor on ab; 0 gives `gray` rounded to bytes.
+    saturation: factor on ab; 0 gives `gray` rounded to levels.
+    depth: bits a channel of the result, 8 or 16.
   Returns:
-    uint8 [P, Q, 3], the luminance of which is that of `gray` but for the rounding to bytes.
+    uint8 or uint16 [P, Q, 3], the luminance of which is that of `gray` but for the rounding to
+    levels.
   Raises:
     UserError: saturation is not in [0, MAX_SATURATION].
     ValueError: the shapes are wrong.
@@ -107,7 +118,8 @@ def keep_luminance(gray: np.ndarray, rgb: np.ndarray, saturation: float = 1.0) -
     raise ValueError(f"gray: expected [P, Q], got shape {gray.shape}")
   _require_rgb(rgb)
   lightness = _lightness_of(gray)
-  return to_rgb(lightness, enlarge_chroma(_lab_of(rgb)[..., 1:], None, lightness), saturation)
+  chroma = enlarge_chroma(_lab_of(rgb)[..., 1:], None, lightness)
+  return to_rgb(lightness, chroma, saturation, depth)
 
 
 def saturate(rgb: np.ndarray, saturation: float) -> np.ndarray:
@@ -153,7 +165,7 @@ def require_saturation(saturation: float) -> None:
 
 
 def programs() -> int:
-  """XLA programs that this module has compiled in this process: at most one, for all sizes."""
+  """XLA programs compiled in this process: at most one for each depth, for all sizes."""
   return _to_levels._cache_size()
 
 
@@ -166,11 +178,12 @@ def _convert(
   count: int,
   saturation: float,
   pixels: Callable[[slice], tuple[np.ndarray, np.ndarray]],
+  depth: int = 8,
   to_levels: Callable | None = None,
 ) -> np.ndarray:
-  """uint8 [count, 3] of `pixels`, which gives L [n] and ab [n, 2] (Y, Cb and Cr) of a slice."""
+  """[count, 3] of `pixels`, which gives L [n] and ab [n, 2] (Y, Cb and Cr) of a slice."""
   to_levels = to_levels or _to_levels
-  result = np.empty((count, 3), np.uint8)
+  result = np.empty((count, 3), {8: np.uint8, 16: np.uint16}[depth])
   values = np.zeros((3, _CHUNK), np.float32)
   for start in range(0, count, _CHUNK):
     part = slice(start, min(start + _CHUNK, count))
@@ -178,33 +191,36 @@ def _convert(
     values[0, :size], chroma = pixels(part)
     np.multiply(chroma.T, np.float32(saturation), out=values[1:, :size])
     # `values` may be read in place, on CPUs: not before the result is here is it written again.
-    result[part] = np.asarray(to_levels(values))[:, :size].T
+    result[part] = np.asarray(to_levels(values, depth))[:, :size].T
   return result
 
 
-@jax.jit
-def _to_levels(lab: jax.Array) -> jax.Array:
-  """float32 [3, n] to uint8 [3, n]."""
+@functools.partial(jax.jit, static_argnums=1)
+def _to_levels(lab: jax.Array, depth: int) -> jax.Array:
+  """float32 [3, n] to unsigned integers of `depth` bits [3, n]."""
   # Planes rather than pixels: XLA makes one fused loop of it, four times as fast on CPUs.
   fit = lambda pixel: color.clip_gamut(color.lab_to_rgb(color.compress_chroma(pixel)))
   rgb = jax.vmap(fit, in_axes=1, out_axes=1)(lab)
   gray = color.clip_gamut(jax.vmap(color.lightness_to_gray, in_axes=1, out_axes=1)(lab[:1]))
   # In rounded matrices a neutral colour is not quite neutral: R, G, B may round apart.
-  rgb = jnp.where(jnp.all(lab[1:] == 0, axis=0), gray, rgb)
-  return jnp.floor(rgb * 255 + 0.5).astype(jnp.uint8)
+  return _rounded(jnp.where(jnp.all(lab[1:] == 0, axis=0), gray, rgb), depth)
 
 
-@jax.jit
-def _luma_to_levels(ycc: jax.Array) -> jax.Array:
-  """float32 [3, n], Cb and Cr around 0, to uint8 [3, n]."""
+@functools.partial(jax.jit, static_argnums=1)
+def _luma_to_levels(ycc: jax.Array, depth: int) -> jax.Array:
+  """float32 [3, n], Cb and Cr around 0, to unsigned integers of `depth` bits [3, n]."""
   luma = ycc[:1]
   none = jnp.zeros_like(luma)
   convert = jax.vmap(color.ycbcr_to_rgb, in_axes=1, out_axes=1)
   chroma = convert(jnp.concatenate([none, ycc[1:] + 0.5]))  # what Cb and Cr add to R, G and B
   room = jnp.where(chroma > 0, 1 - luma, luma)
   share = jnp.min(room / jnp.maximum(jnp.abs(chroma), 1e-12), axis=0, keepdims=True)
-  rgb = jnp.clip(luma + jnp.clip(share, 0.0, 1.0) * chroma, 0.0, 1.0)
-  return jnp.floor(rgb * 255 + 0.5).astype(jnp.uint8)
+  return _rounded(jnp.clip(luma + jnp.clip(share, 0.0, 1.0) * chroma, 0.0, 1.0), depth)
+
+
+def _rounded(rgb: jax.Array, depth: int) -> jax.Array:
+  levels_type = {8: jnp.uint8, 16: jnp.uint16}[depth]
+  return jnp.floor(rgb * (2**depth - 1) + 0.5).astype(levels_type)
 
 
 def _lightness_of(gray: np.ndarray) -> np.ndarray:

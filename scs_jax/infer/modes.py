@@ -1,14 +1,14 @@
-"""A loaded Pillow image of any mode -> gray level, sRGB colours, alpha."""
+"""A decoded picture of any mode and depth -> gray level, sRGB colours, alpha."""
 
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import decode
+from scs_jax.data.samples import Samples
 from scs_jax.infer import icc, levels
 
-_GRAY = ("1", "L", "LA", "La", *decode.DEEP_GRAY)
+_GRAY = ("1", "L", "LA", "La")
 _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
 # How far Pillow stretches gray of 1, 2 or 4 bits to 8, by the decoder's name for it.
 _STRETCH = {"L;2": 85, "L;4": 17}
@@ -24,38 +24,48 @@ class Pixels(NamedTuple):
   remarks: tuple[str, ...]
 
 
-def stored_as(image: Image.Image) -> str | None:
-  """The decoder's name for how samples are stored, such as "L;4"; known only before loading."""
-  tiles = getattr(image, "tile", None)  # files' images alone have them
-  if not tiles:
-    return None
-  args = tiles[0][3]
-  first = args[0] if isinstance(args, tuple) and args else args
-  return first if isinstance(first, str) else None
-
-
-def to_pixels(image: Image.Image, name: str, stored: str | None = None) -> Pixels:
-  """Reads a loaded, upright image.
+def to_pixels(
+  image: Image.Image | Samples, stored: str | None = None, profile: bytes | None = None
+) -> Pixels:
+  """Reads a decoded, upright picture.
 
   Args:
-    image: of any mode; embedded profiles and transparent colours are in `image.info`.
-    name: what error messages call the picture.
-    stored: from `stored_as`, before the image was loaded.
-
-  Raises:
-    decode.DecodeError: values outside the range that a mode has.
+    image: Samples, or a loaded Pillow image of any mode of at most 8 bits a channel; transparent
+      colours are in its `info`.
+    stored: of decode.Loaded.
+    profile: the embedded colour profile.
   """
+  if isinstance(image, Samples):
+    return _deep(image, profile)
   if image.mode in _PREMULTIPLIED:
     image = image.convert(_PREMULTIPLIED[image.mode])
-  alpha = _alpha(image, stored)
-  if alpha is not None and alpha.min() == 255:
-    alpha = None
-  profile = image.info.get("icc_profile")
+  alpha = _opaque_as_none(_alpha(image, stored))
   if image.mode in _GRAY:
-    gray, remarks = _gray(image, name, profile)
-    return Pixels(gray, None, alpha, remarks)
+    channel = image.getchannel("L") if image.mode == "LA" else image.convert("L")
+    gray = (np.arange(256) / 255.0).astype(np.float32)[np.asarray(channel)]
+    return Pixels(gray, None, alpha, _apply_to_gray(gray, profile))
   rgb, remarks = _rgb(image, profile)
   return Pixels(levels.gray_of(rgb), rgb, alpha, remarks)
+
+
+def _deep(samples: Samples, profile: bytes | None) -> Pixels:
+  """More than 8 bits a channel: gray and the luminance of colours keep their precision."""
+  alpha, color, white, remarks = None, samples.color, samples.white, ()
+  if samples.alpha is not None:
+    alpha = _opaque_as_none(levels.to_uint8(samples.alpha, samples.opaque))
+  if color.ndim == 2:
+    gray = levels.to_unit(color, white)
+    return Pixels(gray, None, alpha, _apply_to_gray(gray, profile))
+  if profile:
+    try:
+      color, white = icc.deep_to_srgb(color, white, profile)
+    except icc.ProfileError as error:
+      remarks = (f"colour profile ignored: {error}",)
+  return Pixels(levels.gray_of(color, white), levels.to_uint8(color, white), alpha, remarks)
+
+
+def _opaque_as_none(alpha: np.ndarray | None) -> np.ndarray | None:
+  return None if alpha is not None and alpha.min() == 255 else alpha
 
 
 def _alpha(image: Image.Image, stored: str | None) -> np.ndarray | None:
@@ -66,7 +76,7 @@ def _alpha(image: Image.Image, stored: str | None) -> np.ndarray | None:
     return np.array(image.convert("RGBA").getchannel("A")) if transparent else None
   key = image.info.get("transparency")
   if image.mode == "RGB" and isinstance(key, tuple) and len(key) == 3:
-    # The key of a 16-bit picture has 16 bits, of which the decoder has kept the upper 8.
+    # The key of a 16-bit picture has 16 bits, of which Pillow has kept the upper 8.
     key = np.array(key) >> 8 if stored and stored.startswith("RGB;16") else np.array(key)
     alpha = np.empty(image.size[::-1], np.uint8)
     for top, part in _strips(image):
@@ -74,30 +84,23 @@ def _alpha(image: Image.Image, stored: str | None) -> np.ndarray | None:
     return alpha
   if image.mode == "1" and isinstance(key, int):  # 1 in older Pillows, 255 in newer ones
     return np.where(np.asarray(image) == bool(key), np.uint8(0), np.uint8(255))
-  if image.mode in ("L", "I;16", "I") and isinstance(key, int):
+  if image.mode == "L" and isinstance(key, int):
     return np.where(np.asarray(image) == key * _STRETCH.get(stored, 1), np.uint8(0), np.uint8(255))
   return None
 
 
-def _gray(
-  image: Image.Image, name: str, profile: bytes | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-  if image.mode in decode.DEEP_GRAY:
-    values, white = decode.deep_gray(image, name)
-    gray = levels.to_unit(values, white)
-  else:
-    channel = image.getchannel("L") if image.mode == "LA" else image.convert("L")
-    gray = (np.arange(256) / 255.0).astype(np.float32)[np.asarray(channel)]
+def _apply_to_gray(gray: np.ndarray, profile: bytes | None) -> tuple[str, ...]:
+  """Turns levels [H, W] in [0, 1] into sRGB's in place; remarks."""
   if not profile:
-    return gray, ()
+    return ()
   try:
     meaning = icc.gray_levels(profile)
   except icc.ProfileError as error:
-    return gray, (f"colour profile ignored: {error}",)
+    return (f"colour profile ignored: {error}",)
   for top in range(0, len(gray), _ROWS):
     rows = gray[top : top + _ROWS]
     rows[:] = meaning[np.floor(rows * 65535.0 + 0.5).astype(np.uint16)]
-  return gray, ()
+  return ()
 
 
 def _rgb(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from scs_jax.data import scan
 from scs_jax.errors import UserError
@@ -52,7 +52,9 @@ def find(mono: str, color: str, out: str, form: str = "same") -> FoundPairs:
   found, views = inputs.find([mono], out, form), Found()
   tasks = _pictures(found.tasks, "--mono", mono)
   lenders = _pictures(inputs.expand(os.path.expanduser(color), out, views), "--color", color)
-  pairs = FoundPairs(tasks, found.others | views.others, found.unreadable, found.single)
+  results = sorted({*found.results, *views.results})
+  others = found.others | views.others
+  pairs = FoundPairs(tasks, others, results, found.unreadable, found.single)
   pairs.unreadable += views.unreadable
   if single:
     pairs.tasks = [dataclasses.replace(tasks[0], partner=lenders[0].source)]
@@ -114,8 +116,11 @@ def _some(stems: Iterable[str]) -> str:
 class Partners:
   """The colour views, read as they are needed; stands where a job expects References."""
 
-  def __init__(self, tasks: Sequence[Task]):
+  def __init__(
+    self, tasks: Sequence[Task], read: Callable[[str], pictures.Picture] | None = None
+  ):
     self._partners = {task.relative: task.partner for task in tasks}
+    self._open = read or pictures.read
 
   def choose(self, name: str, picture: pictures.Picture) -> Choice:
     """The colour view of a monochrome picture.
@@ -129,7 +134,7 @@ class Partners:
       UserError: it has another size, or no colours.
     """
     path = self._partners[name]
-    partner = pictures.read(path)
+    partner = self._open(path)
     require_pair(picture, partner, path)
     notes = [f"{path}: {remark}" for remark in partner.remarks]
     return Choice(partner, path, notes)

@@ -99,8 +99,8 @@ class PairColorizer:
       **keywords: as of `color`.
 
     Returns:
-      uint8 [P, Q, 3] where `mono` is an array, else a Pillow image; with mono's alpha, if it has
-      one, as the fourth channel.
+      As Colorizer.__call__, by what `mono` is; with mono's alpha, if it has one, as the fourth
+      channel.
     """
     views = colorizer.read(mono), colorizer.read(color)
     pair_inputs.require_pair(*views)
@@ -116,6 +116,7 @@ class PairColorizer:
     keep_luminance: bool | None = None,
     saturation: float = 1.0,
     input_side: int | None = None,
+    depth: int = 8,
   ) -> np.ndarray:
     """Colours one pair: Y of the monochrome view, at all its precision, Cb and Cr of the network.
 
@@ -129,15 +130,17 @@ class PairColorizer:
         chroma is enlarged along the edges of Y. None: the whole views; reduced so far that the
         matches lie within the method's search range where they do not, and so far that the lowest
         strips fit the memory.
+      depth: bits a channel of the result, 8 or 16.
 
     Returns:
-      uint8 sRGB [P, Q, 3].
+      uint8 or uint16 sRGB [P, Q, 3].
 
     Raises:
       UserError: a size or scale without sense, a pair whose sides cannot be told, one that does
         not fit the memory, a network that gives no numbers.
     """
     del keep_luminance
+    colorizer.require_depth(depth)
     luminance.require_saturation(saturation)
     if input_side is not None:
       colorizer.require_side(input_side)
@@ -150,7 +153,7 @@ class PairColorizer:
     colorizer.require_finite(rgb)
     if luma.shape != out_size:
       luma = np.clip(resizing.resize(luma[..., None], out_size)[..., 0], 0.0, 1.0)
-    return luminance.keep_luma(luma, rgb, saturation)
+    return luminance.keep_luma(luma, rgb, saturation, depth)
 
   def _luma(self, picture: Picture) -> np.ndarray:
     """Y of the monochrome view, float32 [H, W] in [0, 1]; of a gray picture at full precision."""

@@ -5,6 +5,7 @@ import os
 import pathlib
 import zlib
 
+import imagecodecs
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
@@ -22,7 +23,11 @@ FORMATS = {
 }
 """Pillow's name of the format by extension."""
 
+DEEP_FORMATS = ("PNG", "TIFF")
+"""Those that hold 16 bits a channel."""
+
 _LONGEST = {"JPEG": 65500, "WEBP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 1}
+_MOST_TIFF = 2**32 - 2**26  # bytes; what is left is for metadata, and deflate at its worst
 # A JPEG's segment holds 65535 bytes, of which two are its length; XMP's begins with its name, 29.
 _JPEG_SEGMENT, _JPEG_XMP = 65533, 65533 - 29
 _STRIP = 1 << 20  # bytes of a TIFF that are compressed at once
@@ -37,14 +42,14 @@ def write(
 ) -> None:
   """Writes a picture in the format of its extension, whole or not at all.
 
-  PNG and TIFF (deflate) are lossless. JPEG is 4:4:4, without alpha: the picture is composited over
-  white, in its gamma encoding. WebP is lossy in colour, exact in alpha. EXIF and XMP go into all
-  four; dpi into PNG, JPEG and TIFF, and into the EXIF of a WebP; texts into PNG, the one named
-  "Comment" into JPEG. What is too large for a JPEG's segment is left out.
+  PNG and TIFF (deflate) are lossless, at 8 or 16 bits a channel. JPEG is 4:4:4, without alpha: the
+  picture is composited over white, in its gamma encoding. WebP is lossy in colour, exact in alpha.
+  EXIF and XMP go into all four; dpi into PNG, JPEG and TIFF, and into the EXIF of a WebP; texts
+  into PNG, the one named "Comment" into JPEG. What is too large for a JPEG's segment is left out.
 
   Args:
     path: ends in .png, .jpg, .jpeg, .webp, .tif or .tiff; missing folders are made.
-    rgb: uint8 [H, W, 3], sRGB.
+    rgb: uint8 [H, W, 3], sRGB; for PNG and TIFF also uint16.
     alpha: uint8 [H, W], 0 is transparent.
     metadata: of the picture that was read.
     quality: of JPEG and WebP, 1 to 100.
@@ -81,6 +86,8 @@ def encode(
   if format == "TIFF":
     _write_tiff(buffer, rgb, alpha, metadata)
     return buffer.getvalue()
+  if rgb.dtype == np.uint16:
+    return _encode_deep_png(rgb, alpha, metadata)
   image = Image.fromarray(rgb)
   if alpha is not None:
     if format == "JPEG":
@@ -94,19 +101,40 @@ def encode(
 
 
 def _check(rgb: np.ndarray, alpha: np.ndarray | None, format: str, quality: int) -> None:
-  if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-    raise ValueError(f"rgb must be uint8 [H, W, 3], got {rgb.dtype} {list(rgb.shape)}")
+  types = (np.uint8, np.uint16) if format in DEEP_FORMATS else (np.uint8,)
+  if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in types:
+    expected = " or ".join(kind.__name__ for kind in types)
+    raise ValueError(
+      f"{format}: rgb must be {expected} [H, W, 3], got {rgb.dtype} {list(rgb.shape)}"
+    )
   if alpha is not None and (alpha.shape != rgb.shape[:2] or alpha.dtype != np.uint8):
     raise ValueError(
       f"alpha must be uint8 {list(rgb.shape[:2])}, got {alpha.dtype} {list(alpha.shape)}"
     )
-  if max(rgb.shape[:2]) > _LONGEST[format]:
-    raise UserError(
-      f"{format} holds at most {_LONGEST[format]} pixels a side, got "
-      f"{rgb.shape[1]}x{rgb.shape[0]}; write .png or .tif"
-    )
+  require_size(format, rgb.shape[:2], 8 * rgb.itemsize, alpha is not None)
   if not 1 <= quality <= 100:
     raise UserError(f"quality must be from 1 to 100, got {quality}")
+
+
+def require_size(format: str, size: tuple[int, int], depth: int = 8, alpha: bool = False) -> None:
+  """Raises UserError unless a format can hold a picture.
+
+  Args:
+    format: as of `encode`.
+    size: (height, width).
+    depth: bits a channel.
+    alpha: whether it has alpha besides its colours.
+  """
+  height, width = size
+  if max(size) > _LONGEST[format]:
+    raise UserError(
+      f"{format} holds at most {_LONGEST[format]} pixels a side, got {width}x{height}; write .png "
+      "or .tif"
+    )
+  if format == "TIFF" and height * width * (4 if alpha else 3) * (depth // 8) > _MOST_TIFF:
+    raise UserError(
+      f"TIFF holds 4 GiB, {width}x{height} pixels of {depth} bits may take more; write .png"
+    )
 
 
 def _png_options(metadata: Metadata, size: tuple[int, int], quality: int) -> dict:
@@ -148,6 +176,27 @@ def _webp_options(metadata: Metadata, size: tuple[int, int], quality: int) -> di
 _OPTIONS = {"PNG": _png_options, "JPEG": _jpeg_options, "WEBP": _webp_options}
 
 
+_PNG_HEAD = 33  # bytes of a PNG's signature and IHDR chunk
+
+
+def _encode_deep_png(rgb: np.ndarray, alpha: np.ndarray | None, metadata: Metadata) -> bytes:
+  """A PNG of 16 bits a channel, which Pillow cannot write; it does write the metadata's chunks."""
+  height, width = rgb.shape[:2]
+  data = imagecodecs.png_encode(with_alpha(rgb, alpha))
+  small = io.BytesIO()
+  Image.new("L", (1, 1)).save(small, "PNG", **_png_options(metadata, (width, height), 0))
+  chunks = small.getvalue()
+  return data[:_PNG_HEAD] + chunks[_PNG_HEAD : chunks.rindex(b"IDAT") - 4] + data[_PNG_HEAD:]
+
+
+def with_alpha(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+  """[H, W, 3] or [H, W, 4] of the type of rgb; alpha, of 8 bits, is stretched to 16."""
+  if alpha is None:
+    return np.ascontiguousarray(rgb)
+  stretch = 257 if rgb.dtype == np.uint16 else 1
+  return np.dstack([rgb, alpha.astype(rgb.dtype) * rgb.dtype.type(stretch)])
+
+
 def _write_tiff(
   file: io.BytesIO, rgb: np.ndarray, alpha: np.ndarray | None, metadata: Metadata
 ) -> None:
@@ -157,14 +206,12 @@ def _write_tiff(
   """
   height, width = rgb.shape[:2]
   channels = 3 if alpha is None else 4
-  rows = max(1, _STRIP // (width * channels))
+  rows = max(1, _STRIP // (width * channels * rgb.itemsize))
   strips = []
   for top in range(0, height, rows):
-    part = rgb[top : top + rows]
-    if alpha is not None:
-      part = np.dstack([part, alpha[top : top + rows]])
-    difference = part.copy()
-    difference[:, 1:] -= part[:, :-1]  # wraps around at 256, as it should
+    part = with_alpha(rgb[top : top + rows], None if alpha is None else alpha[top : top + rows])
+    difference = part.astype(part.dtype.newbyteorder("<"))
+    difference[:, 1:] -= part[:, :-1]  # wraps around, as it should
     strips.append(zlib.compress(difference.tobytes()))
   offsets = np.cumsum([0, *map(len, strips)])[:-1]
 
@@ -175,7 +222,7 @@ def _write_tiff(
   layout = {
     256: width,
     257: height,
-    258: (8,) * channels,
+    258: (8 * rgb.itemsize,) * channels,
     259: 8,  # deflate, as Adobe's technical note of 2002 has it
     262: 2,  # RGB
     273: tuple(int(offset) for offset in offsets),

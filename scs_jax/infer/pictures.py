@@ -7,13 +7,13 @@ Choices, for they are visible in the result:
     speaks of other colours than the picture is ignored, which `remarks` says. PNG's gAMA and cHRM
     chunks and EXIF's hint of Adobe RGB are not looked at.
   - Alpha is kept apart. Colours under it are read as they are stored, never composited.
-  - Gray of 16 bits keeps its precision; colour of 16 bits keeps its high byte, as Pillow decodes no
-    more. Float pictures must lie in [0, 1].
+  - Of more than 8 bits a channel, gray and the luminance of colours keep their precision, the
+    colours themselves are rounded to 8 bits.
+The rest is data/decode.py's, through which training reads as well.
 """
 
 import dataclasses
 import functools
-import io
 import os
 import pathlib
 import stat
@@ -21,7 +21,7 @@ import stat
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import decode, scan
+from scs_jax.data import decode, samples, scan
 from scs_jax.errors import UserError
 from scs_jax.infer import levels, metadata, modes, picture_files
 
@@ -50,6 +50,8 @@ class Picture:
   """Pillow's name of the format it came in ("PNG", "JPEG", ...), None for arrays."""
   remarks: tuple[str, ...] = ()
   """What of the picture was left aside, each a phrase fit for a log."""
+  depth: int = 8
+  """Bits a channel that a result needs so as to lose no lightness: 16 where it came with more."""
 
   @functools.cached_property
   def chroma(self) -> float:
@@ -61,7 +63,10 @@ class Picture:
 
 
 def read(
-  source: str | os.PathLike | bytes | Image.Image | np.ndarray, name: str | None = None
+  source: str | os.PathLike | bytes | Image.Image | np.ndarray,
+  name: str | None = None,
+  max_pixels: int = decode.MAX_PIXELS,
+  white_level: float | None = None,
 ) -> Picture:
   """Reads a picture of any mode and depth.
 
@@ -70,6 +75,9 @@ def read(
       one of): [H, W], [H, W, 1] gray, [H, W, 2] gray and alpha, [H, W, 3] RGB, [H, W, 4] RGB and
       alpha; uint8, uint16, bool, or float in [0, 1].
     name: what error messages call the picture; by default the path.
+    max_pixels: pictures with more pixels are refused.
+    white_level: the value that is white in files and Pillow images of more than 8 bits a channel;
+      None: as the file says.
 
   Raises:
     decode.DecodeError: unreadable file, unknown format, truncated or corrupt data, too many pixels,
@@ -80,23 +88,24 @@ def read(
     # A file's image knows its path; others have no name.
     label = name or str(getattr(source, "filename", "") or f"image of {source.size}")
     with decode.explain_failures(label):
-      return _from_image(source, label)
+      decode.check_size(*source.size, label, max_pixels)
+      if 0 in source.size:
+        raise decode.DecodeError(f"{label}: cannot be decoded (it has no pixels)")
+      return _from_loaded(decode.load(source, label, white_level))
   if isinstance(source, bytes | bytearray | memoryview):
-    label = name or f"{len(source)} bytes"
-    with decode.explain_failures(label), Image.open(io.BytesIO(source)) as image:
-      return _from_image(image, label)
-  if isinstance(source, str | os.PathLike):
-    label = name or os.fspath(source)
-    with decode.explain_failures(label):
-      _require_file(pathlib.Path(source), label)
-      with Image.open(pathlib.Path(source)) as image:
-        return _from_image(image, label)
-  if hasattr(source, "__array__"):
-    return _from_array(np.asarray(source), name or "array")
-  raise UserError(
-    f"{name or 'picture'}: expected a path, bytes, a PIL image or an array, got "
-    f"{type(source).__name__}"
-  )
+    source = bytes(source)
+  elif isinstance(source, str | os.PathLike):
+    with decode.explain_failures(name or os.fspath(source)):
+      _require_file(pathlib.Path(source), name or os.fspath(source))
+  elif hasattr(source, "__array__"):
+    return _from_array(np.asarray(source), name or "array", max_pixels)
+  else:
+    raise UserError(
+      f"{name or 'picture'}: expected a path, bytes, a PIL image or an array, got "
+      f"{type(source).__name__}"
+    )
+  with decode.opened(source, decode.name_of(source, name), max_pixels, white_level) as loaded:
+    return _from_loaded(loaded)
 
 
 def _require_file(path: pathlib.Path, name: str) -> None:
@@ -110,21 +119,14 @@ def _require_file(path: pathlib.Path, name: str) -> None:
     raise decode.DecodeError(f"{name}: cannot be decoded (it is no regular file)")
 
 
-def _from_image(image: Image.Image, name: str) -> Picture:
-  decode.check_size(image, name)
-  if 0 in image.size:
-    raise decode.DecodeError(f"{name}: cannot be decoded (it has no pixels)")
-  stored = modes.stored_as(image)
-  image.load()
-  kept, remarks = metadata.gather(image)
-  form = image.format
-  frames = _remark_on_frames(image) if form else ()
-  # After load(): a TIFF has been turned by then and carries the tag no longer.
-  turn = decode.upright_turn(image)
-  gray, rgb, alpha, more = modes.to_pixels(
-    image if turn is None else image.transpose(turn), name, stored
-  )
-  return Picture(gray, rgb, alpha, kept, form, remarks + more + frames)
+def _from_loaded(loaded: decode.Loaded) -> Picture:
+  about = loaded.about
+  kept, remarks = metadata.gather(about)
+  profile = about.info.get("icc_profile")
+  gray, rgb, alpha, more = modes.to_pixels(loaded.pixels, loaded.stored, profile)
+  remarks += loaded.remarks + more + (_remark_on_frames(about) if about.format else ())
+  depth = 16 if isinstance(loaded.pixels, samples.Samples) else 8
+  return Picture(gray, rgb, alpha, kept, about.format, remarks, depth)
 
 
 def _remark_on_frames(image: Image.Image) -> tuple[str, ...]:
@@ -137,7 +139,7 @@ def _remark_on_frames(image: Image.Image) -> tuple[str, ...]:
   return ("the first of several frames or pages is taken",) if moves else ()
 
 
-def _from_array(array: np.ndarray, name: str) -> Picture:
+def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Picture:
   shape = array.shape
   channels = 1 if array.ndim == 2 else shape[2] if array.ndim == 3 else 0
   if not 1 <= channels <= 4:
@@ -147,10 +149,10 @@ def _from_array(array: np.ndarray, name: str) -> Picture:
     )
   if 0 in shape:
     raise UserError(f"{name}: expected at least one pixel, got the shape {list(shape)}")
-  if shape[0] * shape[1] > decode.MAX_PIXELS:
+  if shape[0] * shape[1] > max_pixels:
     raise UserError(
-      f"{name}: {shape[1]}x{shape[0]} pixels are more than the limit of {decode.MAX_PIXELS}; "
-      "resize the picture before use"
+      f"{name}: {shape[1]}x{shape[0]} pixels are more than the limit of {max_pixels}; raise it "
+      "(max_pixels) or reduce the picture"
     )
   array = array.reshape(*shape[:2], channels)
   if not (array.dtype in (np.uint8, np.uint16, bool) or np.issubdtype(array.dtype, np.floating)):
@@ -171,11 +173,12 @@ def _from_array(array: np.ndarray, name: str) -> Picture:
   alpha = _bytes_of(array[..., -1], white) if channels in (2, 4) else None
   if alpha is not None and alpha.min() == 255:
     alpha = None
+  depth = 8 if array.dtype in (np.uint8, bool) else 16
   if channels <= 2:
-    return Picture(levels.to_unit(array[..., 0], white), None, alpha)
+    return Picture(levels.to_unit(array[..., 0], white), None, alpha, depth=depth)
   rgb = _bytes_of(array[..., :3], white)
   # From the array, so that the gray of deep colours keeps their precision.
-  return Picture(levels.gray_of(array[..., :3], white), rgb, alpha)
+  return Picture(levels.gray_of(array[..., :3], white), rgb, alpha, depth=depth)
 
 
 def _bytes_of(array: np.ndarray, white: float) -> np.ndarray:

@@ -12,11 +12,12 @@ import pathlib
 import time
 from collections.abc import Iterable, Mapping
 
+from scs_jax.data import listing
 from scs_jax.engine.report import write_aside
 from scs_jax.errors import UserError
 from scs_jax.infer.inputs import Task
 
-NAME = ".scs_jax.json"
+NAME = listing.RESULTS
 _VERSION = 1
 _EVERY_SECONDS = 1.0
 

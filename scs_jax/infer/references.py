@@ -10,13 +10,14 @@ import collections
 import hashlib
 import os
 import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import decode, scan
-from scs_jax.data.sources import EXTENSIONS
+from scs_jax.data import decode, listing, scan
+from scs_jax.data.listing import EXTENSIONS
 from scs_jax.errors import UserError
 from scs_jax.infer import pictures
 
@@ -37,12 +38,19 @@ class Choice(NamedTuple):
 class References:
   """What `--reference` names, read as it is needed.
 
+  Args:
+    path: a picture, or a folder of them.
+    read: opens a picture; None: pictures.read.
+
   Raises:
     UserError: nothing there, no picture that can be read in it.
   """
 
-  def __init__(self, path: str | os.PathLike):
+  def __init__(
+    self, path: str | os.PathLike, read: Callable[..., pictures.Picture] | None = None
+  ):
     self._root = pathlib.Path(path).expanduser()
+    self._open = read or pictures.read
     self._warned: set[str] = set()
     self._kept: collections.OrderedDict[str, pictures.Picture] = collections.OrderedDict()
     self._described: tuple[list[str], np.ndarray] | None = None
@@ -110,7 +118,7 @@ class References:
   def _list(self) -> list[str]:
     found = []
     for folder, folders, files in os.walk(self._root):
-      folders[:] = sorted(name for name in folders if not name.startswith("."))
+      folders[:] = listing.entered(folder, folders)
       for name in files:
         if os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith("."):
           found.append(pathlib.Path(folder, name).relative_to(self._root).as_posix())
@@ -131,7 +139,7 @@ class References:
   def _read(self, name: str) -> pictures.Picture:
     """The decoded reference; the last few are kept. Raises DecodeError."""
     if name not in self._kept:
-      self._kept[name] = pictures.read(self._root / name if name else self._root)
+      self._kept[name] = self._open(self._root / name if name else self._root)
       while len(self._kept) > _KEPT:
         self._kept.popitem(last=False)
     self._kept.move_to_end(name)

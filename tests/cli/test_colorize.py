@@ -83,6 +83,8 @@ def parsed(*flags):
     (["--memory-limit", "512 mb"], "memory_limit", 512_000_000),
     (["--memory-limit", "40000000"], "memory_limit", 40_000_000),
     (["--step", "12"], "step", 12),
+    (["--white-level", "1023"], "white_level", 1023.0),
+    (["--max-pixels", "2e9"], "max_pixels", 2_000_000_000),
     (["--step", "best"], "step", "best"),
     (["--saturation", "0"], "saturation", 0.0),
     (["--input-side", "512"], "input_side", 512),
@@ -111,6 +113,8 @@ NO_NUMBERS = ["0", "-1", "nan", "inf", "-inf", "1e9", "abc", "", "2x", "1e-9"]
     ("--quality", ["0", "101", "x", "9.5"], "whole number from 1 to 100"),
     ("--memory-limit", ["0", "4", "4XB", "GB", "-4GB", "nan", "1e30GB", "", "9" * 400], "as 4GB"),
     ("--step", ["-1", "newest", "1.5", ""], "a step's number, best or last"),
+    ("--white-level", ["0", "-1", "white", "nan", ""], "as 1023 or 4095"),
+    ("--max-pixels", ["0", "-1", "many", "nan", "1e16", ""], "a number of pixels, as 2e9"),
   ],
 )
 def test_nonsense_is_refused_with_what_is_expected(flag, texts, part):

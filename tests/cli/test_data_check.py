@@ -47,6 +47,21 @@ def test_gray_pictures_are_not_called_well(tmp_path, capsys):
   assert last.startswith("whole, but 2 of 3 have no colour to learn from: data.exclude_gray=true")
 
 
+def test_what_is_read_all_the_same_is_remarked_on(folder, capsys):
+  whole = (folder / "coffee.jpg").read_bytes()
+  (folder / "coffee.jpg").write_bytes(whole[:-2])
+  Image.fromarray(data.camera().astype("uint16") * 4).save(folder / "ten.png")
+  (folder / "made").mkdir()
+  (folder / "made/.scs_jax.json").write_text("{}")
+  Image.fromarray(data.coffee()).save(folder / "made/coffee.png")
+  assert cli.main(["data", "check", str(folder), "--quiet"]) == 0
+  shown = capsys.readouterr().out
+  assert rows(shown)["read, with a remark"] == 2 and rows(shown)["checked"] == 3
+  assert "coffee.jpg: it lacks its end marker" in shown
+  assert "ten.png: values from 0 to 1020 of 65535" in shown
+  assert "left out: a folder of colorize's own results (made)" in shown
+
+
 def test_what_is_wrong_is_shown_and_the_exit_code_is_one(folder, tmp_path, capsys):
   shutil.copy(folder / "coffee.jpg", folder / "copy.jpg")
   for k in range(7):

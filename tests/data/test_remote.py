@@ -38,6 +38,22 @@ def names(source):
   return [source.name(i) for i in range(len(source))]
 
 
+@pytest.fixture
+def with_results(folder):
+  for name in ("made/x.png", "made/deep/y.png", "sub/made/z.png"):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (5, 4)).save(folder / name)
+  for name in ("made", "made/deep", "sub/made"):
+    (folder / name / ".scs_jax.json").write_text("{}")
+
+
+@pytest.mark.usefixtures("with_results")
+def test_results_of_colorize_are_left_out_there_as_here(folder, request):
+  here, there = FolderSource(folder), open_source(request.getfixturevalue("bucket"))
+  assert names(there) == names(here) == ["b.png", "sub/a.jpg", "sub/deep/c.png"]
+  assert there.skipped_results == here.skipped_results == ("made", "sub/made")
+
+
 def test_a_remote_folder_is_the_local_one(folder, bucket):
   here, there = FolderSource(folder), open_source(bucket)
   assert names(there) == names(here) == ["b.png", "sub/a.jpg", "sub/deep/c.png"]

@@ -46,6 +46,22 @@ def test_folder_tree(folder):
   assert pickle.loads(pickle.dumps(source)).name(2) == "sub/deep/c.Jpeg"
 
 
+def test_results_of_colorize_are_no_photographs(folder):
+  for name in ("colored", "sub/made/deep"):
+    save(folder / name / "result.png")
+  (folder / "colored/.scs_jax.json").write_text("{}")
+  (folder / "sub/made/.scs_jax.json").write_text("{}")
+  source = FolderSource(folder)
+  assert names(source) == ["A.JPG", "b.png", "sub/deep/c.Jpeg"]
+  assert source.skipped_results == ("colored", "sub/made")
+  for named in ("colored", "sub/made"):  # by a user
+    source = FolderSource(folder / named)
+    assert len(source) == 1 and not source.skipped_results
+  assert open_source(folder, exclude_gray=True, progress=False).skipped_results == (
+    "colored", "sub/made"
+  )  # fmt: skip
+
+
 def test_load_reduces_a_jpeg(tmp_path):
   save(tmp_path / "big.jpg", size=(400, 200))
   source = FolderSource(tmp_path)

@@ -95,7 +95,26 @@ def test_sizes_reach_the_colorizer_by_aspect(folder):
     ["in/p0.png"], overwrite=True, settings=batch.Settings(2.5, None, True, 1.5, 64)
   )
   assert painter.calls[0][1] == {"scale": 2.5, "size": None, "keep_luminance": True,
-                                 "saturation": 1.5, "input_side": 64}  # fmt: skip
+                                 "saturation": 1.5, "input_side": 64, "depth": 8}  # fmt: skip
+
+
+def test_sixteen_bits_stay_where_the_format_holds_them(folder):
+  deep = (np.arange(24, dtype=np.uint16) * 2500).reshape(4, 6)
+  for name in ("in/p0.png", "in/p1.tif"):
+    Image.fromarray(deep).save(name)
+  wide = np.zeros((1, 70000), np.uint8)
+  Image.fromarray(wide).save("in/p2.png")
+  outcome, painter = color(["in/p0.png", "in/p1.tif", "in/p4.png"])
+  assert [keywords["depth"] for _, keywords in painter.calls] == [16, 16, 8]
+  painter = Painter()
+  found = inputs.find(["in"], "jpegs", "jpg")
+  kept = record.Record("jpegs", {})
+  outcome = batch.color_all(found.tasks, batch.Settings(), kept, lambda: painter, quiet=True)
+  assert [keywords["depth"] for _, keywords in painter.calls] == [8] * 5
+  # What a JPEG cannot hold is not coloured first.
+  assert outcome.broken == [(
+    "in/p2.png", "JPEG holds at most 65500 pixels a side, got 70000x1; write .png or .tif"
+  )]  # fmt: skip
 
 
 def test_transparency_and_metadata_come_along_at_the_new_size(folder):

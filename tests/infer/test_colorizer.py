@@ -72,6 +72,9 @@ def test_kinds_in_are_kinds_out(colorizer, tmp_path):
   Image.fromarray(photo).save(path)
   assert isinstance(colorizer(path), Image.Image)
   np.testing.assert_array_equal(np.asarray(colorizer(str(path))), array)
+  of_jax = colorizer(jax.numpy.asarray(photo))
+  assert isinstance(of_jax, np.ndarray) and of_jax.dtype == np.uint8
+  np.testing.assert_array_equal(of_jax, array)
   # What is asked about is the gray of it: the same as of the gray picture of equal luminance.
   gray = scikit.rgb2lab(photo)[..., 0]
   neutral = scikit.lab2rgb(np.stack([gray, 0 * gray, 0 * gray], axis=-1))[..., 0]

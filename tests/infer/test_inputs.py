@@ -1,6 +1,7 @@
 """What is found, what is left alone, and that no two results and no input share a name."""
 
 import os
+import pathlib
 
 import pytest
 
@@ -175,3 +176,32 @@ def test_a_folder_in_the_place_of_a_result(tree):
   (tree / "out/b.jpg").mkdir(parents=True)
   with pytest.raises(UserError, match=r"out/b.jpg is a folder"):
     inputs.find(["photos"], "out")
+
+
+# --- folders of results
+
+
+def results_folder(folder):
+  folder.mkdir(parents=True)
+  (folder / "made.png").write_bytes(b"x")
+  (folder / ".scs_jax.json").write_text("{}")
+
+
+def test_folders_of_results_are_left_out_unless_named(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path("in").mkdir()
+  pathlib.Path("in/a.png").write_bytes(b"x")
+  results_folder(pathlib.Path("in/colored"))
+  results_folder(pathlib.Path("in/b/again"))
+  for given in ("in", "in/**/*.png", "in/*", "i*"):
+    found = inputs.find([given], "out")
+    assert [task.source for task in found.tasks] == ["in/a.png"], given
+    assert set(found.results) <= {"in/colored", "in/b/again"} and "in/colored" in found.results
+  assert inputs.find(["in"], "in/colored").tasks[0].source == "in/a.png"  # the same --out again
+  for named in ("in/colored", "in/colored/*.png", "in/colored/made.png"):
+    found = inputs.find([named], "out")
+    assert [task.source for task in found.tasks] == ["in/colored/made.png"]
+    assert found.results == []
+  os.remove("in/a.png")
+  with pytest.raises(UserError, match=r"2 folders of colorize's own results \(in/b/again, in/col"):
+    inputs.find(["in"], "out")

@@ -4,6 +4,7 @@ import pathlib
 import re
 import sys
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -151,6 +152,12 @@ def test_sixteen_bits_count():
   coarse, found = colorizer(mono, color), colorizer(fine, color)
   assert abs(np.mean(luma_of(found)) - np.mean(fine / 257)) < 0.05
   assert np.mean(luma_of(found)) - np.mean(luma_of(coarse)) > 0.4
+  deep = colorizer(fine, color, depth=16)
+  assert deep.dtype == np.uint16
+  assert np.abs(luma_of(deep) - fine).max() <= 1.0  # of 65,535 levels
+  of_jax = colorizer(jax.numpy.asarray(mono), color)
+  assert isinstance(of_jax, np.ndarray)
+  np.testing.assert_array_equal(of_jax, coarse)
 
 
 def test_a_monochrome_view_in_colour_counts_by_its_luma():

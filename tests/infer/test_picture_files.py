@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from skimage import data
 
 from scs_jax.errors import UserError
-from scs_jax.infer import pictures
+from scs_jax.infer import picture_files, pictures
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -44,6 +44,45 @@ def test_lossless_formats_come_back_as_they_were(tmp_path, name):
     else:
       np.testing.assert_array_equal(picture.alpha, alpha)
   assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.tif"])
+def test_sixteen_bits_come_back_and_other_readers_see_them(tmp_path, name):
+  """By tifffile and OpenCV, where they are; in several strips, with alpha and metadata."""
+  exif, xmp = metadata_of_a_camera()
+  file = encoded(Image.fromarray(PIXELS), "JPEG", exif=exif, xmp=xmp, dpi=(300, 300))
+  source = pictures.read(file)
+  rgb = np.random.default_rng(0).integers(0, 65536, (300, 401, 3)).astype(np.uint16)
+  alpha = np.random.default_rng(1).integers(0, 256, rgb.shape[:2], np.uint8)
+  for kept in (None, alpha):
+    pictures.write(tmp_path / name, rgb, kept, source.metadata)
+    expected = rgb if kept is None else np.dstack([rgb, kept.astype(np.uint16) * 257])
+    if name.endswith("tif"):
+      found = pytest.importorskip("tifffile").imread(tmp_path / name)
+    else:
+      cv2 = pytest.importorskip("cv2")
+      found = cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED)
+      found = found[..., [2, 1, 0, 3][: expected.shape[2]]]
+    np.testing.assert_array_equal(found, expected)
+    again = pictures.read(tmp_path / name)
+    np.testing.assert_array_equal(again.rgb, np.floor(rgb / 257 + 0.5))
+    assert (again.alpha is None) == (kept is None) and again.depth == 16
+    assert round(again.metadata.dpi[0]) == 300 and b"a street" in again.metadata.exif
+    assert again.metadata.xmp == source.metadata.xmp
+  for form in ("JPEG", "WEBP"):
+    with pytest.raises(ValueError, match="rgb must be uint8"):
+      pictures.encode(rgb, form)
+
+
+def test_what_a_format_cannot_hold_is_told_from_the_size_alone():
+  for form, size, most in (("JPEG", (10, 65501), 65500), ("WEBP", (16384, 1), 16383)):
+    with pytest.raises(UserError, match=f"{form} holds at most {most} pixels a side, got .*png"):
+      picture_files.require_size(form, size)
+    picture_files.require_size(form, (1, most))
+  picture_files.require_size("TIFF", (20000, 20000), 16)  # 2.4 GB
+  with pytest.raises(UserError, match="TIFF holds 4 GiB, 30000x30000 pixels of 16 bits"):
+    picture_files.require_size("TIFF", (30000, 30000), 16)
+  picture_files.require_size("PNG", (30000, 30000), 16)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (7, 5)])

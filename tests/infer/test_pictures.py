@@ -18,7 +18,7 @@ from scs_jax.infer import pictures
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import handmade
-from small_picture import ALPHA, PIXELS, encoded, srgb_of_lab_d50
+from small_picture import ALPHA, PIXELS, encoded, linear, srgb, srgb_of_lab_d50
 
 # Older ones read no YCbCr TIFF.
 PILLOW_13 = int(PIL.__version__.split(".")[0]) >= 13
@@ -92,13 +92,16 @@ def test_float_pictures_and_ranges_without_meaning():
       pictures.read(encoded(Image.fromarray(odd), "TIFF"), "mine")
 
 
-def test_sixteen_bit_colour_keeps_the_high_byte():
+def test_sixteen_bit_colour_is_rounded_and_its_luminance_kept():
   samples = np.array([[[0x1234, 0xFFFF, 0x8000, 0x40FF]]])
   picture = pictures.read(handmade.png(samples, 6, 16))
-  np.testing.assert_array_equal(picture.rgb, [[[0x12, 0xFF, 0x80]]])
-  np.testing.assert_array_equal(picture.alpha, [[0x40]])
+  # Divided by 257: 18.1, 255, 127.5; alpha 64.7.
+  np.testing.assert_array_equal(picture.rgb, [[[18, 255, 128]]])
+  np.testing.assert_array_equal(picture.alpha, [[65]])
+  light = linear(samples[0, 0, :3] / 65535) @ [0.212671, 0.715160, 0.072169]
+  assert picture.gray[0, 0] == pytest.approx(srgb(light), abs=2e-6) and picture.depth == 16
   picture = pictures.read(handmade.png(samples[..., :2], 4, 16))
-  assert picture.gray[0, 0] == pytest.approx(0x12 / 255) and picture.alpha is None
+  assert picture.gray[0, 0] == pytest.approx(0x1234 / 65535) and picture.alpha is None
 
 
 def test_interlaced_png():
