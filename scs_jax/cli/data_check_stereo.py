@@ -2,8 +2,9 @@
 
 HELP = """Measures stereo pairs and reports those that a training cannot use as they are: views that
 cannot be read or differ in size, that are not rectified (matches more than a pixel off their row),
-disparities outside [0, search range), a colour view without colours, the wrong way round. Exit code
-1 where a pair is reported, 0 where all is well. Without a disparity file, disparities are those of
+disparities outside [0, search range), a colour view without colours, the wrong way round, one
+picture given twice, a disparity file of either view that matches contradict. Exit code 1 where a
+pair is reported, 0 where all is well. Without a disparity file, disparities are those of
 corners that were found in both views: leave some room.
 
 PAIRS is a folder (Middlebury 2003 to 2021, Sintel, SceneFlow, Cityscapes, or SCENE/left.png and

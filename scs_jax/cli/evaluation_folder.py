@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from scs_jax.engine import report, results, stop
 from scs_jax.errors import UserError
 
+_NAMED = 4  # settings that are named where results are of others
 RESULTS, PER_IMAGE, PAGE = FILES = ("results.json", "per_image.csv", "report.html")
 
 
@@ -66,11 +67,27 @@ def _read(path: pathlib.Path, start: str) -> dict | None:
 def _differences(before, now: Mapping) -> str:
   if not isinstance(before, Mapping):
     return "of another version of scs_jax"
-  names = [name for name in now if name != "sha256" and before.get(name) != now[name]]
-  return ", ".join(f"{name} {_short(before.get(name))}, now {_short(now[name])}" for name in names)
+  before, now = _flat(before), _flat(now)
+  names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
+  named = [f"{name} {_short(before.get(name))}, now {_short(now.get(name))}" for name in names]
+  more = [f"and {len(named) - _NAMED} more"] if len(named) > _NAMED else []
+  return ", ".join(named[:_NAMED] + more)
+
+
+def _flat(decides: Mapping, start: str = "") -> dict:
+  """{"rows.mine.width": value}: what decides, mappings inside taken apart; without the SHA-256."""
+  flat = {}
+  for name, value in decides.items():
+    if isinstance(value, Mapping) and value:
+      flat |= _flat(value, f"{start}{name}.")
+    elif name != "sha256" or start:
+      flat[f"{start}{name}"] = value
+  return flat
 
 
 def _short(value) -> str:
+  if value is None:
+    return "none"
   text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
   return text if len(text) <= 40 else f"{text[:12]}..."
 

@@ -165,10 +165,14 @@ class ListSource(FileSource):
     root, names = lists.read(path)
     files, missing = lists.stat_all(root, names)
     if missing:
+      advice = f"correct its line '{lists.ROOT}', or make it anew"
+      if "\\" in missing[0]:
+        advice = "write / between folders, not backslashes"
+      elif missing[0][0] in "\"'":
+        advice = "write paths without quotes, one a line"
       raise UserError(
         f"{len(missing)} of {len(names)} pictures of the list {os.fspath(path)} are not there, the "
-        f"first is {remote.join(root, missing[0])}; correct its line '{lists.ROOT}', or make it "
-        "anew"
+        f"first is {remote.join(root, missing[0])}; {advice}"
       )
     kept = [f for f in files if f.size]
     if not kept:

@@ -213,10 +213,14 @@ class PairSource:
     Raises:
       DecodeError: a file that cannot be read.
     """
+    mono, _ = self.roles(i)
+    values = self.candidates_of(i, mono)
+    return self.candidates_of(i, 1 - mono) if values is None and not own else values
+
+  def candidates_of(self, i: int, view: int) -> np.ndarray | None:
+    """As `candidates`, of the pixels of view 0 or 1 of the record; None: it has no file."""
     mono, mirrored = self.roles(i)
-    values = self.disparity(i, mono)
-    if values is None and not own:
-      values = self.disparity(i, 1 - mono)
+    values = self.disparity(i, view)
     if values is None:
       return None
     # A left view's matches are to its left; mirrored, or of files that are swapped, to its right.

@@ -21,6 +21,9 @@ MOST_VERTICAL = 1.0
 FEWEST = 12
 """Matches, below which nothing is measured: four for each number of the plane through them."""
 
+STILL = 0.25
+"""Pixels; where nearly all matches lie so near their own place, the views are not two."""
+
 # A few wrong pixels of a file, or a wrong match, are no reason to report a pair.
 _STRAYS_OF_FILE, _STRAYS_OF_MATCHES = 0.001, 0.02
 
@@ -70,7 +73,7 @@ def check_pair(source: PairSource, i: int, search_range: int) -> Report:
     raise UserError(f"the search range is {search_range}; expected 1 or more pixels")
   report = Report(source.name(i))
   try:
-    mono, color, _, mirrored = source.oriented(i)
+    mono, color, number, mirrored = source.oriented(i)
     report.side = "left" if mirrored else "right"
   except DecodeError as error:
     report.problems.append(_cause(error, report.name))
@@ -79,6 +82,7 @@ def check_pair(source: PairSource, i: int, search_range: int) -> Report:
   reach = min(0.9, max(0.35, 1.5 * search_range / mono.shape[1]))
   report.matches = matching.match(cameras.luma(mono), cameras.luma(color), reach=reach)
   _check_rows(report)
+  _check_parallax(report)
   try:
     values = source.candidates(i)
   except DecodeError as error:
@@ -86,13 +90,17 @@ def check_pair(source: PairSource, i: int, search_range: int) -> Report:
     report.problems.append(_cause(error, report.name))
   _check_range(report, values, search_range)
   _check_colors(report, source.records[i].real)
-  try:  # whatever else stands in a training's or an evaluation's way
-    own = source.load(i).disparity
-  except DecodeError as error:
-    own, cause = None, _cause(error, report.name)
-    report.problems += [cause] if cause not in report.problems else []
-  if own is not None:
-    _check_file(report, own)
+  for view, what in ((number, "monochrome"), (1 - number, "colour")):
+    try:
+      if view == number:
+        source.load(i)  # whatever else stands in a training's or an evaluation's way
+      values = source.candidates_of(i, view)
+    except DecodeError as error:
+      cause = _cause(error, report.name)
+      report.problems += [cause] if cause not in report.problems else []
+      continue
+    if values is not None:
+      _check_file(report, values, what)
   return report
 
 
@@ -141,6 +149,18 @@ def _check_rows(report: Report) -> None:
     )
 
 
+def _check_parallax(report: Report) -> None:
+  """Reports views that show the same from the same place: one picture twice."""
+  if len(report.matches) < FEWEST:
+    return
+  off = np.hypot(report.matches.right, report.matches.down)
+  if float(np.quantile(off, 1 - _STRAYS_OF_MATCHES)) < STILL:
+    report.problems.append(
+      f"no parallax: {1 - _STRAYS_OF_MATCHES:.0%} of the matches are at one place in both views; "
+      "are they copies of one picture?"
+    )
+
+
 def _check_range(report: Report, file: np.ndarray | None, search_range: int) -> None:
   """Sets low and high, and reports disparities that are no candidates."""
   values, strays = None, _STRAYS_OF_FILE
@@ -185,20 +205,32 @@ def _check_colors(report: Report, real: bool) -> None:
   )
 
 
-def _check_file(report: Report, own: np.ndarray) -> None:
-  """Reports a disparity file that matches contradict: another scale, or another view's."""
+def _check_file(report: Report, values: np.ndarray, view: str) -> None:
+  """Reports a disparity file that matches contradict: another scale, or another view's.
+
+  values: k of the pixels of one view, "monochrome" or "colour", in the orientation of the report.
+  """
+  if values.shape != report.size:
+    sizes = [f"{width}x{height}" for height, width in (values.shape, report.size)]
+    report.problems.append(
+      f"the {view} view's disparity file has {sizes[0]} pixels, the view {sizes[1]}"
+    )
+    return
   matches = report.matches
   if matches is None or len(matches) < FEWEST:
     return
-  y, x = (np.rint(v).astype(int) for v in (matches.y, matches.x))
-  inside = (y >= 0) & (y < own.shape[0]) & (x >= 0) & (x < own.shape[1])
-  claimed, found = own[y[inside], x[inside]], matches.right[inside]
+  y, x = matches.y, matches.x
+  if view == "colour":
+    y, x = y + matches.down, x + matches.right
+  y, x = (np.rint(v).astype(int) for v in (y, x))
+  inside = (y >= 0) & (y < values.shape[0]) & (x >= 0) & (x < values.shape[1])
+  claimed, found = values[y[inside], x[inside]], matches.right[inside]
   known = np.isfinite(claimed)
   if known.sum() < FEWEST:
     return
   off = float(np.median(np.abs(claimed[known] - found[known])))
   if off > 2.0 + 0.1 * float(np.median(np.abs(found[known]))):
     report.problems.append(
-      f"the disparity file is off by {off:.0f} pixels in the middle of {known.sum()} matches: "
-      "another scale, or another view's"
+      f"the {view} view's disparity file is off by {off:.0f} pixels in the middle of "
+      f"{known.sum()} matches: another scale, or another view's"
     )

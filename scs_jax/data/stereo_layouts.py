@@ -82,6 +82,7 @@ def find(
     raise UserError(f"{root} is {kind}; expected a folder of stereo pairs")
   records: list[Record] = []
   notes: list[str] = []
+  unread: list[str] = []
   for folder, folders, files in _walk(root):
     for reader in (_cityscapes, _sintel, _sceneflow):
       found = reader(folder, folders, variant, notes)
@@ -90,7 +91,7 @@ def find(
         folders.clear()  # read: no scene is met twice
         break
     else:
-      record = _scene(folder, folders, files, variant, disparity_scale)
+      record = _scene(folder, folders, files, variant, disparity_scale, unread)
       if record is not None:
         records.append(_under(root, folder, record))
         folders[:] = [f for f in folders if not f.lower().startswith("illum")]
@@ -106,6 +107,13 @@ def find(
       raise UserError(f"data.variant is {variant}, but no pair under {root} has such a right view")
     if without:
       notes.append(f"pairs without a right view {variant}, read as they are: {some(without)}")
+  if unread:
+    names = [os.path.relpath(path, root) for path in unread]
+    notes.append(
+      f"disparity files that are not read, since nothing says what a value means: {some(names)}; "
+      "write them as .pfm, in pixels, or give check-stereo --disparity-scale for disp_left.png and "
+      "disp_right.png"
+    )
   return sorted(records, key=lambda record: record.name), notes
 
 
@@ -158,35 +166,35 @@ def _under(root: pathlib.Path, folder: pathlib.Path, record: Record) -> Record:
   return dataclasses.replace(record, name=name or root.resolve().name)
 
 
-def _scene(folder, folders, files, variant: str, disparity_scale: float | None) -> Record | None:
-  """A folder that holds one pair: Middlebury of any year, or plain."""
+def _scene(
+  folder, folders, files, variant: str, disparity_scale: float | None, unread: list[str]
+) -> Record | None:
+  """A folder that holds one pair: Middlebury of any year, or plain.
+
+  Paths of disparity files whose scale is unknown are added to `unread`.
+  """
   stems = by_stem(files)
   path = lambda stem: str(folder / stems[stem]) if stem in stems else None
-  exact = lambda stem: _disparity(path(stem), lambda: None)
+  scaled = lambda stems, scale: tuple(_disparity(path(stem), scale, unread) for stem in stems)
   pair = lambda first, second: (path(first), path(second))
   have = lambda *names: all(name in stems for name in names)
   tone = f"im1{variant.lower()}" if variant in ("E", "L") else ""
   if have("im2", "im6"):  # first: with all nine views, 2003 has im0 and im1 as well
     scale = lambda: _scale(path("im2"), {1500: 1.0, 750: 2.0, 375: 4.0})
-    return Record(
-      "", pair("im2", "im6"), disparities=tuple(_disparity(path(s), scale) for s in _2003)
-    )
+    return Record("", pair("im2", "im6"), disparities=scaled(("disp2", "disp6"), scale))
   if have("im0", "im1"):
     return Record("", pair("im0", "im1"), tone=path(tone) if tone else None,
-                  disparities=(exact("disp0"), exact("disp1")))  # fmt: skip
+                  disparities=scaled(("disp0", "disp1"), lambda: None))  # fmt: skip
   views = pair("view1", "view5") if have("view1", "view5") else _illuminated(folder, folders)
   if views is not None:
     scale = lambda: _scale(views[0], {1110: 1.0, 555: 2.0, 370: 3.0})
-    return Record("", views, disparities=tuple(_disparity(path(s), scale) for s in _2005))
+    return Record("", views, disparities=scaled(("disp1", "disp5"), scale))
   if have("left", "right"):
-    scale = lambda: disparity_scale
     shot = f"right_exposure{variant.lower()}" if variant == "E" else f"right_light{variant.lower()}"
+    disparities = scaled(("disp_left", "disp_right"), lambda: disparity_scale)
     return Record("", pair("left", "right"), tone=path(shot) if tone else None,
-                  disparities=tuple(_disparity(path(s), scale) for s in _PLAIN))  # fmt: skip
+                  disparities=disparities)  # fmt: skip
   return None
-
-
-_2005, _2003, _PLAIN = ("disp1", "disp5"), ("disp2", "disp6"), ("disp_left", "disp_right")
 
 
 def _illuminated(folder: pathlib.Path, folders) -> tuple[str, str] | None:
@@ -198,13 +206,18 @@ def _illuminated(folder: pathlib.Path, folders) -> tuple[str, str] | None:
   return tuple(map(str, views)) if all(view.is_file() for view in views) else None
 
 
-def _disparity(path: str | None, scale: Callable[[], float | None]) -> DisparityFile | None:
+def _disparity(
+  path: str | None, scale: Callable[[], float | None], unread: list[str]
+) -> DisparityFile | None:
   if path is None:
     return None
   if path.lower().endswith(".pfm"):
     return DisparityFile(path, "pfm")
   value = scale()
-  return None if value is None else DisparityFile(path, "gray", value)
+  if value is None:
+    unread.append(path)
+    return None
+  return DisparityFile(path, "gray", value)
 
 
 def _scale(path: str, by_height: Mapping[int, float]) -> float | None:

@@ -1,10 +1,11 @@
 """From what a user names to records of stereo pairs: bundled, folders, two folders, a list file.
 
 A list file has a pair a line: paths, relative to the file, separated by commas, tabs or, in a .txt,
-blanks; quotes keep a separator inside a path; empty lines and such that begin with # are skipped.
-Its first line may name the columns: `mono color` (what it is without one: cameras of two kinds) or
-`left right` (colour stereo), in any order; beside the former `truth` (the true colours of the
-monochrome view), beside the latter `disparity` (PFM, of the left view).
+blanks; quotes keep a separator inside a path; a backslash is a character like others; empty lines
+and such that begin with # are skipped. Its first line may name the columns: `mono color` (what it
+is without one: cameras of two kinds) or `left right` (colour stereo), in any order; beside the
+former `truth` (the true colours of the monochrome view), beside the latter `disparity` (PFM, of the
+left view).
 """
 
 import csv
@@ -184,11 +185,17 @@ def _listed(path: pathlib.Path) -> tuple[list[Record], list[str]]:
 
 def _line(path: pathlib.Path, number: int, words: list[str], columns: list[str]) -> Record:
   if len(words) != len(columns) or not all(words):
+    spaces = "; put a path with blanks in it in quotes, or commas between the paths"
     raise UserError(
       f"{path}, line {number}: {sum(map(bool, words))} paths, expected {len(columns)} "
-      f"({', '.join(columns)})"
+      f"({', '.join(columns)})" + (spaces if len(words) > len(columns) else "")
     )
   place = lambda word: str(path.parent / pathlib.Path(word).expanduser())
+  for word in words:
+    if "\\" in word and not os.path.exists(place(word)):
+      raise UserError(
+        f"{path}, line {number}: {word} is not there; write / between folders, not backslashes"
+      )
   given = {column: place(word) for column, word in zip(columns, words, strict=True)}
   real = "mono" in given
   disparity = given.get("disparity")
@@ -202,6 +209,13 @@ def _line(path: pathlib.Path, number: int, words: list[str], columns: list[str])
     truth=given.get("truth"),
     disparities=(None if disparity is None else DisparityFile(disparity, "pfm"), None),
   )
+
+
+def _blank_separated(line: str) -> list[str]:
+  """The words of a line, with quotes as a shell has them. Raises ValueError for an open one."""
+  reader = shlex.shlex(line, posix=True, punctuation_chars=False)
+  reader.whitespace_split, reader.commenters, reader.escape = True, "", ""
+  return list(reader)
 
 
 def _lines(path: pathlib.Path) -> list[tuple[int, list[str]]]:
@@ -219,7 +233,7 @@ def _lines(path: pathlib.Path) -> list[tuple[int, list[str]]]:
     separator = next((s for s in (",", "\t") if s in line), None)
     try:
       if separator is None:
-        words = shlex.split(line)
+        words = _blank_separated(line)
       else:
         words = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
     except ValueError as error:

@@ -16,6 +16,8 @@ from scs_jax.errors import UserError
 
 Tree = Any
 
+_LATE = ("Event loop is closed", "Encountered error while reading array index")
+
 
 def restore_for_inference(
   folder: str | os.PathLike[str], like: tuple[Tree, Tree], step: str | int = "best"
@@ -126,15 +128,15 @@ def host_copy(tree: Tree) -> Tree:
 def quiet_late_answers() -> None:
   """Keeps Python from printing a traceback for every array that follows the first that failed.
 
-  orbax raises the first error and closes its event loop; what TensorStore then reports of the other
-  arrays finds no loop, and is no news.
+  orbax raises the first error and closes its event loop; what is then reported of the other arrays
+  finds no loop, or nobody who waits for it, and is no news.
   """
   before = sys.unraisablehook
   if getattr(before, "quiets_late_answers", False):
     return
 
   def hook(unraisable: Any) -> None:
-    if str(unraisable.exc_value) != "Event loop is closed":
+    if not str(unraisable.exc_value).startswith(_LATE):
       before(unraisable)
 
   hook.quiets_late_answers = True

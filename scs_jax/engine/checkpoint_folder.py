@@ -229,5 +229,8 @@ def explain(error: BaseException) -> tuple[str, str]:
       if code == known or os.strerror(known) in str(link):
         return os.strerror(known), _ADVICE[known]
     link = link.__cause__ or link.__context__
-  first = str(error).strip().split("\n")[0][:200] or "no reason given"
+  while error.__cause__ is not None:  # what others were raised from says more than they do
+    error = error.__cause__
+  # TensorStore says in brackets where in its source it is.
+  first = str(error).strip().split("\n")[0].partition(" [")[0][:200] or "no reason given"
   return f"{type(error).__name__}: {first}", f"mend that {_AGAIN}"

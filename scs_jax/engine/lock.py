@@ -42,7 +42,7 @@ def _take(folder: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
   try:
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-      file = stack.enter_context(open(path, "a+", encoding="utf-8", errors="replace"))
+      file = stack.enter_context(path.open("a+", encoding="utf-8", errors="replace"))
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       if _is_at(file, path):
         break

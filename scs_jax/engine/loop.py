@@ -62,8 +62,8 @@ def train(
 
   Sample order, randomness and modes are functions of (seed, step) alone, so a run that was killed
   and started again ends in the very parameters of one that was not. After a SIGTERM what is under
-  way (a compilation, a step, an evaluation) ends, its step is saved, and the function returns; after
-  Ctrl-C likewise, but KeyboardInterrupt is raised at the end. A second Ctrl-C ends the program.
+  way (a compilation, a step, an evaluation) ends, its step is saved, and the function returns.
+  After Ctrl-C too, but with KeyboardInterrupt; a second Ctrl-C ends the program.
 
   Several processes call this alike, each with its part of the data and the same `workdir`; the
   first writes what is written once. A SIGTERM to any of them ends all at the same step.

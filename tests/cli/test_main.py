@@ -195,3 +195,23 @@ def test_a_broken_pipe_elsewhere_is_a_bug(verb, capsys):
   verb.run = _raiser(BrokenPipeError(errno.EPIPE, "worker died"))
   assert cli.main(["fake"]) == 1
   assert "please report" in capsys.readouterr().err
+
+
+_SLOW_TO_COMPILE = """
+import jax, jax.numpy as jnp
+add = lambda: jax.lax.reduce_window(jnp.ones(6000), 0.0, jax.lax.add, (1001,), (1,), "SAME")
+jax.jit(add).lower().compile()
+"""
+
+
+@pytest.mark.parametrize(("command", "quiet"), [("--version", True), ("--debug --version", False)])
+def test_what_xla_says_to_those_who_develop_it_is_left_out(command, quiet):
+  """The alarm is that of "Very slow compile?", which comes after two minutes, and this soon."""
+  code = f"from scs_jax.cli.main import main; main({command.split()!r})\n{_SLOW_TO_COMPILE}"
+  unset = ("TF_CPP_MIN_LOG_LEVEL", "JAX_COMPILATION_CACHE_DIR")
+  environment = {k: v for k, v in os.environ.items() if k not in unset} | {"JAX_PLATFORMS": "cpu"}
+  done = subprocess.run(
+    [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+  )
+  assert done.returncode == 0
+  assert ("slow_operation_alarm" not in done.stderr) == quiet

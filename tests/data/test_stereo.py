@@ -260,6 +260,24 @@ class TestSpecs:
     assert found == [(tmp_path / "m/1.png", tmp_path / "c/1.png"),
                      (tmp_path / "m/2 b.png", tmp_path / "c/2.png")]  # fmt: skip
 
+  def test_backslashes_and_blanks_in_a_list(self, tmp_path):
+    for name in ("back\\slash.png", "my left.png", "right.png"):
+      save(tmp_path / name, scene())
+    path = tmp_path / "l.txt"
+    path.write_text("back\\slash.png right.png\n'my left.png' right.png\n")
+    views = [[pathlib.Path(v).name for v in r.views] for r in open_pairs(path).records]
+    assert views == [["back\\slash.png", "right.png"], ["my left.png", "right.png"]]
+    for text, part in [
+      ("my left.png right.png\n", "line 1: 3 paths, expected 2 (mono, color); put a path with "
+       "blanks in it in quotes, or commas between the paths"),
+      ("# of Windows\nm\\1.png right.png\n", "line 2: m\\1.png is not there; write / between "
+       "folders, not backslashes"),
+    ]:  # fmt: skip
+      path.write_text(text)
+      with pytest.raises(UserError) as error:
+        open_pairs(path)
+      assert str(error.value) == f"{path}, {part}"
+
   def test_a_list_of_colour_stereo(self, tmp_path):
     left, right = write(tmp_path)
     pfm(tmp_path / "d.pfm", np.full((HEIGHT, WIDTH), SHIFT))

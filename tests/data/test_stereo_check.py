@@ -124,6 +124,58 @@ def test_a_disparity_file_is_believed_but_held_against_matches(tmp_path):
   assert source.name(0) == "a"
 
 
+@pytest.mark.parametrize(
+  ("files", "wrong"),
+  [
+    ({"left": 20.0}, []),
+    ({"left": 35.0}, ["colour"]),
+    ({"right": 35.0}, ["monochrome"]),
+    ({"left": 20.0, "right": 35.0}, ["monochrome"]),
+    ({"left": 35.0, "right": 20.0}, ["colour"]),
+    ({"left": 35.0, "right": 35.0}, ["monochrome", "colour"]),
+  ],
+)
+def test_the_files_of_both_views_are_held_against_matches(tmp_path, files, wrong):
+  pair(tmp_path, dx=20.0)
+  for side, value in files.items():
+    write_pfm(tmp_path / "a" / f"disp_{side}.pfm", np.full((HEIGHT, WIDTH), value))
+  report = check_pair(open_pairs(tmp_path), 0, 64)
+  assert report.side == "right" and len(report.problems) == len(wrong)
+  for view, problem in zip(wrong, report.problems, strict=True):
+    assert problem.startswith(f"the {view} view's disparity file is off by 15 pixels in the middle")
+
+
+def test_a_file_is_read_where_its_view_has_the_match(tmp_path):
+  """Half of the plane is nearer, by 24 pixels: from the left view its border lies elsewhere."""
+  far = 10.0
+  pair(tmp_path, dx=far, change=lambda left, right: (
+    np.concatenate([left[:, :160], np.roll(left, 24, 1)[:, 160:]], 1), right))  # fmt: skip
+  values = np.full((HEIGHT, WIDTH), far)
+  values[:, 160:] = far + 24  # of the left view
+  write_pfm(tmp_path / "a" / "disp_left.pfm", values)
+  assert check_pair(open_pairs(tmp_path), 0, 64).problems == []
+  write_pfm(tmp_path / "a" / "disp_left.pfm", values[:, ::-1])
+  assert "colour view's disparity file" in check_pair(open_pairs(tmp_path), 0, 64).problems[0]
+
+
+def test_a_file_of_another_size_is_reported(tmp_path):
+  pair(tmp_path, dx=20.0)
+  write_pfm(tmp_path / "a" / "disp_left.pfm", np.full((HEIGHT // 2, WIDTH), 20.0))
+  (problem,) = check_pair(open_pairs(tmp_path), 0, 64).problems
+  assert problem == "the colour view's disparity file has 320x100 pixels, the view 320x200"
+
+
+@pytest.mark.parametrize("change", ["copy", "copy, noisier"])
+def test_one_picture_given_twice_is_reported(tmp_path, change):
+  noise = np.random.default_rng(0).normal(0, 2, (HEIGHT, WIDTH, 3)) * ("noisier" in change)
+  source = pair(tmp_path, change=lambda left, right: (right + noise, right))
+  (problem,) = check_pair(source, 0, 64).problems
+  assert problem == (
+    "no parallax: 98% of the matches are at one place in both views; "
+    "are they copies of one picture?"
+  )
+
+
 def test_the_wrong_way_round(tmp_path):
   source = pair(tmp_path, dx=-20.0)
   assert check_pair(source, 0, 64).problems == []  # auto takes the other view

@@ -60,9 +60,10 @@ def test_middlebury_2005_scale_by_size(tmp_path, height, expected):
     picture(tmp_path / "Art" / name, height)
   for name in ("disp1.png", "disp5.png"):
     picture(tmp_path / "Art" / name, height, 60, "L")
-  (record,), _ = find(tmp_path)
+  (record,), notes = find(tmp_path)
   assert relative(record, tmp_path) == ("Art/view1.png", "Art/view5.png")
   assert values(record) == (expected, expected)
+  assert len(notes) == (expected is None)
 
 
 def test_middlebury_2006_by_illumination_is_one_pair(tmp_path):
@@ -87,6 +88,22 @@ def test_middlebury_2003_scale_by_size(tmp_path, height, expected):
   # im0 and im1 stand beside them, as in the data set: nine views are not the 2014 layout.
   assert relative(record, tmp_path) == ("cones/im2.ppm", "cones/im6.ppm")
   assert values(record) == (expected, expected)
+
+
+def test_disparity_files_of_no_known_scale_are_named(tmp_path):
+  for scene in ("a", "b"):
+    for name in ("left.png", "right.png"):
+      picture(tmp_path / scene / name)
+    picture(tmp_path / scene / "disp_left.png", mode="L")
+  picture(tmp_path / "b" / "disp_right.png", mode="L")
+  records, (note,) = find(tmp_path)
+  assert [values(record) for record in records] == [(None, None)] * 2
+  assert note == (
+    "disparity files that are not read, since nothing says what a value means: 3 "
+    "(a/disp_left.png, b/disp_left.png, b/disp_right.png); write them as .pfm, in pixels, or give "
+    "check-stereo --disparity-scale for disp_left.png and disp_right.png"
+  )
+  assert find(tmp_path, disparity_scale=4.0)[1] == []
 
 
 def test_sintel(tmp_path):

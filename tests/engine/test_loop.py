@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -363,6 +364,75 @@ def test_sigterm_saves_the_step(config, tmp_path, moment, reached, monkeypatch, 
   assert_same(again.state, whole.state)
   assert lines(tmp_path / "run") == [1, 2, 3, 4, 5, 6]
   assert lines(tmp_path / "run", "automatic/psnr_rgb") == [2, 4, 6]
+
+
+@pytest.fixture
+def pressed():
+  """A function that presses Ctrl-C, in a process that heeds it."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield lambda *unused: os.kill(os.getpid(), signal.SIGINT)
+  signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("moment", "reached"), [("making the state", 0), ("a batch", 3)])
+def test_ctrl_c_saves_the_step_and_ends_the_caller(
+  config, tmp_path, moment, reached, pressed, capfd
+):
+  whole = run(config, tmp_path / "whole")
+  method, source = Toy(), Source()
+  if moment == "a batch":  # which is fetched ahead of the step
+    source = Source(hook=lambda step: step == 5 and pressed())
+  else:
+    method.load_frozen = lambda: pressed() or {"offset": np.float32(0.5)}
+  capfd.readouterr()
+  with pytest.raises(KeyboardInterrupt):
+    run(config, tmp_path / "run", source, method)
+  said = capfd.readouterr().err
+  assert "Ctrl-C once more ends at once, without saving" in said
+  assert f"stopped at step {reached} of 6; the same command goes on from there" in said
+  assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+  assert signal.set_wakeup_fd(-1) == -1
+  with Checkpoints(tmp_path / "run", create=False) as checkpoints:
+    assert checkpoints.latest_step() == (reached or None)
+  again = run(config, tmp_path / "run")
+  assert_same(again.state, whole.state)
+
+
+def test_a_folder_in_which_a_run_goes_is_left_to_it(config, tmp_path):
+  def another(step):
+    if step == 4:
+      with fails(r"is in use by another training \(process \d+ on .*choose another --workdir"):
+        run(config, tmp_path)
+
+  assert run(config, tmp_path, Source(hook=another)).step == 6
+  assert lines(tmp_path) == [1, 2, 3, 4, 5, 6]
+  (tmp_path / ".lock").write_text("process 1, killed long ago")
+  assert run(config, tmp_path, steps=8).step == 8
+
+
+def test_it_says_that_it_compiles_and_how_long_that_took_last_time(config, tmp_path, capfd):
+  class Slow(Toy):
+    def train_step(self, *args):
+      time.sleep({"fast": 1.5, "slow": 0.0}[args[-1]])  # while it is traced
+      return super().train_step(*args)
+
+  config.log.every_steps = 3
+  run(config, tmp_path, method=Slow())
+  told = [x for x in capfd.readouterr().err.splitlines() if "compiling" in x]
+  assert told == [
+    f"compiling the training step ({phase}): it takes from seconds to many minutes, and the bar "
+    "moves then" for phase in ("fast", "slow")
+  ]  # fmt: skip
+  found = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  took = found[0]["compile_seconds/fast"]
+  assert 1.5 <= took < 600 and found[0]["compile_seconds/slow"] > 0
+  assert not [name for name in found[1] if name.startswith("compile")]
+  run(config, tmp_path, method=Slow(), steps=8)
+  told = [x for x in capfd.readouterr().err.splitlines() if "compiling" in x]
+  assert told[0] == (
+    f"compiling the training step (fast): about as long as last time, {took:.0f} s"
+  )
+  assert monitor._compiling("only", 725.0).endswith("about as long as last time, 12 min")
 
 
 def test_iterators_are_closed_and_the_handler_put_back_after_an_error(config, tmp_path):
