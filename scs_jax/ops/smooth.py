@@ -9,6 +9,8 @@ over the neighbours p, q of a row have one tridiagonal system a row; rows, then 
 `PASSES` times with a strength that falls by 4, so that no streaks are left.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -57,6 +59,19 @@ def fill_along(values: Array, known: Array, guide: Array, strength: float, sprea
   both = smooth_along(both, guide, strength, spread)
   found = both[..., :-1] / jnp.maximum(both[..., -1:], jnp.finfo(jnp.float32).tiny)
   return jnp.where(known, values, found)
+
+
+def reach(strength: float) -> int:
+  """Rows beyond which a value counts for less than a thousandth, where the guide has no edge.
+
+  A pass answers a single value by r^distance, r being the root of the tridiagonal system.
+  """
+  far = 0.0
+  for i in range(PASSES):
+    part = 1.5 * strength * 4.0 ** (PASSES - 1 - i) / (4.0**PASSES - 1)
+    root = (1 + 2 * part - math.sqrt(1 + 4 * part)) / (2 * part) if part else 0.0
+    far += math.log(1e-3) / math.log(root) if root else 0.0
+  return math.ceil(far)
 
 
 def _smooth_rows(values: Array, guide: Array, strength: float, spread: float) -> Array:

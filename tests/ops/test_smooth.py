@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scs_jax.ops.smooth import FLOOR, PASSES, fill_along, smooth_along
+from scs_jax.ops.smooth import FLOOR, PASSES, fill_along, reach, smooth_along
 
 
 def pictures(seed, channels=2, height=5, width=7):
@@ -54,6 +54,16 @@ def test_what_is_unknown_takes_the_side_that_it_belongs_to():
   found = np.asarray(fill_along(values, known, guide, 300.0, 0.015))[0, 0, :, 0]
   np.testing.assert_allclose(found[:3], 0.3, atol=0.02)
   np.testing.assert_allclose(found[3:], -0.3, atol=0.04)
+
+
+@pytest.mark.parametrize("strength", [3.0, 100.0])
+def test_a_single_value_counts_for_nothing_beyond_the_reach(strength):
+  size = 2 * reach(strength) + 1
+  column = np.zeros((1, size, 1, 1), np.float32)
+  column[0, size // 2] = 1.0
+  found = np.asarray(smooth_along(column, 0 * column, strength, 0.1))[0, :, 0, 0]
+  assert abs(found[0]) < 1e-3 * found.max() and found[size // 2] < 0.6
+  assert reach(0.0) == 0
 
 
 @pytest.mark.parametrize("known", [False, True])
