@@ -31,6 +31,9 @@ def get_config() -> ConfigDict:
         "refine_together": False,
         # Table I takes the ReLU from its last layer, not the BatchNorm.
         "residue_norm": True,
+        # Not in the paper: 0. Above it results are smoothed along the edges of their Y, by weighted
+        # least squares of this strength (ops/smooth.py); no training step sees it.
+        "smooth": 0.0,
       }
     )
     config.loss = ConfigDict(

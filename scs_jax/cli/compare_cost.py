@@ -34,7 +34,10 @@ def weigh(plan: Plan, row: Row, facts: Facts, part: str, size: tuple[int, int]) 
   if not plan.timing_runs:
     return
   answer = lambda state, query: predict(state, query).rgb
-  facts.speed[part] = compare_speed.measure(answer, row.state, query, runs=plan.timing_runs)
+  compiled = row.kind != "baseline" or row.name not in pairs.UNCOMPILED
+  facts.speed[part] = compare_speed.measure(
+    answer, row.state, query, runs=plan.timing_runs, compiled=compiled
+  )
 
 
 def _query(plan: Plan, part: str, size: tuple[int, int]) -> Query:

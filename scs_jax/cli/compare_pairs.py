@@ -53,6 +53,7 @@ class PairSet:
     self.records, self.fingerprint = self._views.count, self._source.fingerprint
     self.dealt = {mode: np.arange(self.records) for mode in plan.modes}
     self.notes, self.empty = list(self._source.notes), 0
+    self.notes += [pairs.LEFT_OUT] if plan.baselines and pairs.LEFT_OUT else []
     self.missing = compare_folder.Missing()
     self._passes: dict[str, Passes] = {}  # of pair methods, whose programs are kept
     self._colorize: dict[str, object] = {}
@@ -124,7 +125,10 @@ class PairSet:
       colorize = passes.show if show else passes.colorize
       return PairTrial(row.name, colorize, row.state, modes, baselines=False, compiled=False)
     if row.kind == "baseline":
-      return PairTrial(row.name, pairs.BASELINES[row.name], None, modes, baselines=False)
+      compiled = row.name not in pairs.UNCOMPILED
+      return PairTrial(
+        row.name, pairs.BASELINES[row.name], None, modes, baselines=False, compiled=compiled
+      )
     return PairTrial(row.name, row.colorize_pairs(), row.state, modes, baselines=False)
 
   def _given(self, row: Row, given: Given, paths, batches: Iterable[Mapping]) -> Iterator[dict]:

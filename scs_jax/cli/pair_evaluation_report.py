@@ -21,6 +21,7 @@ def notes_on(setting: Settings, views: Views, scores: Scores, summary, passes: P
   """What a reader of the figures must know."""
   measured = views.count - len(views.errors)
   notes = [_about_truth(setting, views, measured), _about_luma(views)]
+  notes += [pairs.LEFT_OUT] if setting.baselines and pairs.LEFT_OUT else []
   if setting.baselines and "second" in scores.of:
     notes.append(
       f"{pairs.TRIVIAL} copies back in the second pass what it copied in the first: its "

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scs_jax.engine import semi_global
 from scs_jax.engine.contract import Method, Prediction, Query, TrainState
 from scs_jax.metrics import image as metrics
 from scs_jax.ops import color, transfer
@@ -37,6 +38,8 @@ UNREFINED = "unrefined"
 TRIVIAL = "zero_disparity"
 """The baseline that copies there and back: second-time it returns the colour view, whatever it is,
 but for colours that left the gamut on the way."""
+STEREO = "semi_global"
+"""The baseline of classical stereo matching; only where OpenCV is installed."""
 
 
 def mirror(x: Array) -> Array:
@@ -73,7 +76,7 @@ def colorizer(method: Method) -> ColorizeTwice:
 
 def zero_disparity(query: Query) -> Array:
   """RGB [N, H, W, 3] in [0, 1]: Cb and Cr of the reference at the same pixel under the gray."""
-  return _under(query.gray, query.reference)
+  return _under(query.gray, color.rgb_to_ycbcr(query.reference)[..., 1:])
 
 
 def reinhard(query: Query) -> Array:
@@ -85,13 +88,22 @@ def reinhard(query: Query) -> Array:
   own brightness is that of the other camera.
   """
   gray = jnp.repeat(query.gray, 3, axis=-1)
-  return _under(query.gray, transfer.transfer_color(gray, query.reference))
+  moved = transfer.transfer_color(gray, query.reference)
+  return _under(query.gray, color.rgb_to_ycbcr(moved)[..., 1:])
 
 
-def _under(gray: Array, rgb: Array) -> Array:
-  """RGB in [0, 1] of this Y and the Cb and Cr of `rgb`, clipped to the gamut."""
-  ycbcr = jnp.concatenate([gray, color.rgb_to_ycbcr(rgb)[..., 1:]], axis=-1)
-  return color.clip_gamut(color.ycbcr_to_rgb(ycbcr))
+def stereo(query: Query) -> Array:
+  """RGB [N, H, W, 3] in [0, 1]: Cb and Cr carried over by semi-global matching under the gray.
+
+  Matches on the host: not to be traced.
+  """
+  chroma = semi_global.carried_chroma(query.gray, color.rgb_to_ycbcr(query.reference))
+  return _under(query.gray, chroma)
+
+
+def _under(gray: Array, chroma: Array) -> Array:
+  """RGB in [0, 1] of this Y, Cb and Cr, clipped to the gamut."""
+  return color.clip_gamut(color.ycbcr_to_rgb(jnp.concatenate([gray, chroma], axis=-1)))
 
 
 def _baseline(colored: Callable[[Query], Array]) -> ColorizeTwice:
@@ -101,7 +113,15 @@ def _baseline(colored: Callable[[Query], Array]) -> ColorizeTwice:
 BASELINES: Mapping[str, ColorizeTwice] = {
   "reinhard": _baseline(reinhard),
   TRIVIAL: _baseline(zero_disparity),
+  **({STEREO: _baseline(stereo)} if semi_global.available() else {}),
 }
+UNCOMPILED = (STEREO,)
+"""Baselines that run on the host, and can be part of no program."""
+LEFT_OUT = "" if semi_global.available() else (
+  f"the baseline {STEREO} (stereo matching, colours carried over) is left out, as OpenCV is not "
+  "installed; pip install -e .[stereo] brings it"
+)
+"""Says which baselines are not there, and why; empty where all are."""
 
 
 def measured(mode: str, batch: Mapping) -> np.ndarray:
@@ -114,7 +134,8 @@ class PairEvaluator:
 
   Args:
     colorize: see `colorizer` and `BASELINES`.
-    compiled: whether it is to be one program; False for one that runs programs of its own.
+    compiled: whether it is to be one program; False for one that runs programs of its own, or is
+      one of `UNCOMPILED`.
   """
 
   def __init__(self, colorize: ColorizeTwice, compiled: bool = True):

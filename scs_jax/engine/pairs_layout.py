@@ -67,6 +67,9 @@ PAIRS = Layout(
     "one place; second-time it copies back what it copied, so that its figure there is near "
     "perfect whatever its colours are. A method that finds this way to please the second pass "
     "gives itself away by its first-time figures",
+    "semi_global": "classical stereo: disparities by semi-global matching (OpenCV's StereoSGBM; "
+    "the colour view has the monochrome one's histogram for it) where both views agree, Cb and "
+    "Cr carried over by these, filled in and smoothed along the edges of the monochrome view",
   },
 )
 

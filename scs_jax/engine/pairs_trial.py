@@ -13,6 +13,7 @@ from scs_jax.engine.pairs import (
   METRICS,
   MODES,
   TRIVIAL,
+  UNCOMPILED,
   ColorizeTwice,
   PairEvaluator,
   measured,
@@ -47,7 +48,7 @@ class PairTrial:
     self.modes, self._model, self._state = tuple(modes), name, state
     self._evaluators = {name: PairEvaluator(colorize, compiled)}
     for rival, passes in BASELINES.items() if baselines else ():
-      self._evaluators[rival] = PairEvaluator(passes)
+      self._evaluators[rival] = PairEvaluator(passes, rival not in UNCOMPILED)
 
   def run(self, batches: Iterable[Mapping], advance: Callable[[int], None] = lambda n: None):
     """Measures every pair; holds one batch at a time.

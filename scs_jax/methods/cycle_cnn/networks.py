@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax.engine.contract import TrainState
+from scs_jax.errors import UserError
 from scs_jax.methods.cycle_cnn import cycle
 from scs_jax.methods.cycle_cnn.gca import GCA, Adjusted
 from scs_jax.methods.cycle_cnn.learned_structure import Similarity
 from scs_jax.methods.cycle_cnn.refinement import Refinement
 from scs_jax.methods.cycle_cnn.wac import WAC
+from scs_jax.ops import smooth
 from scs_jax.ops.transfer import match_moments
 
 Array = jax.Array
@@ -23,6 +25,8 @@ WAC_NAME, GCA_NAME, REFINEMENT, SIMILARITY = "wac", "gca", "refinement", "simila
 INPUTS = {WAC_NAME: (1, 3), GCA_NAME: (1, 1), REFINEMENT: (1, 2), SIMILARITY: (1, 1)}
 ADJUST = ("curve", "transfer", "none")
 KINDS = ("ssim", "learned")
+SPREAD = 0.03
+"""Of the smoothing of chroma, in units of Y; as of the baseline of classical stereo."""
 
 
 class Networks:
@@ -38,6 +42,9 @@ class Networks:
   def __init__(self, config):
     net, loss = config.network, config.loss
     self.adjusted_by, self.luma = net.adjust, net.luma
+    self.smooth = float(net.get("smooth", 0.0))  # runs of before have no such key
+    if self.smooth < 0:
+      raise UserError(f"network.smooth is {self.smooth:g}; expected 0 (none) or more")
     self.learned = loss.structure_kind == "learned" and loss.structure > 0
     self.has_curve = net.adjust == "curve" and loss.structure > 0 and not self.learned
     common = {"features": net.features, "dtype": jnp.dtype(config.dtype)}
@@ -114,13 +121,20 @@ class Networks:
     return self.gca.apply({}, luma, gray)
 
   def refine(self, state: TrainState, gray: Array, ycbcr: Array) -> Array:
-    """YCbCr of a view's own Y and the refined Cb and Cr; unrefined where there is no network."""
+    """YCbCr of a view's own Y and the refined Cb and Cr; unrefined where there is no network.
+
+    Where the config asks for it they are then smoothed along the edges of Y: the reference's noise
+    is in the colours that are averaged, and mono cameras have less of it.
+    """
     chroma = ycbcr[..., 1:]
     if REFINEMENT in self.modules:
       chroma = self.use(state, REFINEMENT, gray, chroma)
+    if self.smooth:
+      chroma = smooth.smooth_along(chroma, gray, self.smooth, SPREAD)
     return cycle.recolor(gray, chroma)
 
   def row_overlap(self) -> int:
     """Rows above and below that a refined colour depends on, in use."""
     refinement = self.modules.get(REFINEMENT)
-    return self.modules[WAC_NAME].row_radius() + (refinement.reach() if refinement else 0)
+    refined = refinement.reach() if refinement else 0
+    return self.modules[WAC_NAME].row_radius() + refined + smooth.reach(self.smooth)

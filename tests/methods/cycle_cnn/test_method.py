@@ -77,6 +77,23 @@ def changed(new, old):
   }  # fmt: skip
 
 
+def test_smoothing_takes_noise_from_the_chroma_alone_and_only_where_it_is_asked_for(
+  make_cycle_config, state, query, both
+):
+  config = make_cycle_config()
+  with config.unlocked():
+    config.network.smooth = 30.0
+  found = jax.device_get(jax.jit(CycleCNN(config).colorize_twice)(state, query))
+  for plain, smooth in zip(both, found, strict=True):
+    plain, smooth = ycbcr_of(plain.rgb), ycbcr_of(smooth.rgb)
+    rough = lambda x: np.abs(np.diff(x[..., 1:], axis=2)).mean()
+    assert rough(smooth) < 0.8 * rough(plain)
+  np.testing.assert_array_equal(both[0].extras["unrefined"], found[0].extras["unrefined"])
+  with config.unlocked():
+    del config.network["smooth"]  # as in runs of before
+  assert CycleCNN(config).row_overlap == CycleCNN(make_cycle_config()).row_overlap
+
+
 class TestPhases:
   def test_refinement_comes_last(self, method):
     assert [method.phase(i) for i in range(6)] == ["cycle"] * 2 + ["refinement"] * 4
