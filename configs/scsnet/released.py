@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     config.loss.adversarial = 0.0
     # `small` bears more for its 640 steps; here features grew until attention overflowed.
     config.optimizer.learning_rate = 1.5e-3
-    config.steps = 4000
+    config.steps = 3000
     config.data.exclude_gray = True
     config.checkpoint.every_steps = 250
     config.log.every_steps = 25
