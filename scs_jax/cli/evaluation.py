@@ -69,9 +69,6 @@ def _identity(setting: Settings, pictures: Pictures) -> dict:
       **output.identity_of(setting),
       "pictures": pictures.heldout.fingerprint,
       "count": pictures.records,
-      "list": results.list_hash(
-        pictures.heldout.fingerprint, [pictures.heldout.name(i) for i in range(pictures.records)]
-      ),
       "references": pictures.pool.fingerprint if pictures.pool is not None else None,
       "scale": setting.scale,
       "size": "{1}x{0}".format(*setting.size),

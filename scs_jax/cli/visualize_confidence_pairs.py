@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from scs_jax.cli import pair_evaluation_views
-from scs_jax.data import stereo_lists
+from scs_jax.data import draw, stereo_lists
 from scs_jax.data.stereo import REDUCTIONS, Pair, PairSource
 from scs_jax.engine import confidence_sheet, models
 from scs_jax.engine.confidence_sheet import Answer
@@ -81,7 +81,7 @@ def open_views(args, config) -> Chosen:
         config.data[key] = getattr(args, key)
   # All first: a pair's number decides the noise of simulated cameras, which is to be evaluate's.
   source = pair_evaluation_views.open_views(
-    types.SimpleNamespace(limit=None), config, args.pairs
+    types.SimpleNamespace(limit=None, seed=draw.SEED), config, args.pairs
   ).source
   names = [source.name(i) for i in range(len(source))]
   for pattern in args.only:

@@ -123,9 +123,11 @@ class TrueLightness(Evaluator):
 
   def start(self, state, batch: Mapping, asked=None) -> tuple[dict, dict]:
     query, pictures = self.ask(batch) if asked is None else asked
-    rgb = _under_truth(self.answer(state, query, batch), batch["image"])
-    scores, rgb = score(rgb, batch["image"])
-    return scores, {**pictures, "rgb": rgb}
+    answer = self.answer(state, query, batch)
+    plain, _ = score(answer, batch["image"])
+    scores, rgb = score(_under_truth(answer, batch["image"]), batch["image"])
+    # The metric's own value, not that of the merged picture after one more rounding.
+    return {**scores, "psnr_rgb": plain["psnr_rgb_true_l"]}, {**pictures, "rgb": rgb}
 
 
 @jax.jit

@@ -1,15 +1,14 @@
 """PSNR and SSIM in their named variants: one number per image, never reduced over the batch.
 
 Papers rarely say over which channels they measure, so each name here says it. All take two batches
-of one shape, compute in float32 and return float32 [N] (a scalar for [H, W, C]). Hand in what a
-user would be shown: nothing is clipped or rounded but the picture with the true lightness.
+of one shape, compute in float32 and return float32 [N] (a scalar for [H, W, C]). Nothing is
+clipped or rounded here: hand in what a user would be shown.
 """
 
 import jax
 import jax.numpy as jnp
 
 from scs_jax.ops import check, color
-from scs_jax.ops.degrade import to_eight_bits
 from scs_jax.ops.ssim import ssim
 
 AB_RANGE = 2 * color.AB_MAX
@@ -59,7 +58,7 @@ def psnr_lightness(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def with_true_lightness(a: jax.Array, truth: jax.Array) -> jax.Array:
-  """sRGB [..., H, W, 3] in [0, 1]: the truth's L under a's ab, clipped to sRGB, on 256 levels.
+  """sRGB [..., H, W, 3] in [0, 1]: the truth's L under a's ab, clipped to sRGB.
 
   Reports that merge a network's ab with the L of the true picture show this picture (Bicer and
   Kaynak, Section V); no use of a method has that L. The ab are those of a finished picture, so that
@@ -67,7 +66,7 @@ def with_true_lightness(a: jax.Array, truth: jax.Array) -> jax.Array:
   """
   check.require_same_shape("a", a, "truth", truth)
   lightness, ab = color.lightness(truth), color.rgb_to_lab(a)[..., 1:]
-  return to_eight_bits(color.lab_to_rgb(jnp.concatenate([lightness, ab], axis=-1)))
+  return color.clip_gamut(color.lab_to_rgb(jnp.concatenate([lightness, ab], axis=-1)))
 
 
 def psnr_rgb_true_lightness(a: jax.Array, truth: jax.Array) -> jax.Array:

@@ -419,10 +419,10 @@ def test_a_limit_draws_from_all_by_the_seed(setup):
     assert evaluate(*fast, *more) == 0
     return {row["picture"] for row in lines()}
 
-  pairs = [drawn("--seed", str(seed)) for seed in range(4)]
-  assert all(len(pair) == 2 for pair in pairs) and len(set().union(*pairs)) > 3
+  pairs = [drawn("--seed", seed) for seed in ("1", "5", "7")]
+  assert all(len(pair) == 2 for pair in pairs) and len(set().union(*pairs)) == 4
   mark = record()["samples"]["sha256"]
-  assert drawn("--seed", "3") == pairs[3] and record()["samples"]["sha256"] == mark
+  assert drawn("--seed", "7") == pairs[2] and record()["samples"]["sha256"] == mark
 
 
 def test_one_picture_has_no_other_and_no_interval(setup, capfd):
@@ -504,13 +504,13 @@ def test_own_results_are_replaced_by_those_of_the_same_settings_alone(setup, cap
   capfd.readouterr()
   for more, part in (
     (["--seed", "7"], "seed 0, now 7"),
-    (["--limit", "3"], "count 5, now 3, list "),
+    (["--limit", "3"], "count 5, now 3"),
     (["--size", "20x16"], "size 24x24, now 20x16"),
     (["--modes", "self"], "modes automatic, now self"),
     (["--no-baselines"], "baselines True, now False"),
   ):
     assert evaluate(*fast, *more) == 2
-    one_line(capfd, f"out holds results of other settings ({part}", "--overwrite")
+    one_line(capfd, "out holds results of other settings (", part, "--overwrite")
   save(setup / "run", picture=PICTURE[::-1], step=5)
   assert evaluate(*fast) == 2
   one_line(capfd, "other settings (checkpoint ", "step 3, now 5")

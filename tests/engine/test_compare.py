@@ -93,7 +93,7 @@ def test_true_lightness_keeps_the_pictures_own_and_takes_the_colours():
   assert np.abs(mine[..., 0] - true[..., 0]).max() < 0.5
   assert np.abs(mine[..., 1:] - (12.0, -7.0)).mean() < 0.5
   error = np.mean((np.asarray(pictures["rgb"]) / 255.0 - image / 255.0) ** 2)
-  assert float(scores["psnr_rgb"][0]) == pytest.approx(-10 * np.log10(error), abs=1e-3)
+  assert float(scores["psnr_rgb"][0]) == pytest.approx(-10 * np.log10(error), abs=0.02)
   plain = Evaluator(predict, protocol).start(None, batch)[0]
   assert float(plain["psnr_rgb_true_l"][0]) == float(scores["psnr_rgb"][0])
   assert float(plain["psnr_rgb"][0]) < float(scores["psnr_rgb"][0]) - 1

@@ -65,13 +65,13 @@ def test_psnr_with_the_true_lightness_counts_colour_alone(batch):
     lab_a, lab_b = (reference_color.rgb2lab(x[i].astype(np.float64)) for x in (a, b))
     merged = reference_color.lab2rgb(np.concatenate([lab_b[..., :1], lab_a[..., 1:]], axis=-1))
     error = np.mean(np.square(np.clip(merged, 0, 1) - b[i]))
-    if error < 1e-10:  # of a picture with itself, nothing but rounding to 256 levels is left
-      assert found[i] > 58  # 10 log10(12 * 255^2)
+    if error < 1e-10:  # of a picture with itself, nothing but rounding is left
+      assert found[i] > 100
       continue
     # Outside the gamut scikit-image clips XYZ as well: a little of the error is another.
     np.testing.assert_allclose(found[i], -10 * np.log10(error), atol=0.1)
   darker = np.float32(0.5) * np.full((1, 4, 4, 3), 0.8, np.float32)
-  assert float(image.psnr_rgb_true_lightness(darker, 2 * darker)[0]) > 58  # no colour, no error
+  assert float(image.psnr_rgb_true_lightness(darker, 2 * darker)[0]) > 60  # no colour, no error
 
 
 def ycbcr(rgb):
