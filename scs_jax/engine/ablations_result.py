@@ -93,7 +93,11 @@ def require_ours(folder: pathlib.Path, identity: Mapping[str, Any]) -> RowResult
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-  """What differs between two identities, in words, each beginning with its key."""
+  """What differs between two identities, in words, each beginning with its key.
+
+  An empty text is as good as no key: rows were trained before there was init_from.
+  """
+  before, now = ({k: v for k, v in side.items() if v != ""} for side in (before, now))
   return [
     f"{key} {_short(before.get(key))}, now {_short(now.get(key))}"
     for key in sorted({*before, *now})

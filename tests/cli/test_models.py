@@ -14,11 +14,12 @@ from scs_jax.engine import models
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import TrainState
 
-# Red is the gray times a parameter, green the gray; of pairs, blue is the colour view's.
+# Red is the gray times a parameter, green the gray; of pairs, blue is the colour view's blue.
 _METHOD = """
 import jax.numpy as jnp
 from scs_jax.engine.contract import Prediction, TrainState
 class Tint:
+  takes_reference = False
   training_only = ("judge",)
   def __init__(self, config):
     pass
@@ -37,6 +38,7 @@ class Tint:
     red = gray * state.params["net"]["red"]
     return Prediction(jnp.concatenate([red, gray, blue], axis=-1))
 class PairTint(Tint):
+  takes_reference = True
   takes_pairs = True
   search_range = 4
 """
@@ -132,7 +134,8 @@ def test_without_a_checkpoint_the_default_model_colours_and_is_named(place, caps
 def test_pairs_have_a_default_of_their_own(place, capsys):
   export("scsnet")
   export("cycle_cnn", run="pairs")
-  Image.open("gray.png").convert("RGB").save("color.png")
+  rng = np.random.default_rng(1)
+  Image.fromarray(rng.integers(0, 256, (20, 30, 3)).astype(np.uint8)).save("color.png")
   argv = ["colorize", "--mono", "gray.png", "--color", "color.png", "--out", "pair.png"]
   assert cli.main([*argv, "--quiet", "--mono-view", "right"]) == 0, capsys.readouterr().err
   assert "colouring with cycle_cnn, a model of scs_jax" in capsys.readouterr().out

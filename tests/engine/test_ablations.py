@@ -327,3 +327,11 @@ class TestResult:
     assert identify(leaves, True, {"measure.limit": None}) == {
       "loss.perceptual_file": "vgg", "seed": 0, "measure.limit": None
     }  # fmt: skip
+
+  def test_a_row_trained_before_a_key_that_is_empty_is_the_same_row(self):
+    changes = ablations_result.changes
+    assert changes({"seed": 0}, {"seed": 0, "init_from": ""}) == []
+    assert changes({"seed": 0, "init_from": ""}, {"seed": 0}) == []
+    assert changes({"seed": 0}, {"seed": 1, "init_from": "a"}) == [
+      "init_from (nothing), now a", "seed 0, now 1"
+    ]  # fmt: skip
