@@ -81,7 +81,7 @@ def test_a_file_gives_what_the_run_gives_bit_for_bit(trained, exported):
   method, state, _ = trained
   found = models.find(exported)
   np.testing.assert_array_equal(colors(found.method, found.restore()), colors(method, state))
-  assert (found.step, found.name, found.given) == (7, "scsnet", str(exported))
+  assert (found.step, found.name, found.given) == (7, "scsnet (small)", str(exported))
 
 
 def test_float16_holds_each_parameter_to_eleven_bits_and_is_computed_in_float32(
@@ -160,6 +160,7 @@ def test_everything_that_names_a_network_finds_it(trained, exported, shipped):
     assert models.find(given).step == 7 and models.find(given).run == folder
   for given in (exported, str(exported), "scsnet"):
     assert models.find(given).step == 7 and models.find(given).run is None
+  assert models.find("scsnet").name == models.find(folder).name == "scsnet"
   assert models.find("scsnet", 7).step == models.find("scsnet", "last").step == 7
   with pytest.raises(UserError, match="scsnet is step 7 itself: leave --step out"):
     models.find("scsnet", 8)
