@@ -21,7 +21,7 @@ INSTALLED_DEV = $(VENV)/.installed-dev$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRA
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo     install, train a small model on bundled photos, write a report"
+	@echo "make demo     install, show the shipped models on bundled pictures, write a report"
 	@echo "make install  install into $(VENV) (EXTRAS=cuda, cuda13, tpu or tf adds those)"
 	@echo "make test     install with the test tools, lint, run the tests (PYTEST_ARGS=...)"
 	@echo "make lint     ruff alone"

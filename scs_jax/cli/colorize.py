@@ -20,12 +20,12 @@ interrupted. Pictures that cannot be read are listed at the end and make the exi
 
 EXAMPLES = """
 scs-jax colorize photo.jpg --out photo_color.jpg
-scs-jax colorize photo.jpg --out photo_color.png --checkpoint runs/demo
-scs-jax colorize scans --out colored --checkpoint runs/demo --keep-luminance --saturation 1.2
-scs-jax colorize scans "more/**/*.tif" --out big --checkpoint runs/demo --scale 3.7 --format png
-scs-jax colorize scans --out colored --checkpoint runs/demo --reference sunset.jpg --size 1920x1080
-scs-jax colorize frames --out colored --checkpoint runs/demo --reference stills --step last
-scs-jax colorize film.mp4 --out colored --checkpoint runs/demo --input-side 512 --keep-luminance
+scs-jax colorize photo.jpg --out photo_color.png --checkpoint runs/small
+scs-jax colorize scans --out colored --checkpoint runs/small --keep-luminance --saturation 1.2
+scs-jax colorize scans "more/**/*.tif" --out big --checkpoint runs/small --scale 3.7 --format png
+scs-jax colorize scans --out colored --checkpoint runs/small --reference sunset.jpg --size 1920x1080
+scs-jax colorize frames --out colored --checkpoint runs/small --reference stills --step last
+scs-jax colorize film.mp4 --out colored --checkpoint runs/small --input-side 512 --keep-luminance
 scs-jax colorize --mono mono.png --color color.jpg --out colored.png --checkpoint runs/pairs
 scs-jax colorize --mono mono_camera --color color_camera --out colored --checkpoint runs/pairs
 """

@@ -32,7 +32,7 @@ class Verb(NamedTuple):
 VERBS = {
   "demo": Verb(
     "scs_jax.cli.demo",
-    "train a small model on bundled photos and write a report with pictures",
+    "show the shipped models on bundled pictures, in a report; or train one from nothing",
     "scs-jax demo",
   ),
   "train": Verb(
@@ -43,7 +43,7 @@ VERBS = {
   "colorize": Verb(
     "scs_jax.cli.colorize",
     "colour pictures, folders of them and videos with a trained network",
-    "scs-jax colorize photos --out colored --checkpoint runs/demo",
+    "scs-jax colorize photos --out colored --checkpoint runs/small",
   ),
   "evaluate": Verb(
     "scs_jax.cli.evaluate",

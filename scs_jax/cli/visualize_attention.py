@@ -21,7 +21,7 @@ _CALL = "scs-jax visualize attention gray.jpg --reference color.jpg --checkpoint
 EXAMPLES = f"""
 {_CALL} runs/scsnet
 {_CALL} runs/scsnet --points 120,80 300,210
-{_CALL} runs/demo --input-side 128 --out eyes.png
+{_CALL} runs/small --input-side 128 --out eyes.png
 {_CALL} runs/scsnet --step last --arrays
 """
 

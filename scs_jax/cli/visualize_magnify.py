@@ -20,8 +20,8 @@ Files of the same names are replaced."""
 EXAMPLES = """
 scs-jax visualize magnify gray.jpg --checkpoint runs/scsnet
 scs-jax visualize magnify gray.jpg --checkpoint runs/scsnet --scales 1:4:0.5 --point 120,80
-scs-jax visualize magnify gray.jpg --checkpoint runs/demo --scales 1,1.5,2.7 --reference color.jpg
-scs-jax visualize magnify big.jpg --checkpoint runs/demo --input-side 160 --frames 25
+scs-jax visualize magnify gray.jpg --checkpoint runs/small --scales 1,1.5,2.7 --reference color.jpg
+scs-jax visualize magnify big.jpg --checkpoint runs/small --input-side 160 --frames 25
 """
 
 _MOST = 64  # magnifications, and frames

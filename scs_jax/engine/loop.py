@@ -172,12 +172,11 @@ def _begin(
   fresh = lambda key: update.init(method, key, parallel.options)
   start = distributed.from_first(checkpoints.latest_step)
   if start is None:
-    # As an argument: from a constant key XLA would compute all weights while it compiles, slowly.
-    state, notes = jax.jit(fresh)(key), []
     if config.get("init_from"):
-      state, note = models.start_from(config.init_from, config, state)
-      notes = [note]
-    return state, 0, -math.inf, notes
+      state, note = models.start_from(config.init_from, config, fresh, key)
+      return state, 0, -math.inf, [note]
+    # As an argument: from a constant key XLA would compute all weights while it compiles, slowly.
+    return jax.jit(fresh)(key), 0, -math.inf, []
   changed = resume.differences(workdir, config, start)
   state, position = checkpoints.restore(start, parallel.abstract(jax.eval_shape(fresh, key)))
   state = _mended(state, config.skip_nonfinite)

@@ -14,6 +14,7 @@ import hashlib
 import os
 import pathlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -181,15 +182,19 @@ def default(pairs: bool) -> Model:
 
 
 def start_from(
-  given: str | os.PathLike[str], config: ConfigDict, state: TrainState
+  given: str | os.PathLike[str],
+  config: ConfigDict,
+  draw: Callable[[jax.Array], TrainState],
+  key: jax.Array,
 ) -> tuple[TrainState, str]:
   """A fresh state with the arrays of a trained network in their places (config.init_from).
 
   Args:
     given: as `find` takes it.
     config: of the run that begins.
-    state: fresh, of its method. What the trained network has nothing for stays as it is:
-      a discriminator that was not exported, attention that a base came without.
+    draw: key -> a fresh state of its method. What the trained network has nothing for stays as it
+      is there: a discriminator that was not exported, attention that a base came without.
+    key: of `draw`.
 
   Returns:
     (state, a line that says how much came from where).
@@ -203,24 +208,32 @@ def start_from(
       f"config.init_from={given} is of method {model.config.method.name!r}, and the config trains "
       f"{config.method.name!r}; give one of that method"
     )
-  trained = model.restore()
   both = lambda state: {"params": state.params, "model_state": state.model_state}
-  source, target = model_file.by_path(both(trained)), model_file.by_path(both(state))
-  shapes = [checkpoint_arrays.describe_leaves(both(s)) for s in (trained, state)]
+  trained, like = both(model.restore()), jax.eval_shape(draw, key)
+  source, target = map(model_file.by_path, (trained, both(like)))
+  shapes = [checkpoint_arrays.describe_leaves(tree) for tree in (trained, both(like))]
   for name, shape in shapes[0].items():
     if shapes[1].get(name) != shape:
       raise UserError(
         f"config.init_from={given}: {name} is {shape} there and {shapes[1].get(name, 'missing')} "
         "in the network to be trained; give both the same network.* keys"
       )
-  fresh = sorted({"/".join(name.split("/")[1:3]) for name in target if name not in source})
+
+  def draw_rest(key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+    state = draw(key)
+    rest = {n: leaf for n, leaf in model_file.by_path(both(state)).items() if n not in source}
+    return state.replace(params={}, model_state={}, average={}), rest
+
+  # XLA compiles nothing for what is not returned, and drawing a network is most of what it would.
+  state, rest = jax.jit(draw_rest)(key)
+  fresh = sorted({"/".join(name.split("/")[1:3]) for name in rest})
   more = f" and {len(fresh) - 4} more" if len(fresh) > 4 else ""
   note = f"starting from {model.place}, step {model.step}"
   note += f"; anew: {', '.join(fresh[:4])}{more}" if fresh else ""
   # Copies, as a step gives its state's memory away.
-  leaves = [jnp.array(source.get(name, leaf)) for name, leaf in target.items()]
-  filled = jax.tree.unflatten(jax.tree.structure(both(state)), leaves)
-  if state.average:
+  leaves = [jnp.array(source[name]) if name in source else rest[name] for name in target]
+  filled = jax.tree.unflatten(jax.tree.structure(both(like)), leaves)
+  if like.average:
     filled["average"] = jax.tree.map(jnp.copy, filled["params"])
   return state.replace(**filled), note
 

@@ -203,8 +203,9 @@ class TestStart:
     config = make_config()
     config.network.attention_blocks = (2,)
     method = SMSANet(config)
-    fresh = jax.jit(lambda key: method.init(key, {}))(KEY)
-    state, note = models.start_from(file, config, fresh)
+    draw = lambda key: method.init(key, {})
+    fresh = jax.jit(draw)(KEY)
+    state, note = models.start_from(file, config, draw, KEY)
     assert note.endswith("base.safetensors, step 0; anew: colorizer/attention_2")
     params = state.params["colorizer"]
     tensors = zhang.draw(1 / 16)
@@ -234,9 +235,9 @@ class TestStart:
     config = make_config()
     narrow = config.copy_and_resolve_references()
     narrow.network.width = 1 / 32
-    state = jax.jit(lambda key: SMSANet(narrow).init(key, {}))(KEY)
+    draw = lambda key: SMSANet(narrow).init(key, {})
     with pytest.raises(UserError, match=r"is float32\[4\] there and float32\[2\] in the network"):
-      models.start_from(file, config, state)
+      models.start_from(file, config, draw, KEY)
 
   def test_the_salient_term_without_weights_stops_before_anything_starts(self, make_config):
     config = make_config()

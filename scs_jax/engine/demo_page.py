@@ -1,0 +1,125 @@
+"""What the demo's report shows: photographs in every mode, beside baselines, with their figures."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from scs_jax.engine import report
+from scs_jax.engine.baselines import BASELINES, baselines_of
+from scs_jax.engine.contract import TrainState
+from scs_jax.engine.evaluate import Evaluator, Protocol, Result
+from scs_jax.engine.logbook import read_curve
+
+SCALES = (2.0, 3.3)
+
+ByMode = Mapping[str, Mapping[str, Result]]
+"""{mode: {predictor: its pictures and scores}}; the network that is shown comes first in a mode."""
+
+LEGEND = (
+  "<p>PSNR in dB: over RGB, and over the ab planes of Lab alone (data range 220). "
+  "<b>bicubic gray</b> enlarges the input without colour; <b>mean chroma</b> gives it the "
+  "reference's average colour everywhere; <b>welsh</b> gives each pixel that of the reference's "
+  "pixel most like it in lightness and texture (Welsh et al. 2002). Bold: the best of a "
+  "column.</p>"
+)
+_REFERENCES = {
+  "self": ("itself, distorted", "by itself"),
+  "mirrored": ("itself, mirrored", "by its mirror"),
+  "random": ("another photo", "by another"),
+}
+_SHOWN = ("psnr_rgb", "psnr_ab", "ssim_rgb")
+
+
+def measure(
+  modes: Sequence[str],
+  scale: float,
+  reference_size: int,
+  networks: Mapping[str, tuple[Callable[[Protocol], Evaluator], TrainState | None]],
+  batches: Sequence[Mapping],
+) -> dict[str, dict[str, Result]]:
+  """Every network in automatic mode, the first of them in all modes, each beside its baselines.
+
+  Args:
+    modes: of evaluate.MORE_MODES.
+    scale, reference_size: see Protocol.
+    networks: {title: (what makes its Evaluator, its state)}.
+    batches: as `Evaluator` takes them.
+  """
+  found: dict[str, dict[str, Result]] = {}
+  for mode in modes:
+    protocol = Protocol(mode, scale, reference_size)
+    those = list(networks.items())[: None if mode == "automatic" else 1]
+    found[mode] = {t: make(protocol)(state, batches, keep=True) for t, (make, state) in those}
+    for name in baselines_of(mode):
+      found[mode][_plain(name)] = Evaluator(name, protocol)(None, batches, keep=True)
+  return found
+
+
+def lines(scale: float, by_mode: ByMode) -> list[str]:
+  """The means for a terminal, a line each."""
+  return [
+    f"  {scale:g}x {mode:<10} {name:<13} PSNR RGB {rgb:6.2f}  ab {ab:6.2f}  SSIM {ssim:.3f}"
+    for mode, results in by_mode.items()
+    for name, (rgb, ab, ssim) in _means(results).items()
+  ]
+
+
+def section(scale: float, by_mode: ByMode, panel: np.ndarray, names: Sequence[str]) -> str:
+  """HTML of one magnification: a table of means a mode, and the panel of the photographs."""
+  parts = [f"<h2>Magnification {scale:g}</h2>"]
+  for mode, results in by_mode.items():
+    rows = [[name, *means] for name, means in _means(results).items()]
+    header = [f"{mode}, mean of {len(names)}", "PSNR RGB", "PSNR ab", "SSIM"]
+    parts.append(report.table(header, rows, best=(1, 2, 3)))
+  parts.append(report.figure(panel, f"{', '.join(names)} at {scale:g}x"))
+  return "\n".join(parts)
+
+
+def row(by_mode: ByMode, truth: np.ndarray, i: int) -> list[tuple[str, np.ndarray]]:
+  """One photograph for `report.panel`: the gray input, each mode with its reference and a baseline
+  by it, the truth; under every result its PSNR RGB and ab."""
+
+  def shown(caption: str, result: Result) -> tuple[str, np.ndarray]:
+    rgb, ab = (result.scores[name][i] for name in _SHOWN[:2])
+    return f"{caption} {rgb:.1f}/{ab:.1f}", result.rgb[i]
+
+  entries = []
+  for mode, results in by_mode.items():
+    networks = [name for name in results if name not in map(_plain, BASELINES)]
+    first = results[networks[0]]
+    if mode == "automatic":
+      entries += [("gray input", first.gray[i]), shown("automatic", first)]
+      entries += [shown(name, results[name]) for name in networks[1:]]
+    else:
+      reference, by = _REFERENCES[mode]
+      entries += [(reference, first.reference[i]), shown(by, first)]
+      entries.append(shown("Welsh", results["welsh"]))
+  return [*entries, ("truth (PSNR RGB/ab)", truth[i])]
+
+
+def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> str:
+  """HTML of curves in a run's metrics.jsonl.
+
+  Args:
+    workdir: the run's folder.
+    shown: {metric: what it is called}.
+    mean_of: so many points are shown as their mean: a few steps on random crops say little.
+  """
+  found = []
+  for name, label in shown.items():
+    points = read_curve(workdir, name)
+    groups = [points[i : i + mean_of] for i in range(0, len(points), mean_of)]
+    means = [(group[-1][0], float(np.mean([y for _, y in group]))) for group in groups]
+    found.append(report.curve(means, label))
+  return "\n".join(found)
+
+
+def _plain(baseline: str) -> str:
+  """A baseline's name in words."""
+  return baseline.replace("_", " ")
+
+
+def _means(results: Mapping[str, Result]) -> dict[str, list[float]]:
+  """{predictor: the figures that are shown}."""
+  means = {name: result.mean() for name, result in results.items()}
+  return {name: [mean[metric] for metric in _SHOWN] for name, mean in means.items()}
