@@ -1,8 +1,59 @@
-"""What a run goes on from: its best score counts for the held-out pictures that it is of."""
+"""What a run that goes on keeps of how it was begun."""
 
 import math
 
+import numpy as np
+import pytest
+
+from scs_jax.engine import config as configs
 from scs_jax.engine import resume
+from scs_jax.engine.checkpoint import Checkpoints
+from scs_jax.engine.contract import TrainState
+
+KEY = "network.attention_place"
+
+
+@pytest.fixture
+def begun(tmp_path, make_smsanet_config):
+  """A function: (the folder of a run with these keys deleted or set in its config)."""
+
+  def make(**network):
+    config = make_smsanet_config()
+    del config.network["attention_place"]
+    config.network.update(network)
+    x = np.ones(2, np.float32)
+    state = TrainState(np.int32(3), {"colorizer": {"w": x}}, {"colorizer": {"m": x}}, {})
+    with Checkpoints(tmp_path) as checkpoints:
+      checkpoints.save(3, state, data={}, config=config.lock(), wait=True)
+    return tmp_path
+
+  return make
+
+
+def test_a_key_that_came_later_keeps_what_the_run_did(begun, make_smsanet_config):
+  folder, config = begun(), make_smsanet_config().lock()
+  assert config.network.attention_place == "after_relu"
+  (line,) = resume.keep_earlier(folder, config)
+  assert config.network.attention_place == "after_norm"
+  assert f"config.{KEY} stays 'after_norm'" in line and "'after_relu'" in line
+  assert resume.differences(folder, config, 3) == []  # nothing changed, so nothing is said
+  assert resume.keep_earlier(folder, config) == []
+
+
+def test_a_run_that_has_the_key_is_as_its_config_says(begun, make_smsanet_config):
+  folder, config = begun(attention_place="after_norm"), make_smsanet_config()
+  assert resume.keep_earlier(folder, config) == []
+  assert config.network.attention_place == "after_relu"
+  (line,) = resume.differences(folder, config, 3)
+  assert line == f"config.{KEY} was 'after_norm' in the checkpoint, now 'after_relu'"
+
+
+def test_a_new_folder_keeps_nothing(tmp_path, make_smsanet_config):
+  config = make_smsanet_config()
+  before = configs.to_json(config)
+  assert resume.keep_earlier(tmp_path / "new", config) == []
+  assert configs.to_json(config) == before
+
 
 OF = {"records": 5, "fingerprint": "f", "heldout": "a"}
 METRIC = "automatic/psnr_rgb"
