@@ -9,13 +9,29 @@ from scs_jax.infer.painter import Painter, Size
 
 _SHARE = 0.8  # of the free memory, where the user gives no limit
 
-# Bytes a pixel of the result that are alive after the network is done: its colours as floats and
-# as bytes and a copy on the way; with the luminance kept, that of the result, its chroma, bytes.
-FINISHING = 28
+# Bytes a pixel of the result that are alive after the network is done, beside the floats that it
+# painted: levels of 16 bits, and a copy of them while they are written.
+FINISHING = 12
 
 
 class PlannedMemoryError(MemoryError):
   """The plan says that a picture needs more than there is: (bytes needed, limit)."""
+
+
+class TilesAsideError(PlannedMemoryError):
+  """What lies in the host's memory beside the tiles is too much: smaller ones would not help."""
+
+
+class TooLarge(UserError):
+  """A picture that no tiles make fit.
+
+  Attributes:
+    share: what there is of what the picture needs; None: unknown.
+  """
+
+  def __init__(self, message: str, share: float | None = None):
+    super().__init__(message)
+    self.share = share
 
 
 def require(
@@ -38,13 +54,14 @@ def require(
   finishing = 12 * painted[0] * painted[1] + FINISHING * out_size[0] * out_size[1]
   host = max(need.host, finishing)
   if jax.devices()[0].platform == "cpu":
-    parts = [(max(need.host + need.program, finishing), limit_bytes(limit))]
+    host_bound, program = limit_bytes(limit), max(need.host + need.program, finishing)
   else:
-    host_bound = int(_SHARE * plan.available_bytes()[1])
-    parts = [(host, host_bound), (need.program, limit_bytes(limit))]
-  for needed, bound in parts:
-    if bound is not None and needed > bound:
-      raise PlannedMemoryError(needed, bound)
+    host_bound, program = int(_SHARE * plan.available_bytes()[1]), need.program
+  if host_bound is not None and host > host_bound:
+    raise TilesAsideError(host, host_bound)
+  bound = limit_bytes(limit)
+  if bound is not None and program > bound:
+    raise PlannedMemoryError(program, bound)
 
 
 def limit_bytes(limit: int | None) -> int | None:
@@ -89,12 +106,14 @@ def require_tiles(
     )
 
 
-def too_large(error: Exception, size: Size, out_size: Size) -> UserError:
+def too_large(error: Exception, size: Size, out_size: Size) -> TooLarge:
   """For a picture that no tiles make fit."""
-  return UserError(
+  share = error.args[1] / error.args[0] if isinstance(error, PlannedMemoryError) else None
+  return TooLarge(
     f"{size[0]}x{size[1]} pixels, to {out_size[0]}x{out_size[1]}, do not fit into memory even in "
     f"the smallest tiles ({describe(error)}); raise the memory limit, ask for a smaller result, or "
-    "let the network see less (--input-side; with --keep-luminance no detail is lost)"
+    "let the network see less (--input-side; with --keep-luminance no detail is lost)",
+    share,
   )
 
 

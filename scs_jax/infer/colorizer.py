@@ -24,6 +24,7 @@ REFERENCE_SIDE = 512
 """Longest side, pixels, at which a reference is looked at; larger ones are reduced."""
 
 _KEPT_REFERENCES = 4
+_LEAST_SEEN = 256  # pixels a side, below which memory is too little to colour anything
 
 Size = tuple[int, int]
 
@@ -135,7 +136,9 @@ class Colorizer:
         edges of the lightness. None: for a method that predicts chroma alone.
       saturation: multiplies the chroma; 0 is gray, 1 what the network says, at most 4.
       input_side: the network sees the picture reduced to this longest side (pixels). None: the
-        method's usual side if it has one and the lightness is kept, else the whole picture.
+        method's usual side if it has one and the lightness is kept, else the whole picture. Where
+        that does not fit the memory in any tiles, so many as fit, and a result of the picture's
+        size (or one that keeps the lightness) has the picture's own lightness.
       depth: bits a channel of the result, 8 or 16. Only where the lightness is kept has a result
         more than 8: of its own the network has no more to say.
 
@@ -151,21 +154,34 @@ class Colorizer:
     out_size = result_size(gray.shape, scale, size)
     if keep_luminance is None:
       keep_luminance = getattr(self.method, "keeps_luminance", False)
+    may_see_less = input_side is None and (keep_luminance or out_size == gray.shape)
     if input_side is None and keep_luminance:
       input_side = getattr(self.method, "usual_side", None)
-    seen = gray
     if input_side is not None:
       require_side(input_side)
-      seen = resizing.reduce_to_side(gray[..., None], input_side)[..., 0]
-    painted = out_size
-    if keep_luminance:
-      usual = getattr(self.method, "usual_scale", 1.0)
-      painted = tuple(max(1, round(s * usual)) for s in seen.shape)
-    self._check_scale(seen.shape, painted)
     if reference is not None and not self.takes_reference:
       raise UserError(f"{type(self.method).__name__} takes no reference; leave it out")
     luminance.require_saturation(saturation)
-    rgb = self._colors(np.ascontiguousarray(seen, np.float32), painted, out_size, reference)
+    while True:
+      seen, painted = gray, out_size
+      if input_side is not None:
+        seen = resizing.reduce_to_side(gray[..., None], input_side)[..., 0]
+      if keep_luminance:
+        usual = getattr(self.method, "usual_scale", 1.0)
+        painted = tuple(max(1, round(s * usual)) for s in seen.shape)
+      self._check_scale(seen.shape, painted)
+      try:
+        rgb = self._colors(np.ascontiguousarray(seen, np.float32), painted, out_size, reference)
+        break
+      except budget.TooLarge as error:
+        input_side = int(0.95 * max(seen.shape) * min(0.9, math.sqrt(error.share or 0.25)))
+        if not may_see_less or input_side < _LEAST_SEEN:
+          raise
+        keep_luminance = True
+        self.note(
+          f"does not fit into memory as a whole: colours are computed at {input_side} pixels a "
+          "side, light and dark are the picture's own"
+        )
     require_finite(rgb)
     if not keep_luminance:
       return luminance.saturate(rgb, saturation)
@@ -206,7 +222,9 @@ class Colorizer:
       except Exception as error:
         if not budget.is_out_of_memory(error):
           raise
-        ladder = budget.smaller_ladder(self._painter, recipe, gray.shape, reference_size)
+        ladder = None
+        if not isinstance(error, budget.TilesAsideError):
+          ladder = budget.smaller_ladder(self._painter, recipe, gray.shape, reference_size)
         if ladder is None:
           self._painter.ladder = usual  # the next picture may be smaller
           raise budget.too_large(error, gray.shape, out_size) from error

@@ -5,6 +5,7 @@ NumPy and SciPy, since pictures come in every size and each new shape would comp
 
 import concurrent.futures
 import os
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage, sparse
@@ -20,6 +21,7 @@ EPSILON = 8.0
 """Added to the variance of L, in squared Lab units: fluctuations well below its root are noise."""
 
 _STRIP = 1 << 18  # pixels at a time and thread
+_AVERAGED = 1 << 20  # pixels at a time
 _HALO = 1  # low-resolution rows that the windows reach
 
 
@@ -50,23 +52,52 @@ def enlarge_chroma(
   _check(ab, low_lightness, lightness)
   if ab.shape[:2] == lightness.shape:
     return ab
-  size = tuple(min(pair) for pair in zip(ab.shape, lightness.shape, strict=False))
-  chroma = [average(ab[..., i], size) for i in range(2)]
-  if size == lightness.shape:
-    return np.stack(chroma, axis=-1)
-  low = average(lightness if low_lightness is None else low_lightness, size)
-  result = np.empty((*lightness.shape, 2), np.float32)
-  rows = max(1, _STRIP // lightness.shape[1])
-  columns = _taps(size[1], lightness.shape[1])
-  all_rows = _taps(size[0], lightness.shape[0])
+  enlargement = Enlargement(ab, lightness.shape, lambda rows: lightness[rows], low_lightness)
+  return enlargement.rows(slice(0, len(lightness)), lightness)
 
-  def fill(start: int) -> None:
-    part = slice(start, start + rows)
-    _enlarge_strip(low, chroma, lightness[part], [t[part] for t in all_rows], columns, result[part])
 
-  with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-    list(pool.map(fill, range(0, len(lightness), rows)))
-  return result
+class Enlargement:
+  """enlarge_chroma for some rows of the result at a time, so that it need not lie in memory whole.
+
+  Args:
+    ab: float32 [h, w, 2].
+    size: (P, Q) of the result.
+    lightness_of: float32 [n, Q] of a slice of its rows.
+    low_lightness: as of enlarge_chroma.
+  """
+
+  def __init__(
+    self,
+    ab: np.ndarray,
+    size: tuple[int, int],
+    lightness_of: Callable[[slice], np.ndarray],
+    low_lightness: np.ndarray | None = None,
+  ):
+    small = tuple(min(pair) for pair in zip(ab.shape, size, strict=False))
+    self._chroma = [average(ab[..., i], small) for i in range(2)]
+    self._plain = small == tuple(size)
+    if not self._plain:
+      if low_lightness is None:
+        self._low = average_of(lightness_of, size, small)
+      else:
+        self._low = average(low_lightness, small)
+      self._down, self._across = (_taps(a, b) for a, b in zip(small, size, strict=True))
+
+  def rows(self, part: slice, lightness: np.ndarray) -> np.ndarray:
+    """ab of rows [start, stop) of the result, float32 [n, Q, 2], whose lightness is [n, Q]."""
+    if self._plain:
+      return np.stack([chroma[part] for chroma in self._chroma], axis=-1)
+    result = np.empty((*lightness.shape, 2), np.float32)
+    step = max(1, _STRIP // lightness.shape[1])
+
+    def fill(start: int) -> None:
+      here = slice(start, start + step)
+      taps = [tap[part][here] for tap in self._down]
+      _enlarge_strip(self._low, self._chroma, lightness[here], taps, self._across, result[here])
+
+    with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+      list(pool.map(fill, range(0, len(lightness), step)))
+    return result
 
 
 def _check(ab: np.ndarray, low_lightness: np.ndarray | None, lightness: np.ndarray) -> None:
@@ -84,12 +115,23 @@ def _check(ab: np.ndarray, low_lightness: np.ndarray | None, lightness: np.ndarr
 def average(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """Reduces float32 [P, Q] to `size` by area: a pixel is the mean of what it covers, parts too."""
   image = np.asarray(image, np.float32)
-  if image.shape == size:
-    return image
-  small = _area(image.shape[0], size[0]) @ np.ascontiguousarray(image)
-  small = (_area(image.shape[1], size[1]) @ np.ascontiguousarray(small.T)).T
+  return image if image.shape == size else average_of(lambda rows: image[rows], image.shape, size)
+
+
+def average_of(
+  rows_of: Callable[[slice], np.ndarray], shape: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
+  """`average` of an image that is given by slices of its rows."""
+  down, across = (_area(a, b) for a, b in zip(shape, size, strict=True))
+  small, lowest, highest = np.zeros(size, np.float32), np.inf, -np.inf
+  step = max(1, _AVERAGED // shape[1])
+  for top in range(0, shape[0], step):
+    rows = slice(top, min(top + step, shape[0]))
+    part = np.ascontiguousarray(rows_of(rows), np.float32)
+    small += down[:, rows] @ np.ascontiguousarray((across @ np.ascontiguousarray(part.T)).T)
+    lowest, highest = min(lowest, part.min()), max(highest, part.max())
   # Rounded weights add up to 1 but for the last bit: a mean may leave the range by as much.
-  return np.clip(np.ascontiguousarray(small), image.min(), image.max())
+  return np.clip(small, lowest, highest)
 
 
 def _area(size: int, smaller: int) -> sparse.csr_array:

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from skimage import color as scikit
 
+from scs_jax.data import samples
 from scs_jax.errors import UserError
 from scs_jax.infer import levels
-from scs_jax.infer.guided import enlarge_chroma
+from scs_jax.infer.guided import Enlargement
 from scs_jax.ops import color
 
 __all__ = [
   "MAX_SATURATION",
-  "enlarge_chroma",
   "keep_luma",
   "keep_luminance",
   "programs",
@@ -31,6 +31,8 @@ __all__ = [
 MAX_SATURATION = 4.0
 
 _CHUNK = 1 << 16  # pixels a call of the program
+_BAND = 1 << 22  # pixels at a time; a multiple of what the threads of the filter share
+_LEVELS = {8: np.uint8, 16: np.uint16}
 
 
 def to_rgb(
@@ -84,11 +86,17 @@ def keep_luma(
     raise ValueError(f"luma: expected [P, Q], got shape {luma.shape}")
   _require_rgb(rgb)
   chroma = np.asarray(color.rgb_to_ycbcr(rgb))[..., 1:] - np.float32(0.5)
+
+  def finish(guide: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    flat_luma, flat = guide.reshape(-1) / np.float32(100), chroma.reshape(-1, 2) / np.float32(200)
+    pixels = lambda s: (flat_luma[s], flat[s])
+    found = _convert(guide.size, saturation, pixels, depth, _luma_to_levels)
+    return found.reshape(*guide.shape, 3)
+
   # The filter knows L in [0, 100] and ab about [-110, 110].
-  full = enlarge_chroma(chroma * np.float32(200), None, luma * np.float32(100))
-  flat_luma, flat = luma.reshape(-1), full.reshape(-1, 2)
-  pixels = lambda s: (flat_luma[s], flat[s] / np.float32(200))
-  return _convert(luma.size, saturation, pixels, depth, _luma_to_levels).reshape(*luma.shape, 3)
+  chroma *= np.float32(200)
+  guide_of = lambda part: part * np.float32(100)
+  return _in_bands(luma, guide_of, lambda rows: chroma[rows], chroma.shape[:2], finish, depth)
 
 
 def keep_luminance(
@@ -117,9 +125,33 @@ def keep_luminance(
   if gray.ndim != 2:
     raise ValueError(f"gray: expected [P, Q], got shape {gray.shape}")
   _require_rgb(rgb)
-  lightness = _lightness_of(gray)
-  chroma = enlarge_chroma(_lab_of(rgb)[..., 1:], None, lightness)
-  return to_rgb(lightness, chroma, saturation, depth)
+  finish = lambda lightness, ab: to_rgb(lightness, ab, saturation, depth)
+  chroma_of = lambda rows: _lab_of(rgb[rows])[..., 1:]
+  return _in_bands(gray, _lightness_of, chroma_of, rgb.shape[:2], finish, depth)
+
+
+def _in_bands(
+  source: np.ndarray,
+  guide_of: Callable[[np.ndarray], np.ndarray],
+  chroma_of: Callable[[slice], np.ndarray],
+  size: tuple[int, int],
+  finish: Callable[[np.ndarray, np.ndarray], np.ndarray],
+  depth: int,
+) -> np.ndarray:
+  """Levels [P, Q, 3] of finish(guide, chroma enlarged along it), some rows at a time.
+
+  So beside the source [P, Q], the result and what gives the chroma, of `size`, nothing is large.
+  """
+  result = np.empty((*source.shape, 3), _LEVELS[depth])
+  enlarge = None
+  if size != source.shape:
+    chroma = chroma_of(slice(0, size[0]))
+    enlarge = Enlargement(chroma, source.shape, lambda rows: guide_of(source[rows]))
+  for top in range(0, len(source), step := max(1, _BAND // source.shape[1])):
+    rows = slice(top, min(top + step, len(source)))
+    guide = guide_of(source[rows])
+    result[rows] = finish(guide, enlarge.rows(rows, guide) if enlarge else chroma_of(rows))
+  return result
 
 
 def saturate(rgb: np.ndarray, saturation: float) -> np.ndarray:
@@ -138,10 +170,10 @@ def saturate(rgb: np.ndarray, saturation: float) -> np.ndarray:
   rgb = np.asarray(rgb, np.float32)
   _require_rgb(rgb)
   if saturation == 1.0:
-    scaled = np.clip(rgb, 0.0, 1.0)
-    scaled *= 255
-    scaled += 0.5
-    return scaled.astype(np.uint8)
+    result = np.empty(rgb.shape, np.uint8)
+    for rows in samples.strips(rgb):
+      result[rows] = levels.to_uint8(np.clip(rgb[rows], 0.0, 1.0), 1.0)
+    return result
   flat = rgb.reshape(-1, 3)
 
   def lab(part: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +215,7 @@ def _convert(
 ) -> np.ndarray:
   """[count, 3] of `pixels`, which gives L [n] and ab [n, 2] (Y, Cb and Cr) of a slice."""
   to_levels = to_levels or _to_levels
-  result = np.empty((count, 3), {8: np.uint8, 16: np.uint16}[depth])
+  result = np.empty((count, 3), _LEVELS[depth])
   values = np.zeros((3, _CHUNK), np.float32)
   for start in range(0, count, _CHUNK):
     part = slice(start, min(start + _CHUNK, count))
@@ -219,8 +251,7 @@ def _luma_to_levels(ycc: jax.Array, depth: int) -> jax.Array:
 
 
 def _rounded(rgb: jax.Array, depth: int) -> jax.Array:
-  levels_type = {8: jnp.uint8, 16: jnp.uint16}[depth]
-  return jnp.floor(rgb * (2**depth - 1) + 0.5).astype(levels_type)
+  return jnp.floor(rgb * (2**depth - 1) + 0.5).astype(_LEVELS[depth])
 
 
 def _lightness_of(gray: np.ndarray) -> np.ndarray:

@@ -163,9 +163,28 @@ def test_a_limit_too_low_is_an_error_and_no_gray_picture(run_folder):
   colorizer = Colorizer.from_checkpoint(run_folder, memory_limit=1000, note=lines.append)
   with pytest.raises(UserError, match="do not fit into memory even in the smallest tiles"):
     colorizer(_photo((230, 250)))
-  assert lines and all("the limit is 0 MB" in line for line in lines)
-  assert "tiles of 80" in lines[-1]  # the least that this network allows was tried
+  assert lines == []  # what lies beside the tiles is too much by itself: none was tried
   assert colorizer._painter.ladder == colorizers.LADDER  # the next picture may be smaller
+
+
+def test_what_does_not_fit_as_a_whole_keeps_its_light_and_dark(run_folder):
+  """The network sees less of it, without being asked; a limit on what it sees is not moved."""
+  gray = _photo((1100, 1300))[..., 0]
+  whole = Colorizer.from_checkpoint(run_folder)
+  recipe = whole._recipe(False)
+  need = plan.measure(whole._painter, recipe, gray.shape, gray.shape)
+  lines = []
+  limit = int(0.6 * need.host) + need.program
+  colorizer = Colorizer.from_checkpoint(run_folder, memory_limit=limit, note=lines.append)
+  found = colorizer(gray)
+  assert "colours are computed at" in lines[-1]
+  assert "light and dark are the picture's own" in lines[-1]
+  light = scikit.rgb2lab(found)[..., 0] - scikit.rgb2lab(np.repeat(gray[..., None], 3, -1))[..., 0]
+  assert np.abs(light).max() < 0.6  # rounding to bytes
+  with pytest.raises(UserError, match="do not fit into memory"):
+    colorizer(gray, input_side=1300)
+  with pytest.raises(UserError, match="do not fit into memory"):
+    colorizer(gray, scale=1.5)
 
 
 def test_a_large_result_counts_in_the_plan(run_folder):
