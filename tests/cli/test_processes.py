@@ -22,7 +22,7 @@ from scs_jax.engine.resolve import build
 from scs_jax.engine.update import Options, init
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-STEPS = 16
+STEPS = 20
 PATIENCE = 300  # seconds; processes start and compile on a machine that may be busy
 NOTICED = 60  # seconds in which a process must find out that the other is gone
 
@@ -97,8 +97,10 @@ def start(folder):
       several = [*several, "--process-id", str(i)] if processes > 1 else []
       with open(folder / f"said-{workdir.name}-{len(started)}", "w+") as said:
         process = subprocess.Popen(
-          [*command, *several], cwd=folder, env=environment, stdout=said, stderr=said
-        )
+          [*command, *several], cwd=folder, env=environment, stdout=said, stderr=said,
+          # The tests themselves may be a job in the background, which ignores Ctrl-C.
+          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
       process.said = lambda path=said.name: pathlib.Path(path).read_text()
       ours.append(process)
       started.append(process)
@@ -151,15 +153,20 @@ def test_two_processes_are_one_run_through_sigterm_and_sudden_death(folder, star
   run = folder / "run"
 
   # Asked to stop, one of them tells the other; both end at the same, saved step.
-  both = start(run, 2, pace=0.3)
-  reach(run, 2, both)
-  both[1].send_signal(signal.SIGTERM)
-  for process in both:
-    ends(process, 0)
-  with Checkpoints(run, create=False) as checkpoints:
-    stopped = checkpoints.latest_step()
-  assert 2 <= stopped < STEPS - 6 and f"stopped at step {stopped} of {STEPS}" in both[0].said()
-  assert "stopped at" not in both[1].said()  # the first speaks for all
+  stopped = 1
+  for asked, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+    both = start(run, 2, pace=0.3)
+    reach(run, stopped + 1, both)
+    both[1].send_signal(asked)
+    ends(both[0], 0)
+    ends(both[1], code)
+    before = stopped
+    with Checkpoints(run, create=False) as checkpoints:
+      stopped = checkpoints.latest_step()
+    assert before < stopped < STEPS - 6
+    assert f"stopped at step {stopped} of {STEPS}" in both[0].said()
+    assert "stopped at" not in both[1].said()  # the first speaks for all
+    assert "Traceback" not in both[1].said()
 
   # Killed, one of them is missed; the other ends, and says why. The first one is where all meet.
   for dies, lives in ((1, 0), (0, 1)):
@@ -179,6 +186,14 @@ def test_two_processes_are_one_run_through_sigterm_and_sudden_death(folder, star
   for process in both:
     ends(process, 0)
   assert lines(run) == list(range(1, STEPS + 1))
+  assert not (run / ".lock").exists()
+  last = run / "checkpoints" / str(STEPS)
+  names = [line.split("  ")[1] for line in (last / "SHA256SUMS").read_text().splitlines()]
+  assert sorted(names) == sorted(
+    path.relative_to(last).as_posix() for path in last.glob("*/**/*") if path.is_file()
+  )
+  for process in (0, 1):  # what each of them wrote
+    assert any(name.startswith(f"training/ocdbt.process_{process}/") for name in names)
   assert [p.name for p in (run / "panels").iterdir()] == [f"step_{STEPS:08d}.png"]
   found, expected = final(run), final(folder / "alone")
   assert int(found.step) == STEPS

@@ -116,7 +116,7 @@ class Source:
 def config():
   config = configs.load("common").copy_and_resolve_references()
   config.unlock()
-  config.method.name = "toy"
+  config.method.name = f"{__name__}:Toy"  # found as a user's own is
   config.batch_size = BATCH
   config.steps = 6
   config.checkpoint.every_steps = 2
@@ -673,7 +673,8 @@ def test_a_checkpoint_of_another_method_or_network(config, tmp_path):
   with fails(r"/2 .* is of another network: .*generator/w expected float32\[5\], found float32\[3"):
     run(config, tmp_path, method=method, steps=6)
   config.method.name = "other"
-  with fails(f"{tmp_path} holds a run of method 'toy', the config asks for 'other'; choose"):
+  told = f"{tmp_path} holds a run of method '{__name__}:Toy', the config asks for 'other'; choose"
+  with fails(told):
     run(config, tmp_path, method=method)
   assert not method.stepped
   assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
