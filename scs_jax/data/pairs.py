@@ -102,7 +102,8 @@ def eval_batches(
     limit: number of pairs; None: all.
 
   Batches: mono uint8 [b, h, w, 1]; color uint8 [b, h, w, 3]; truth uint8 [b, h, w, 3], the true
-  colours of the monochrome view, black where has_truth (bool [b]) is False; mask bool [b], False
+  colours of the monochrome view, black where has_truth (bool [b]) is False; seen bool [b, h, w, 1],
+  the pixels of which it is known; mask bool [b], False
   for padding and for pairs that cannot be read, whose pictures are black; record int32 [b], -1 for
   padding; bad int32 [b], the record number if it cannot be read, else -1.
   """
@@ -195,7 +196,7 @@ def _cut(source: PairSource, record: int, crop: tuple[int, int] | None) -> Pair:
     )
   top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
   cut = lambda a: None if a is None else a[top : top + crop[0], left : left + crop[1]]
-  return Pair(*map(cut, pair[:4]), pair.mirrored)
+  return Pair(*map(cut, pair[:4]), pair.mirrored, cut(pair.seen))
 
 
 def _eval_example(source: PairSource, crop: tuple[int, int] | None, n: int, record: int) -> Batch:
@@ -208,12 +209,14 @@ def _eval_example(source: PairSource, crop: tuple[int, int] | None, n: int, reco
   size = crop or (1, 1)
   black = lambda channels: np.zeros((*size, channels), np.uint8)
   truth = None if pair is None else pair.truth
+  seen = None if pair is None else pair.seen
   if truth is None:
     truth = black(3) if pair is None else np.zeros_like(pair.color)
   return {
     "mono": black(1) if pair is None else pair.mono,
     "color": black(3) if pair is None else pair.color,
     "truth": truth,
+    "seen": np.ones((*truth.shape[:2], 1), bool) if seen is None else seen,
     "has_truth": np.bool_(pair is not None and pair.truth is not None),
     "mask": np.bool_(pair is not None),
     "record": np.int32(record if record < n else -1),

@@ -19,6 +19,7 @@ from scs_jax.data import camera as cameras
 from scs_jax.data import decode, disparity_files, matching, scan, stereo_lists
 from scs_jax.data.decode import DecodeError
 from scs_jax.data.stereo_layouts import Record
+from scs_jax.data.warped import Warped, warp
 from scs_jax.errors import UserError
 
 MONO_VIEWS = ("auto", "right", "left")
@@ -37,6 +38,7 @@ class Pair(NamedTuple):
       two different cameras); None where there are none, or they were not asked for.
     disparity: float32 [H, W], k of the monochrome view's pixels, NaN: unknown; None as truth.
     mirrored: whether the files show it the other way round.
+    seen: bool [H, W, 1], the pixels of which the truth is known; None: all of them.
   """
 
   mono: np.ndarray
@@ -44,6 +46,7 @@ class Pair(NamedTuple):
   truth: np.ndarray | None
   disparity: np.ndarray | None
   mirrored: bool
+  seen: np.ndarray | None = None
 
 
 class PairSource:
@@ -61,6 +64,8 @@ class PairSource:
     camera: what colour stereo is shot with; None: the luma of one view, and the other as it is.
     reduce: both views, and disparities with them, are reduced by this factor (block means).
     notes: lines on what was left out.
+    warped: whether the truth is the colour view's colours, carried over by its known disparities
+      (warped.py), instead of the monochrome view's own: of views in different light.
 
   Raises:
     UserError: nonsense in the arguments; a camera for pairs that are real already.
@@ -73,6 +78,7 @@ class PairSource:
     camera: cameras.CameraPair | None = None,
     reduce: int = 1,
     notes: Sequence[str] = (),
+    warped: bool = False,
   ):
     if mono_view not in MONO_VIEWS:
       raise UserError(f"data.mono_view is {mono_view!r}: expected one of {', '.join(MONO_VIEWS)}")
@@ -89,6 +95,7 @@ class PairSource:
       )
     self.records, self.notes = tuple(records), list(notes)
     self._mono_view, self._camera, self._reduce = mono_view, camera, reduce
+    self._warped = warped
     self._fingerprint = scan.fingerprint_of(
       (f"{record.name}/{k}", _size(path))
       for record in self.records
@@ -110,7 +117,8 @@ class PairSource:
   def take(self, numbers: Sequence[int]) -> "PairSource":
     """The pairs of these numbers, in this order, as a source."""
     records = [self.records[int(i)] for i in numbers]
-    return PairSource(records, self._mono_view, self._camera, self._reduce, self.notes)
+    how = self._mono_view, self._camera, self._reduce, self.notes, self._warped
+    return PairSource(records, *how)
 
   @property
   def fingerprint(self) -> str:
@@ -132,10 +140,10 @@ class PairSource:
       if (i, extras) in self._held:
         return self._held[i, extras]
     pair = self._load(i, extras)
-    for part in pair[:4]:
-      if part is not None:
-        part.setflags(write=False)  # shared between callers
-    size = sum(part.nbytes for part in pair[:4] if part is not None)
+    parts = [part for part in pair if isinstance(part, np.ndarray)]
+    for part in parts:
+      part.setflags(write=False)  # shared between callers
+    size = sum(part.nbytes for part in parts)
     with self._lock:
       if size <= self._free and (i, extras) not in self._held:
         self._free -= size
@@ -252,7 +260,23 @@ class PairSource:
       disparity = self.candidates(i, own=True)
     if disparity is not None:
       _check_sizes(name, own, disparity)
-    return Pair(shown, color, truth, disparity, mirrored)
+    if not (extras and self._warped):
+      return Pair(shown, color, truth, disparity, mirrored)
+    truth, seen = self._warp(i, shown[..., 0], color, mono, mirrored) or (None, None)
+    return Pair(shown, color, truth, disparity, mirrored, seen)
+
+  def _warp(self, i: int, gray, color, mono: int, mirrored: bool) -> Warped | None:
+    """The truth by the colour view's disparities; None where there are none."""
+    record, known = self.records[i], self.candidates_of(i, 1 - mono)
+    if known is None:
+      return None
+    _check_sizes(record.name, color, known)
+    if record.mask is not None and mono == 1:  # of the left view's pixels
+      mask = _read(record.mask, record.rows)[:: self._reduce, :: self._reduce, 0]
+      _check_sizes(record.name, color, mask)
+      known = np.where(_turned(mask, mirrored) == 255, known, np.nan)
+    found = warp(gray, color, known)
+    return found if found.seen.any() else None
 
   def _reduced(self, view: np.ndarray) -> np.ndarray:
     if self._reduce == 1:
@@ -278,6 +302,7 @@ def open_pairs(
   disparity_scale: float | None = None,
   only: Sequence[str] = (),
   without: Sequence[str] = (),
+  warped: bool = False,
 ) -> PairSource:
   """Opens stereo pairs by their spec.
 
@@ -285,7 +310,7 @@ def open_pairs(
     spec: "bundled" (scikit-image's motorcycle; "bundled:train" and "bundled:heldout" are its upper
       and lower rows), a folder in a layout of stereo_layouts.py, "MONO_DIR,COLOR_DIR" with pictures
       matched by name, or a list file (.txt, .csv; see stereo_lists.py).
-    mono_view, camera, reduce: see PairSource.
+    mono_view, camera, reduce, warped: see PairSource.
     variant, disparity_scale: see stereo_layouts.find.
     only: patterns of names (`mb2005_*`); pairs that none fits are left out. Empty: all.
     without: patterns of names that are left out.
@@ -304,7 +329,7 @@ def open_pairs(
   records = [r for r in records if (not only or fits(r.name, only)) and not fits(r.name, without)]
   if not records:
     raise UserError(f"no pair of {spec} is left; change the patterns of names that leave pairs out")
-  return PairSource(records, mono_view, camera, reduce, notes)
+  return PairSource(records, mono_view, camera, reduce, notes, warped)
 
 
 def _read(path: str, rows: tuple[int, int] | None) -> np.ndarray:

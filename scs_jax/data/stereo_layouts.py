@@ -10,7 +10,9 @@
   SceneFlow              frames_{clean,final}pass[_webp]/.../{left,right}/0001.png, disparity/
   Cityscapes             leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, rightImg8bit/, disparity/
   plain                  SCENE/left.png right.png, disp_left disp_right (.pfm, or .png where
-                         disparity_scale says what a value means); right_exposureE.png
+                         disparity_scale says what a value means); right_exposureE.png;
+                         mask.png (2014: mask0nocc.png): 255 where the right view sees a pixel
+                         of the left one
 
 In a disparity of 8 bits the scale follows from the picture's height, as the data sets' pages give
 it (full size: 1110 rows in 2005 and 2006, 1500 in 2003); at any other height it is not read.
@@ -47,6 +49,7 @@ class Record:
     disparities: of (first, second) view, each None where there is no file.
     truth: the true colours of a real pair's monochrome view; None: unknown.
     rows: (first, past the last) row of the part that the pair is; None: all rows.
+    mask: 255 where a pixel of the left view is seen by the right one too; None: unknown.
   """
 
   name: str
@@ -56,6 +59,7 @@ class Record:
   disparities: tuple[DisparityFile | None, DisparityFile | None] = (None, None)
   truth: str | None = None
   rows: tuple[int, int] | None = None
+  mask: str | None = None
 
 
 Files = Mapping[str, str]  # lower-case name without its extension -> file name, of one folder
@@ -184,7 +188,8 @@ def _scene(
     return Record("", pair("im2", "im6"), disparities=scaled(("disp2", "disp6"), scale))
   if have("im0", "im1"):
     return Record("", pair("im0", "im1"), tone=path(tone) if tone else None,
-                  disparities=scaled(("disp0", "disp1"), lambda: None))  # fmt: skip
+                  disparities=scaled(("disp0", "disp1"), lambda: None),
+                  mask=path("mask0nocc"))  # fmt: skip
   views = pair("view1", "view5") if have("view1", "view5") else _illuminated(folder, folders)
   if views is not None:
     scale = lambda: _scale(views[0], {1110: 1.0, 555: 2.0, 370: 3.0})
@@ -193,7 +198,8 @@ def _scene(
     shot = f"right_exposure{variant.lower()}" if variant == "E" else f"right_light{variant.lower()}"
     disparities = scaled(("disp_left", "disp_right"), lambda: disparity_scale)
     return Record("", pair("left", "right"), tone=path(shot) if tone else None,
-                  disparities=disparities)  # fmt: skip
+                  disparities=disparities,
+                  mask=path("mask"))  # fmt: skip
   return None
 
 
