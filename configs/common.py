@@ -83,6 +83,8 @@ def get_config() -> ConfigDict:
       "scale": 4.0,
       # Held-out pictures scored during training; 0 means all. Few, as this is only the curve.
       "limit": 16,
+      # The user's files of LPIPS (--lpips-weights of evaluate); none: no such curve.
+      "lpips_files": (),
     }
   )
   config.parallel = ConfigDict(

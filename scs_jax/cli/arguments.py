@@ -35,6 +35,29 @@ def make_parser(verb: str, help_text: str, examples: str) -> Parser:
   return parser
 
 
+def add_lpips(parser: argparse.ArgumentParser) -> None:
+  """Adds `--lpips-weights`, of the verbs that measure."""
+  parser.add_argument(
+    "--lpips-weights",
+    nargs="+",
+    metavar="FILE",
+    help="AlexNet or VGG16 and the linear heads of LPIPS, as two files or one of both; without: no "
+    "LPIPS",
+  )
+
+
+def add_truth(parser: argparse.ArgumentParser) -> None:
+  """Adds `--truth`, of the verbs that measure pairs."""
+  parser.add_argument(
+    "--truth",
+    choices=("own", "warped"),
+    help="of pairs: the monochrome view's own colours as it was published (own, the default); or, "
+    "of views in other light or at another exposure, the colour view's, carried over by its known "
+    "disparities, first-time figures being over the pixels that both views see (warped); no "
+    "cameras are simulated then",
+  )
+
+
 def add_debug(parser: argparse.ArgumentParser) -> None:
   """Adds `--debug`."""
   parser.add_argument("--debug", action="store_true", help="show a traceback with every error")

@@ -91,12 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add("--batch-size", type=int, metavar="N", help="default: the first run's evaluate.batch_size")
   add("--seed", type=int, default=0, metavar="N", help="of all choices; default 0")
   add("--fid-weights", metavar="FILE", help="Inception-v3 as FID defines it; without: no FID")
-  add(
-    "--lpips-weights",
-    nargs=2,
-    metavar=("NETWORK", "HEADS"),
-    help="AlexNet or VGG16, and the linear heads; without: no LPIPS",
-  )
+  arguments.add_lpips(parser)
+  arguments.add_truth(parser)
   add("--no-baselines", action="store_true", help="without bicubic gray and the like")
   add("--no-speed", action="store_true", help="without timing")
   add("--timing-runs", type=int, default=20, metavar="N", help="timed calls a row; default 20")

@@ -1,6 +1,5 @@
 """What a comparison writes and prints: JSON, CSV, Markdown, the page, the tables on the screen."""
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +14,7 @@ from scs_jax.cli.evaluation_panels import shown_name
 from scs_jax.engine import compare_page, compare_render, compare_tables, learned, results
 from scs_jax.engine.compare import REFERENTIAL
 from scs_jax.engine.compare_tables import Facts, Table
-from scs_jax.engine.layout import PHOTOS, Column, Layout
+from scs_jax.engine.layout import PHOTOS, Layout, with_lpips
 from scs_jax.engine.pairs import TRIVIAL
 from scs_jax.engine.pairs_layout import PAIRS
 
@@ -38,18 +37,8 @@ def files(plan: Plan) -> list[str]:
 
 
 def _layout(plan: Plan) -> Layout:
-  if plan.track == "pairs":
-    return PAIRS
-  if plan.lpips_weights is None:
-    return PHOTOS
-  column = Column("LPIPS", "lpips", 3, -1)
-  return dataclasses.replace(
-    PHOTOS,
-    definitions={**PHOTOS.definitions, "lpips": compare_ruler.LPIPS},
-    columns=(*PHOTOS.columns, column),
-    compared=(*PHOTOS.compared, column),
-    legend={**PHOTOS.legend, "LPIPS": ("lpips", "A learned distance; lower is better.")},
-  )
+  layout = PAIRS if plan.track == "pairs" else PHOTOS
+  return layout if plan.lpips_weights is None else with_lpips(layout)
 
 
 def _tables(plan: Plan, found: Sequence[Found], facts: Sequence[Facts], failed, ruler: Ruler):

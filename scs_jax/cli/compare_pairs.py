@@ -10,6 +10,7 @@ from scs_jax.cli.compare_rows import Row
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.cli.evaluation_panels import shown_name
 from scs_jax.cli.pair_evaluation_passes import Passes
+from scs_jax.cli.pair_evaluation_report import about_seen
 from scs_jax.cli.pair_evaluation_views import Chosen, open_views, trained_on, watch
 from scs_jax.data import pairs as batches_of
 from scs_jax.data.decode import DecodeError
@@ -77,7 +78,6 @@ class PairSet:
     Raises:
       UserError: a folder without (most of) the pictures, colours that are not numbers.
     """
-    del ruler  # FID and LPIPS are of photographs
     if row.takes_pairs:
       seen = trained_on(row.config, self._source)
       self.notes += [f"{self.name}: {row.name}: {note}" for note in seen]
@@ -91,7 +91,8 @@ class PairSet:
       paths = {mode: found for mode, found in paths.items() if any(found)}
       if not paths:
         raise UserError(f"none of its pictures has the name of one of {self.name}'s")
-    trial = self._trial(row, given, tuple(paths) or self._plan.modes)
+    self._views.shares.clear()  # every row sees all pairs
+    trial = self._trial(row, given, tuple(paths) or self._plan.modes, ruler.more)
     with (
       tqdm(total=self.records, unit="pair", disable=self._plan.quiet,
            desc=f"{self.name}: {row.name}", dynamic_ncols=True) as bar,
@@ -101,6 +102,8 @@ class PairSet:
       if row.folder is not None:
         stream = self._given(row, given, paths, stream)
       scores = trial.run(stream, bar.update)
+    seen = [f"{self.name}: {note}" for note in about_seen(self._plan.warped, self._views)]
+    self.notes += [note for note in seen if note not in self.notes]
     if why := compare.failure(scores):
       raise UserError(why)
     if row.folder is not None and 2 * max(map(len, scores.records.values()), default=0) < (
@@ -115,21 +118,22 @@ class PairSet:
   def _read(self, source, count: int):
     return batches_of.eval_batches(source, self._plan.size, self._plan.batch_size, count)
 
-  def _trial(self, row: Row, given: Given, modes: Sequence[str], show: bool = False) -> PairTrial:
+  def _trial(
+    self, row: Row, given: Given, modes: Sequence[str], more: Mapping | None = None, show=False
+  ) -> PairTrial:
+    compiled = True
     if row.folder is not None:
-      return PairTrial(row.name, given.colorize, None, modes, baselines=False, compiled=False)
-    if row.takes_pairs:
+      colorize, compiled = given.colorize, False
+    elif row.takes_pairs:
       if row.name not in self._passes:
         self._passes[row.name] = Passes(row.method, row.state)
       passes = self._passes[row.name]
-      colorize = passes.show if show else passes.colorize
-      return PairTrial(row.name, colorize, row.state, modes, baselines=False, compiled=False)
-    if row.kind == "baseline":
-      compiled = row.name not in pairs.UNCOMPILED
-      return PairTrial(
-        row.name, pairs.BASELINES[row.name], None, modes, baselines=False, compiled=compiled
-      )
-    return PairTrial(row.name, row.colorize_pairs(), row.state, modes, baselines=False)
+      colorize, compiled = passes.show if show else passes.colorize, False
+    elif row.kind == "baseline":
+      colorize, compiled = pairs.BASELINES[row.name], row.name not in pairs.UNCOMPILED
+    else:
+      colorize = row.colorize_pairs()
+    return PairTrial(row.name, colorize, row.state, modes, False, compiled, more)
 
   def _given(self, row: Row, given: Given, paths, batches: Iterable[Mapping]) -> Iterator[dict]:
     """Shows `given` the results of each batch; pairs without all of them do not count."""

@@ -122,25 +122,24 @@ class Photos:
       if paths is not None:
         stream = self._given(row, mode, paths, stream)
       see = ruler.begin(self.name, row.name, mode)
-      scores = self._trial(row, mode).run(stream, see=see)
+      scores = self._trial(row, mode, ruler.more).run(stream, see=see)
     readable = pictures.records - len(pictures.heldout.errors)
     if paths is not None and 2 * len(scores.records[mode]) < readable:
       raise UserError(
         f"mode {mode}: {len(scores.records[mode])} of {readable} pictures have one of its own that "
         f"can be used{self.missing.first(self._place(row, mode))}; expected half of them or more"
       )
-    scores.of[mode][row.name] |= ruler.end()
     scores.records[mode] = self.dealt[mode][scores.records[mode]]
     return scores
 
   def _read(self, source):
     return pipeline.eval_batches(source, self._plan.size, self._plan.batch_size)
 
-  def _trial(self, row: Row, mode: str) -> Trial:
+  def _trial(self, row: Row, mode: str, more: Mapping | None = None) -> Trial:
     plan = self._plan
     protocol = Protocol(mode, plan.scale, plan.reference_size, plan.seed)
     predict = row.predict or "bicubic_gray"  # of results: never asked
-    return Trial(row.name, predict, row.state, [protocol], baselines=False, make=row.make)
+    return Trial(row.name, predict, row.state, [protocol], False, row.make, more)
 
   # -- others' pictures ----------------------------------------------------------------------------
 

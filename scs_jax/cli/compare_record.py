@@ -56,6 +56,7 @@ def identity(plan: Plan, rows: Sequence[Row], sets: Sequence[Any], ruler: Ruler)
       "reference_size": plan.reference_size,
       "limit": plan.limit,
       "shared": plan.shared,
+      **({"truth": "warped"} if plan.warped else {}),
       "seed": plan.seed,
       **{name: [w["sha256"] for w in ruler.weights.get(name, ())] for name in ("fid", "lpips")},
     }

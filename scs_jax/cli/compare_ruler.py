@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.engine import learned
 from scs_jax.engine.compare import REFERENTIAL
-from scs_jax.errors import UserError
 from scs_jax.metrics.distribution import Statistics
 
 FID = (
@@ -17,7 +14,6 @@ FID = (
   "between the results of a part and all true pictures that take part in the data set, at the size "
   "measured; biased upwards for few pictures, so that figures of equal counts alone compare"
 )
-LPIPS = "LPIPS v0.1 (Zhang et al. 2018) of result and true picture at the size measured"
 _PARTS = {"automatic": "automatic", "self": REFERENTIAL, "random": REFERENTIAL}
 
 
@@ -26,6 +22,7 @@ class Ruler:
 
   Attributes:
     why_no_fid, why_no_lpips: empty where they are measured.
+    more: {"lpips": the metric}, as trials take it, or nothing.
     weights: for the record, the files of each: name, SHA-256, whether they are the published ones.
 
   Raises:
@@ -33,7 +30,7 @@ class Ruler:
   """
 
   def __init__(self, plan: Plan):
-    self._look = self._lpips = None
+    self._look = None
     self.weights: dict[str, list[dict]] = {}
     self._folder = plan.out  # keeps the features of true pictures for the next run
     self.why_no_fid = "left out, as no weights are given (--fid-weights): there is no stand-in"
@@ -44,39 +41,23 @@ class Ruler:
       self._look, self.why_no_fid = learned.extractor(*inception.load(plan.fid_weights)), ""
       published = inception.PUBLISHED_SHA256
       self.weights["fid"] = [learned.describe_weights(plan.fid_weights, published)]
-    if plan.lpips_weights is not None:
-      from scs_jax.nn.features import lpips
-
-      *self._lpips, net = lpips.load(*plan.lpips_weights)
-      self.why_no_lpips = ""
-      _check_size(*self._lpips, plan.size)
-      published = lpips.BACKBONE_SHA256[net], lpips.PUBLISHED_SHA256[net]
-      found = map(learned.describe_weights, plan.lpips_weights, published)
-      self.weights["lpips"] = list(found)
+    self.more = learned.perceptual(plan.lpips_weights)
+    for metric in self.more.values():
+      metric.require_size(plan.size)
+      self.why_no_lpips, self.weights["lpips"] = "", metric.weights
     self._results: dict[tuple[str, str, str], Statistics] = {}  # by data set, part, row
     self._real: dict[str, Statistics] = {}
     self._key: tuple[str, str, str] | None = None
-    self._values: list[np.ndarray] = []
 
   def begin(self, data: str, row: str, mode: str):
     """What Trial.run is to show results to; None where nothing is to be seen."""
-    self._key, self._values = (data, _PARTS[mode], row), []
-    return self._see if self._look or self._lpips else None
-
-  def end(self) -> dict[str, np.ndarray]:
-    """{metric: float64 [pictures]} of the pictures shown since `begin`."""
-    return {"lpips": np.concatenate(self._values)} if self._values else {}
+    self._key = data, _PARTS[mode], row
+    return self._see if self._look else None
 
   def _see(self, batch: Mapping, there: np.ndarray, rgb) -> None:
-    if self._look:
-      features = self._look(rgb)
-      kept = self._results.setdefault(self._key, Statistics(features.shape[-1]))
-      kept.update(features, there)
-    if self._lpips:
-      apply, variables = self._lpips
-      truth = jnp.asarray(batch["image"]) / jnp.float32(255)
-      found = apply(variables, rgb / jnp.float32(255), truth)
-      self._values.append(np.asarray(found, np.float64)[there])
+    features = self._look(rgb)
+    kept = self._results.setdefault(self._key, Statistics(features.shape[-1]))
+    kept.update(features, there)
 
   def real(self, data: str, pictures: Mapping, batches: Callable[[], learned.Batches]) -> None:
     """The true pictures of a data set; see learned.real_statistics."""
@@ -110,13 +91,3 @@ class Ruler:
     return {
       f"{part}: {row}": s.count for (name, part, row), s in self._results.items() if name == data
     }
-
-
-def _check_size(apply, variables, size: tuple[int, int] | None) -> None:
-  if size is None:
-    return
-  picture = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
-  try:
-    jax.eval_shape(apply, variables, picture, picture)
-  except ValueError as error:
-    raise UserError(f"LPIPS: {error}; give a larger --size, or no --lpips-weights") from error

@@ -25,6 +25,7 @@ class Plan:
     modes: in order.
     size: (height, width) of what is measured; None: whole pairs.
     enlarge: whether smaller photos are enlarged to it, else left out.
+    warped: whether the truth of pairs is the colour view's colours, carried over.
     config: the first run's of the track, else a default: what flags leave open, and of pairs the
       cameras.
   """
@@ -42,7 +43,8 @@ class Plan:
   batch_size: int
   seed: int
   fid_weights: str | None
-  lpips_weights: tuple[str, str] | None
+  lpips_weights: tuple[str, ...] | None
+  warped: bool
   baselines: bool
   timing_runs: int
   panels: int
@@ -92,9 +94,11 @@ def read(args, rows: list[Row]) -> Plan:
     modes = evaluation_settings.read_modes(args.modes, known, others, why)
   if track == "pairs":
     for flag in ("--scale", "--reference-data", "--reference-size", "--fid-weights",
-                 "--lpips-weights", "--inputs-out"):  # fmt: skip
+                 "--inputs-out"):  # fmt: skip
       if getattr(args, flag[2:].replace("-", "_")) is not None:
         raise UserError(f"{flag} is for photos, and the comparison is of pairs: drop the flag")
+  elif args.truth is not None:
+    raise UserError("--truth is for pairs, and the comparison is of photos: drop the flag")
   config = _config(track, rows)
   size = None if args.size is None else evaluation_settings.read_size(args.size)
   if size is None and track == "photos":
@@ -118,6 +122,7 @@ def read(args, rows: list[Row]) -> Plan:
     seed=args.seed,
     fid_weights=args.fid_weights,
     lpips_weights=None if args.lpips_weights is None else tuple(args.lpips_weights),
+    warped=args.truth == "warped",
     baselines=not args.no_baselines,
     timing_runs=0 if args.no_speed else args.timing_runs,
     panels=args.panels,

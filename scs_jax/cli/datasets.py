@@ -111,7 +111,9 @@ def may_enlarge(section) -> bool:
   return section.get("enlarge", True)
 
 
-def open_pairs(config, spec: str | None = None, heldout: bool = False):
+def open_pairs(
+  config, spec: str | None = None, heldout: bool = False, warped: bool = False
+):
   """The stereo pairs of a config of kind "pairs", as data.stereo.PairSource.
 
   Args:
@@ -119,6 +121,7 @@ def open_pairs(config, spec: str | None = None, heldout: bool = False):
     spec: which pairs; None: the config's own, training or held-out.
     heldout: of the config's own spec, the held-out pairs; else those that are trained on, which
       leave out what the same source has held out.
+    warped: see data.stereo.PairSource.
 
   Raises:
     UserError: there are no such pairs.
@@ -142,6 +145,7 @@ def open_pairs(config, spec: str | None = None, heldout: bool = False):
     variant=section.variant,
     only=only,
     without=without,
+    warped=warped,
   )
 
 

@@ -11,9 +11,10 @@ not be read; they are listed and left out of the averages.
 
 A method for pairs (cycle_cnn) colours whole pairs of a monochrome and a colour view: first-time,
 the monochrome view, against its truth where there is one; second-time, the gray of the colour view
-by that result, against the colour view. Beside it stand Reinhard et al. 2001 and the colours at
-zero disparity. The report has the linear correlation of first- and second-time figures, and for
-each pair shown its views, results, confidence, global curve and disparity."""
+by that result, against the colour view. Beside it stand Reinhard et al. 2001, the colours at zero
+disparity and, where OpenCV is installed, classical stereo matching. The report has the linear
+correlation of first- and second-time figures, and for each pair shown its views, results,
+confidence, global curve and disparity."""
 
 EXAMPLES = """
 scs-jax evaluate --checkpoint runs/small
@@ -94,6 +95,8 @@ def add_arguments(parser) -> None:
     metavar="N",
     help="pictures shown of each kind (best, typical, worst); default 3",
   )
+  arguments.add_lpips(parser)
+  arguments.add_truth(parser)
   add("--no-baselines", action="store_true", help="the model alone")
   add("--quiet", action="store_true", help="no progress bar")
 

@@ -80,7 +80,9 @@ def _trial(setting: Settings, config, method) -> Trial:
   state = output.restore(setting)
   side = config.evaluate.reference_size
   protocols = [Protocol(mode, setting.scale, side, setting.seed) for mode in setting.modes]
-  return Trial(setting.model, method.predict, state, protocols, setting.baselines)
+  return Trial(
+    setting.model, method.predict, state, protocols, setting.baselines, more=setting.lpips
+  )
 
 
 def _measure(setting: Settings, trial: Trial, pictures: Pictures, quiet: bool) -> Scores:
@@ -193,6 +195,7 @@ def _record(setting: Settings, config, pictures: Pictures, scores: Scores, ident
       },
       "reference": {"side": side, "elastic_alpha": alpha, "elastic_sigma": sigma},
       "batch_size": setting.batch_size,
+      "weights": output.weights_record(setting),
       "bootstrap": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL},
     },
     **results.environment(),

@@ -13,7 +13,7 @@ from scs_jax.engine import config as configs
 from scs_jax.engine import evaluation_page, results
 from scs_jax.engine.contract import TrainState
 from scs_jax.engine.estimates import Summary
-from scs_jax.engine.layout import PHOTOS, Layout
+from scs_jax.engine.layout import PHOTOS, Layout, with_lpips
 from scs_jax.engine.models import Model
 from scs_jax.engine.trial import Scores
 
@@ -26,7 +26,18 @@ def identity_of(setting: Settings) -> dict:
     "modes": list(setting.modes),
     "seed": setting.seed,
     "baselines": setting.baselines,
+    **{name: [w["sha256"] for w in metric.weights] for name, metric in setting.lpips.items()},
   }
+
+
+def weights_record(setting: Settings) -> dict:
+  """What results.json says of the files of networks that measure."""
+  return {name: metric.weights for name, metric in setting.lpips.items()}
+
+
+def layout_of(setting: Settings, layout: Layout = PHOTOS) -> Layout:
+  """The layout with the columns that are measured."""
+  return with_lpips(layout) if setting.lpips else layout
 
 
 def claim(setting: Settings, identity: Mapping) -> None:
@@ -112,6 +123,7 @@ def write(
     name, reference: of pictures by number, as results.to_csv takes them.
     layout, more: as evaluation_page.page takes them.
   """
+  layout = layout_of(setting, layout)
   about = [*about, *(f"Left out, cannot be read: {e}" for e in record["samples"]["broken"])]
   notes = record["notes"]
   html = evaluation_page.page(title, about, notes, record, scores, summary, panels, layout, more)
@@ -131,6 +143,7 @@ def print_tables(
   layout: Layout = PHOTOS,
 ) -> None:
   """The tables on the screen; heading: (mode, pictures) -> what stands above its table."""
+  layout = layout_of(setting, layout)
   for mode, by in summary.of.items():
     n = len(scores.records[mode])
     print(heading(mode, n))

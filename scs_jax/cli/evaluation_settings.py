@@ -6,6 +6,7 @@ import pathlib
 
 from scs_jax.engine import models, pairs, spelling
 from scs_jax.engine.evaluate import MODES, MORE_MODES, SMALLEST
+from scs_jax.engine.learned import Perceptual, perceptual
 from scs_jax.engine.models import Model
 from scs_jax.engine.rules import ENGINE_RULES, Between
 from scs_jax.errors import UserError
@@ -27,6 +28,8 @@ class Settings:
     size: (height, width) of the pictures measured; None: whole pairs, each at its own.
     enlarge: whether smaller pictures are enlarged to it, else left out.
     out: where results are written; overwrite: whatever is there.
+    warped: whether the truth of pairs is the colour view's colours, carried over.
+    lpips: {"lpips": the metric} where its weights are given, else nothing.
     notes: what the user should see.
   """
 
@@ -50,6 +53,8 @@ class Settings:
   overwrite: bool
   panels: int
   baselines: bool
+  warped: bool = False
+  lpips: dict[str, Perceptual] = dataclasses.field(default_factory=dict)
   notes: list[str] = dataclasses.field(default_factory=list)
 
   def drop(self, mode: str, why: str) -> None:
@@ -73,6 +78,8 @@ def read(args, run: Model) -> Settings:
   Raises:
     UserError: a value out of range.
   """
+  if args.truth is not None:
+    raise UserError("--truth is for methods that colour pairs; drop the flag")
   config, method = run.config, run.method
   data = config.data.heldout if args.data is None else args.data
   if not data:
@@ -105,6 +112,9 @@ def common(args, run: Model, data: str, modes, what: str, size) -> Settings:
   ):
     if value is not None and not least <= value < 2**31:
       raise UserError(f"{flag} {value}: expected a whole number from {least}")
+  lpips = perceptual(args.lpips_weights)
+  for metric in lpips.values():
+    metric.require_size(size)
   name = data.replace(":", "-") if data.startswith("bundled") else pathlib.Path(data).resolve().name
   return Settings(
     checkpoint=args.checkpoint,
@@ -127,6 +137,8 @@ def common(args, run: Model, data: str, modes, what: str, size) -> Settings:
     overwrite=args.overwrite,
     panels=args.panels,
     baselines=not args.no_baselines,
+    warped=args.truth == "warped",
+    lpips=lpips,
   )
 
 

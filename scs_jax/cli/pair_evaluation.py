@@ -29,7 +29,7 @@ def run(args, found: Model) -> int:
   state = output.restore(setting)
   passes = Passes(found.method, state)
   trial = PairTrial(
-    setting.model, passes.colorize, state, setting.modes, setting.baselines, compiled=False
+    setting.model, passes.colorize, state, setting.modes, setting.baselines, False, setting.lpips
   )
   scores = _measure(setting, trial, views, args.quiet)
   summary = estimates.summarize(scores, setting.model, setting.seed)
@@ -71,7 +71,8 @@ def _settings(args, found: Model) -> Settings:
       f"--batch-size {args.batch_size}: whole pairs have sizes of their own and go one by one; "
       "give --size as well, or drop the flag"
     )
-  named = "pairs" if size is None else f"pairs-{settings.short(size)}px"
+  called = "pairs-warped" if args.truth == "warped" else "pairs"
+  named = called if size is None else f"{called}-{settings.short(size)}px"
   setting = settings.common(args, found, data, modes, named, size)
   if size is None:
     setting.batch_size = 1
@@ -90,6 +91,7 @@ def _identity(setting: Settings, config, views: Views) -> dict:
       "mono_view": data.mono_view,
       "reduce": data.reduce,
       "variant": data.variant,
+      **({"truth": "warped"} if setting.warped else {}),
       "cameras": {**data.camera.to_dict(), "seed": config.seed} if views.camera else None,
     }
   )

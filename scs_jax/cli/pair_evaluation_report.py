@@ -20,7 +20,8 @@ _RANKED = ("psnr_cbcr", "PSNR CbCr"), ("reinhard", "Reinhard's transfer")
 def notes_on(setting: Settings, views: Views, scores: Scores, summary, passes: Passes) -> list[str]:
   """What a reader of the figures must know."""
   measured = views.count - len(views.errors)
-  notes = [_about_truth(setting, views, measured), _about_luma(views)]
+  notes = [_about_truth(setting, views, measured), _about_luma(setting, views)]
+  notes += about_seen(setting.warped, views)
   notes += [pairs.LEFT_OUT] if setting.baselines and pairs.LEFT_OUT else []
   if setting.baselines and "second" in scores.of:
     notes.append(
@@ -37,6 +38,19 @@ def notes_on(setting: Settings, views: Views, scores: Scores, summary, passes: P
   return notes
 
 
+def about_seen(warped: bool, views: Views) -> list[str]:
+  """What first-time figures are over where the truth is carried over by known disparities."""
+  if not (warped and views.shares):
+    return []
+  mean = 100 * float(np.mean(views.shares))
+  return [
+    "first-time figures are over the pixels that both views see and whose disparity is known, "
+    f"{mean:.0f} % of them ({100 * min(views.shares):.0f} to {100 * max(views.shares):.0f}): the "
+    "truth there has Cb and Cr of the colour view, carried over by the disparity, and the "
+    "monochrome view's own Y"
+  ]
+
+
 def _about_truth(setting: Settings, views: Views, measured: int) -> str:
   if views.known == measured:
     return f"all {measured} pairs have the truth of the monochrome view"
@@ -51,8 +65,8 @@ def _about_truth(setting: Settings, views: Views, measured: int) -> str:
   )
 
 
-def _about_luma(views: Views) -> str:
-  if any(record.real for record in views.source.records):
+def _about_luma(setting: Settings, views: Views) -> str:
+  if setting.warped or any(record.real for record in views.source.records):
     kind = "the views are those of two cameras, as they were given"
   elif views.camera:
     kind = (
@@ -91,7 +105,9 @@ def record_of(setting: Settings, config, views: Views, scores: Scores, identity,
     "settings": {
       "modes": list(setting.modes),
       "size": None if whole else {"height": setting.size[0], "width": setting.size[1]},
+      "truth": {"kind": "warped" if setting.warped else "own", "shares": views.shares},
       "batch_size": setting.batch_size,
+      "weights": output.weights_record(setting),
       "bootstrap": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL},
     },
     **results.environment(),

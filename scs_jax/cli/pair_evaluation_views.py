@@ -22,7 +22,7 @@ class Views:
     source: those drawn by the seed, of a limit; count: how many they are.
     camera: whether two cameras were simulated.
     errors: {record: name and cause} of those that cannot be measured.
-    known: how many of those measured have the truth.
+    known: how many of those measured have the truth; shares: of their pixels, for each.
   """
 
   source: PairSource
@@ -30,15 +30,19 @@ class Views:
   camera: bool
   errors: dict[int, str] = dataclasses.field(default_factory=dict)
   known: int = 0
+  shares: list[float] = dataclasses.field(default_factory=list)
 
 
 def open_views(setting: Settings, config, spec: str | None) -> Views:
-  """The pairs; those that two cameras shot already are taken as they are."""
+  """The pairs; those that two cameras shot already are taken as they are, as are those whose truth
+  is carried over from one view to the other."""
   plain = config.copy_and_resolve_references()
   with plain.unlocked():
     plain.data.camera.enabled = False
-  source = datasets.open_pairs(plain, spec, heldout=spec is None)
-  camera = config.data.camera.enabled and not any(r.real for r in source.records)
+  warped = getattr(setting, "warped", False)  # verbs that show pairs have no such setting
+  source = datasets.open_pairs(plain, spec, heldout=spec is None, warped=warped)
+  real = warped or any(r.real for r in source.records)
+  camera = config.data.camera.enabled and not real
   if camera:
     source = datasets.open_pairs(config, spec, heldout=spec is None)
   source = source.take(np.sort(draw.draw(source, setting.limit, setting.seed).numbers))
@@ -65,7 +69,9 @@ def watch(setting: Settings, views: Views, read: Iterable[Mapping]) -> Iterator[
       what = f"{width}x{height} pixels, expected {SMALLEST} or more a side"
       views.errors[i] = f"{views.source.name(i)}: {what}"
       batch = {**batch, "mask": np.zeros_like(batch["mask"])}
-    views.known += int((batch["mask"] & batch["has_truth"]).sum())
+    there = batch["mask"] & batch["has_truth"]
+    views.known += int(there.sum())
+    views.shares += batch["seen"][there].mean((1, 2, 3)).tolist()
     gray = [scan.mean_chroma(color) < scan.GRAY_CHROMA for color in batch["color"]]
     yield {**batch, "gray": np.array(gray)}
 

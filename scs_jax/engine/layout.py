@@ -103,6 +103,21 @@ def choose(columns: tuple[Column, ...], *metrics: str) -> tuple[Column, ...]:
   return tuple(by[metric] for metric in metrics)
 
 
+def with_lpips(layout: Layout) -> Layout:
+  """The same with a column for LPIPS, where its weights are given."""
+  column = Column("LPIPS", "lpips", 3, -1)
+  return dataclasses.replace(
+    layout,
+    definitions={**layout.definitions, "lpips": "LPIPS v0.1 (Zhang et al. 2018) of result and true "
+                 "picture at the size measured, both on 256 levels"},
+    screen=(*layout.screen, column),
+    columns=(*layout.columns, column),
+    compared=(*layout.compared, column),
+    legend={**layout.legend, "LPIPS": ("lpips", "A learned distance of what the pictures look "
+            "like; lower is better.")},
+  )  # fmt: skip
+
+
 PHOTOS = Layout(
   definitions=DEFINITIONS,
   modes=_MODES,

@@ -1,24 +1,69 @@
-"""What FID of pictures needs around its network: bytes in, sets streamed, the real set kept.
+"""What FID and LPIPS need around their networks: sets streamed, the real set kept, a metric.
 
 FID and LPIPS need published weights (nn.features.inception, nn.features.lpips). Without them both
 are left out, with the reason; nothing stands in for them.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.engine import distributed
+from scs_jax.errors import UserError
 from scs_jax.metrics import distribution
 from scs_jax.metrics.distribution import Statistics
-from scs_jax.nn.features import files, inception
+from scs_jax.nn.features import files, inception, lpips
 
 Path = str | os.PathLike[str]
 Look = Callable[[np.ndarray], np.ndarray]
 Batches = Iterable[tuple[np.ndarray, np.ndarray | None]]
+
+
+class Perceptual:
+  """LPIPS as a metric beside PSNR: (results, true pictures) float32 [N, H, W, 3] in [0, 1] -> [N].
+
+  Attributes:
+    weights: for the record, of each file; see describe_weights.
+
+  Args:
+    paths: as `lpips.load` takes them.
+
+  Raises:
+    UserError: weights that are not there, or not those that define the figure.
+  """
+
+  def __init__(self, paths: Sequence[Path]):
+    self._apply, variables, net = lpips.load(*paths)
+    self._variables = jax.tree.map(jnp.asarray, variables)  # copied once, not with every batch
+    published = (lpips.BACKBONE_SHA256[net], lpips.PUBLISHED_SHA256[net])[: len(paths)]
+    self.weights = list(map(describe_weights, paths, published))
+
+  def __call__(self, rgb: jax.Array, truth: jax.Array) -> jax.Array:
+    """Raises UserError for pictures that are too small for the network."""
+    try:
+      return self._apply(self._variables, rgb, truth)
+    except ValueError as error:
+      raise UserError(
+        f"LPIPS: {error}; measure larger pictures, or leave out --lpips-weights"
+      ) from error
+
+  def require_size(self, size: tuple[int, int] | None) -> None:
+    """The same before anything is measured; None: pictures have sizes of their own."""
+    if size is not None:
+      jax.eval_shape(self, *[jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)] * 2)
+
+
+def perceptual(paths: Sequence[Path] | None) -> dict[str, Perceptual]:
+  """{"lpips": the metric} as trials take it; nothing where no weights are given."""
+  return {} if paths is None else {"lpips": Perceptual(paths)}
+
+
+def perceptual_of(config) -> dict[str, Perceptual]:
+  """The same by the files that a config names; configs of earlier runs have no such key."""
+  return perceptual(tuple(config.evaluate.get("lpips_files", ())) or None)
 
 
 def extractor(apply: inception.Apply, variables: inception.Variables) -> Look:

@@ -22,11 +22,12 @@ from scs_jax.ops.degrade import to_eight_bits
 
 Array = jax.Array
 Predict = Callable[[TrainState | None, Query], Prediction]
+Metrics = Mapping[str, Callable[[Array, Array], Array]]
 ColorizeTwice = Callable[[TrainState | None, Query], tuple[Prediction, Prediction]]
 
 MODES = ("first", "second")
 # Of a result and the true picture: the truth of the monochrome view, or the colour view.
-METRICS: Mapping[str, Callable[[Array, Array], Array]] = {
+METRICS: Metrics = {
   "psnr_rgb": metrics.psnr_rgb,
   "psnr_rgb_true_y": metrics.psnr_rgb_true_luma,
   "psnr_cbcr": metrics.psnr_cbcr,
@@ -136,9 +137,16 @@ class PairEvaluator:
     colorize: see `colorizer` and `BASELINES`.
     compiled: whether it is to be one program; False for one that runs programs of its own, or is
       one of `UNCOMPILED`.
+    more: further metrics by name, as those of METRICS.
   """
 
-  def __init__(self, colorize: ColorizeTwice, compiled: bool = True):
+  def __init__(
+    self,
+    colorize: ColorizeTwice,
+    compiled: bool = True,
+    more: Metrics | None = None,
+  ):
+    self._more = more or {}
     answer = functools.partial(_answer, colorize)
     self._answer = jax.jit(answer, static_argnums=2) if compiled else answer
 
@@ -149,7 +157,8 @@ class PairEvaluator:
 
     Args:
       state: a method's; None for a baseline.
-      batch: "mono" uint8 [N, H, W, 1], "color" and "truth" uint8 [N, H, W, 3].
+      batch: "mono" uint8 [N, H, W, 1], "color" and "truth" uint8 [N, H, W, 3]; where the truth is
+        known of some pixels alone, "seen" bool [N, H, W, 1]: first-time figures are over these.
       want_extras: for the method's named extras of the first pass among the pictures.
 
     Returns:
@@ -162,7 +171,11 @@ class PairEvaluator:
     found, extras = self._answer(state, query, want_extras)
     scores, pictures = {}, {}
     for variant, results in found.items():
-      scores[variant], shown = _score(*results, batch["truth"], batch["color"])
+      shown = _levels(*results)
+      scores[variant] = {}
+      for mode, name, seen in (("first", "truth", batch.get("seen")), ("second", "color", None)):
+        of = shown[mode], batch[name], seen
+        scores[variant][mode] = _score(*of) | score(self._more, *of)
       pictures = pictures or shown
     return scores, {**pictures, **extras}
 
@@ -186,10 +199,37 @@ def _query(mono: Array, colored: Array) -> Query:
 
 
 @jax.jit
-def _score(first: Array, second: Array, truth: Array, colored: Array) -> tuple[dict, dict]:
-  scores, pictures = {}, {}
-  for mode, rgb, true in (("first", first, truth), ("second", second, colored)):
-    shown, true = to_eight_bits(rgb), _unit(true)
-    scores[mode] = {name: metric(shown, true) for name, metric in METRICS.items()}
-    pictures[mode] = jnp.round(shown * 255.0).astype(jnp.uint8)
-  return scores, pictures
+def _levels(first: Array, second: Array) -> dict[str, Array]:
+  """uint8 pictures of both results."""
+  to_bytes = lambda rgb: jnp.round(to_eight_bits(rgb) * 255.0).astype(jnp.uint8)
+  return {"first": to_bytes(first), "second": to_bytes(second)}
+
+
+def score(metrics: Metrics, shown: Array, true: Array, seen: Array | None) -> dict[str, Array]:
+  """{metric: [N]} of results, over the pixels that are seen.
+
+  Elsewhere the result is taken to be the truth, and what differs is counted over the rest: exactly
+  so in a mean squared error; SSIM and LPIPS look at neighbourhoods, which see as much of it.
+
+  Args:
+    metrics: a name that begins with psnr is of decibels, ssim of a likeness up to 1, others are of
+      a distance.
+    shown, true: uint8 [N, H, W, 3].
+    seen: bool [N, H, W, 1]; None: all of them.
+  """
+  rgb, truth = _unit(shown), _unit(true)
+  if seen is None:
+    return {name: metric(rgb, truth) for name, metric in metrics.items()}
+  share = jnp.mean(seen, axis=(1, 2, 3), dtype=jnp.float32)
+  rgb = jnp.where(seen, rgb, truth)
+  scores = {}
+  for name, metric in metrics.items():
+    value = metric(rgb, truth)
+    if name.startswith("psnr"):
+      scores[name] = value + 10 * jnp.log10(share)
+    else:
+      scores[name] = 1 - (1 - value) / share if name.startswith("ssim") else value / share
+  return scores
+
+
+_score = jax.jit(functools.partial(score, METRICS))

@@ -34,6 +34,7 @@ class PairTrial:
     modes: of pairs.MODES, in the order of the tables.
     baselines: whether they take part.
     compiled: see PairEvaluator; of the model.
+    more: further metrics by name, of all predictors; see PairEvaluator.
   """
 
   def __init__(
@@ -44,11 +45,13 @@ class PairTrial:
     modes: Sequence[str] = MODES,
     baselines: bool = True,
     compiled: bool = True,
+    more: Mapping[str, Callable] | None = None,
   ):
     self.modes, self._model, self._state = tuple(modes), name, state
-    self._evaluators = {name: PairEvaluator(colorize, compiled)}
+    self._metrics = (*METRICS, *(more or {}))
+    self._evaluators = {name: PairEvaluator(colorize, compiled, more)}
     for rival, passes in BASELINES.items() if baselines else ():
-      self._evaluators[rival] = PairEvaluator(passes, rival not in UNCOMPILED)
+      self._evaluators[rival] = PairEvaluator(passes, rival not in UNCOMPILED, more)
 
   def run(self, batches: Iterable[Mapping], advance: Callable[[int], None] = lambda n: None):
     """Measures every pair; holds one batch at a time.
@@ -80,7 +83,7 @@ class PairTrial:
           parts[mode].append((np.asarray(batch["record"], np.int64)[there], kept))
       advance(_real(batch))
     parts = {mode: found for mode, found in parts.items() if found}
-    gathered = gather(parts, dict.fromkeys(parts, tuple(scores)), tuple(METRICS))
+    gathered = gather(parts, dict.fromkeys(parts, tuple(scores)), self._metrics)
     if TRIVIAL in self._evaluators and "second" in parts:
       gathered.trivial["second"] = TRIVIAL
     return gathered

@@ -8,6 +8,7 @@ import numpy as np
 
 from scs_jax.engine import report
 from scs_jax.engine.contract import Method
+from scs_jax.engine.learned import perceptual_of
 from scs_jax.engine.pairs import METRICS, MODES, PairEvaluator, colorizer, measured
 from scs_jax.engine.watch_checks import require_best, require_modes, require_readable
 
@@ -36,14 +37,16 @@ class Pairs:
     known = [f"{mode}/{metric}" for mode in self._modes for metric in METRICS]
     untold = "; no held-out pair has the truth, so there are no first-time figures"
     require_best(config, known, "" if "first" in self._modes else untold)
-    self._heldout, self._evaluator = heldout, PairEvaluator(colorizer(method))
+    more = perceptual_of(config)
+    self._metrics = (*METRICS, *more)
+    self._heldout, self._evaluator = heldout, PairEvaluator(colorizer(method), more=more)
 
   def __call__(
     self, state, drawing: bool, limit: int
   ) -> tuple[dict[str, float], np.ndarray | None]:
     """({mode/metric: mean}, a panel of the first `limit` pairs where one is asked for)."""
     values: dict[str, list[float]] = {
-      f"{mode}/{metric}": [] for mode in self._modes for metric in METRICS
+      f"{mode}/{metric}": [] for mode in self._modes for metric in self._metrics
     }
     rows: list = []
     for batch in self._heldout:

@@ -11,7 +11,7 @@ from scs_jax.engine.contract import TrainState
 from scs_jax.engine.evaluate import COLORFULNESS, METRICS, Evaluator, Protocol, measure_alone
 
 ByMetric = dict[str, np.ndarray]
-_PICTURES = ("image", "other", "mono", "color", "truth")
+_PICTURES = ("image", "other", "mono", "color", "truth", "seen")
 
 
 @dataclasses.dataclass
@@ -65,6 +65,7 @@ class Trial:
     protocols: one a mode, in the order of the tables.
     baselines: whether they take part.
     make: (predict, protocol) -> the model's Evaluator, where it is to be another one.
+    more: further metrics by name, of results and true pictures float32 [N, H, W, 3] in [0, 1].
   """
 
   def __init__(
@@ -75,8 +76,9 @@ class Trial:
     protocols: Sequence[Protocol],
     baselines: bool = True,
     make: Callable[[Callable | str, Protocol], Evaluator] = Evaluator,
+    more: Mapping[str, Callable] | None = None,
   ):
-    self._state, self._model = state, name
+    self._state, self._model, self._more = state, name, more or {}
     self._evaluators: dict[str, dict[str, Evaluator]] = {}
     for protocol in protocols:
       rivals = baselines_of(protocol.mode) if baselines else ()
@@ -111,7 +113,10 @@ class Trial:
       batch = on_device(batch)
       # Everything is under way before the first number is waited for, and one transfer takes all.
       started = {mode: self._start(mode, batch) for mode in self.modes}
-      scores = {m: {p: found[0] for p, found in by.items()} for m, by in started.items()}
+      scores = {
+        m: {p: found[0] | self._measure_more(found[1]["rgb"], batch) for p, found in by.items()}
+        for m, by in started.items()
+      }
       scores, real = jax.device_get((scores, measure_alone(batch["image"])))
       for mode in self.modes:
         there = _there(mode, batch)
@@ -120,7 +125,7 @@ class Trial:
         if see is not None:
           see(batch, there, started[mode][self._model][1]["rgb"])
       advance(int(batch["mask"].sum()))
-    return gather(parts, self._evaluators, (*METRICS, *COLORFULNESS))
+    return gather(parts, self._evaluators, (*METRICS, *COLORFULNESS, *self._more))
 
   def show(self, batch: Mapping) -> dict[str, list[dict[str, np.ndarray]]]:
     """{mode: a dict a place of the batch}: uint8 "gray", "reference" where there is one, "truth",
@@ -136,6 +141,10 @@ class Trial:
         {k: v[i] for k, v in given.items()} if there[i] else None for i in range(len(there))
       ]
     return shown
+
+  def _measure_more(self, rgb: jax.Array, batch: Mapping) -> dict[str, jax.Array]:
+    unit = lambda image: image / jax.numpy.float32(255)
+    return {name: metric(unit(rgb), unit(batch["image"])) for name, metric in self._more.items()}
 
   def _start(self, mode: str, batch: Mapping) -> dict[str, tuple]:
     by = self._evaluators[mode]

@@ -15,6 +15,7 @@ from scs_jax.engine.evaluate import (
   Result,
   pair_next,
 )
+from scs_jax.engine.learned import perceptual_of
 from scs_jax.engine.pairs_watch import Pairs
 from scs_jax.engine.parallel import Parallel
 from scs_jax.engine.watch_checks import require_best, require_modes, require_readable
@@ -81,6 +82,7 @@ class _Photos:
     setting = config.evaluate
     if "random" in setting.modes:
       self._heldout = pair_next(heldout)
+    self._more = perceptual_of(config)
     self._evaluators = {
       mode: Evaluator(method.predict, Protocol(mode, setting.scale, setting.reference_size))
       for mode in setting.modes
@@ -91,12 +93,20 @@ class _Photos:
   ) -> tuple[dict[str, float], np.ndarray | None]:
     """({mode/metric: mean}, a panel of the first `limit` pictures where one is asked for)."""
     results = {
-      mode: evaluator(state, self._heldout, keep=drawing)
+      mode: evaluator(state, self._heldout, keep=drawing or bool(self._more))
       for mode, evaluator in self._evaluators.items()
     }
     means = {
       f"{mode}/{name}": mean for mode, r in results.items() for name, mean in r.mean().items()
     }
+    truth = np.concatenate([batch["image"][batch["mask"]] for batch in self._heldout])
+    unit = lambda picture: picture[None] / np.float32(255)
+    for name, metric in self._more.items():
+      for mode, result in results.items():
+        # One by one: a training's memory is full as it is.
+        pictures = zip(result.rgb, truth, strict=True)
+        found = [metric(unit(a), unit(b)) for a, b in pictures]
+        means[f"{mode}/{name}"] = float(np.mean(found))
     return means, draw(results, self._heldout, limit) if results and drawing else None
 
 

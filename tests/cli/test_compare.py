@@ -19,7 +19,7 @@ from scs_jax.cli import compare_folder
 from scs_jax.cli import main as cli
 from scs_jax.data.decode import DecodeError
 from scs_jax.engine import config as configs
-from scs_jax.engine import resolve
+from scs_jax.engine import pairs, resolve
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import TrainState
 
@@ -440,7 +440,7 @@ def test_photo_methods_and_others_colour_pairs_too(stereo):
   assert compare(*argv, data=("Middlebury=pairs.csv",), speed=True) == 0
   found = record()
   of = found["figures"]["Middlebury"]["results"]
-  rows = ["pairing", "one", "blind", "theirs", "reinhard", "zero_disparity"]
+  rows = ["pairing", "one", "blind", "theirs", *pairs.BASELINES]
   assert list(of["first"]) == rows and "theirs" not in of["second"]
   assert of["first"]["theirs"]["psnr_rgb"]["infinite"] == 4
   assert of["first"]["one"]["psnr_rgb"]["mean"] != of["first"]["blind"]["psnr_rgb"]["mean"]
@@ -451,6 +451,20 @@ def test_photo_methods_and_others_colour_pairs_too(stereo):
   assert len(zero) == 2 and "**" not in zero[1]  # second-time it gives back what it took
   report = pathlib.Path("out/report.html").read_text()
   assert report.count("colour view") > 2
+
+
+def test_lpips_of_pairs_too(stereo, monkeypatch):
+  from scs_jax.nn.features import lpips
+
+  distance = lambda variables, a, b: jnp.abs(a - b).mean(axis=(1, 2, 3))
+  monkeypatch.setattr(lpips, "load", lambda *paths: (distance, {}, "alex"))
+  pathlib.Path("both.npz").write_text("weights")
+  argv = ("--runs", "pairing", "--panels", "0", "--lpips-weights", "both.npz")
+  assert compare(*argv, data=("Middlebury=pairs.csv",)) == 0
+  rows = answers.lines(table="per_image-Middlebury.csv")
+  assert rows and all(0 <= float(row["lpips"]) < 1 for row in rows)
+  assert {"pairing", "reinhard"} <= {row["predictor"] for row in rows}
+  assert "LPIPS" in pathlib.Path("out/tables.md").read_text()
 
 
 def test_a_method_for_pairs_fails_among_photographs(stereo):

@@ -245,6 +245,29 @@ def test_the_same_command_gives_the_same_files(setup):
 # --- the record
 
 
+def test_lpips_is_of_every_predictor_where_its_weights_are_given(setup, monkeypatch, capfd):
+  """A stand-in whose distance is known: the mean absolute difference, of pictures on 256 levels."""
+  from scs_jax.nn.features import lpips
+
+  distance = lambda variables, a, b: jnp.abs(a - b).mean(axis=(1, 2, 3))
+  monkeypatch.setattr(lpips, "load", lambda *paths: (distance, {}, "alex"))
+  pathlib.Path("both.npz").write_text("weights")
+  argv = ("--modes", "automatic", "--panels", "0")
+  assert evaluate(*argv, "--lpips-weights", "both.npz") == 0
+  assert "LPIPS" in capfd.readouterr().out
+  weights = record()["settings"]["weights"]["lpips"]
+  assert [w["file"] for w in weights] == ["both.npz"] and record()["metrics"]["lpips"]
+  rows = [row for row in lines() if row["predictor"] != "real"]
+  model = [row for row in rows if row["predictor"] == "method"]
+  assert len(rows) == 2 * len(model) == 2 * COUNT and all(row["lpips"] for row in rows)
+  for i, row in enumerate(model):
+    expected = np.abs(PICTURE / 255 - photo(i) / 255).mean()
+    assert float(row["lpips"]) == pytest.approx(expected, abs=1e-6)
+  assert "LPIPS" in pathlib.Path("out/report.html").read_text()
+  # Without them the figures are others: not the same results.
+  assert evaluate(*argv) == 2
+
+
 def test_what_is_recorded(setup):
   config = save(setup / "run", step=5)
   assert evaluate("--step", "last", "--modes", "random,automatic") == 0

@@ -14,6 +14,7 @@ from PIL import Image
 from scs_jax.cli import pair_evaluation_passes
 from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.engine import config as configs
+from scs_jax.engine import pairs
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.contract import Query, TrainState
 from scs_jax.infer.budget import PlannedMemoryError
@@ -188,7 +189,7 @@ def close(found, expected):
 def test_whole_pairs_of_any_size_are_measured_both_ways(setup, capfd):
   assert evaluate() == 0
   found, rows = record(), lines()
-  predictors = ["telling", "telling_unrefined", "reinhard", "zero_disparity"]
+  predictors = ["telling", "telling_unrefined", *pairs.BASELINES]
   assert list(found["results"]) == ["first", "second"]
   means = {mode: [] for mode in ("first", "second")}
   for i in range(COUNT):
@@ -258,6 +259,31 @@ def test_without_truth_there_are_second_time_figures_alone(setup, capfd):
   one_line(capfd, "--modes first", "use --modes second")
 
 
+def test_the_truth_may_be_carried_over_by_known_disparities(setup, capfd):
+  """A view that was shot in other light: its own colours are not what it is measured by."""
+  height, width = 16, 24
+  colors, light = smooth(0, height, width, SHIFT), smooth(4, height, width)
+  Image.fromarray(colors).save("left.png")
+  Image.fromarray(light).save("right.png")
+  disparity = np.full((height, width), SHIFT, "<f4")
+  pathlib.Path("d.pfm").write_bytes(b"Pf\n24 16\n-1.0\n" + disparity.tobytes())
+  pathlib.Path("light.csv").write_text("left, right, disparity\nleft.png, right.png, d.pfm")
+  argv = ("--data", "light.csv", "--no-baselines", "--panels", "0", "--modes", "first")
+  assert evaluate(*argv, "--truth", "warped") == 0
+  found = record()
+  assert found["settings"]["truth"] == {"kind": "warped", "shares": [pytest.approx(21 / 24)]}
+  assert any("over the pixels that both views see" in note for note in found["notes"])
+  gray = gray_of(light) / 255
+  result = np.round(to_rgb(gray, moved(colors / 255)) * 255)
+  true = np.round(to_rgb(gray, ycbcr(np.roll(colors, -SHIFT, axis=1) / 255)[..., 1:]) * 255)
+  error = np.square((result - true)[:, : width - SHIFT]).mean()
+  (row,) = [row for row in lines() if row["predictor"] == "method"]
+  assert float(row["psnr_rgb"]) == pytest.approx(10 * np.log10(255**2 / error), abs=0.02)
+  # By its own colours it is another evaluation.
+  capfd.readouterr()
+  assert evaluate(*argv) == 2
+
+
 def test_the_middle_of_pairs_in_padded_batches(setup):
   assert evaluate("--size", "20x12", "--batch-size", "2", "--panels", "0") == 0
   rows = [r for r in lines() if r["predictor"] == "telling"]
@@ -274,7 +300,7 @@ def test_the_middle_of_pairs_in_padded_batches(setup):
 def test_a_method_without_passes_of_its_own_or_extras(setup):
   save(setup / "plain", "Method")
   assert evaluate(run="plain") == 0
-  assert list(record()["results"]["first"]) == ["method", "reinhard", "zero_disparity"]
+  assert list(record()["results"]["first"]) == ["method", *pairs.BASELINES]
   for row in (r for r in lines() if r["predictor"] == "method"):
     close(row, scores_of(*expected_results(int(row["picture"][-1]))[row["mode"]]))
   text = (setup / "out/report.html").read_text()

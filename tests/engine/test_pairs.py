@@ -154,6 +154,33 @@ def test_every_score_is_scikit_images():
       assert float(scores[""][mode][name][0]) == pytest.approx(value, abs=2e-3), (mode, name)
 
 
+def test_first_time_figures_are_over_the_pixels_that_are_seen():
+  """Of a result that differs by known amounts: what is not seen counts for nothing."""
+  truth, seen = soft(6, 32, 40), soft(7, 32, 40)
+  known = np.zeros((1, 32, 40, 1), bool)
+  known[:, :, :30] = True
+  answer = truth.copy()
+  answer[:, :30] += np.uint8(3)
+  answer[:, 30:] = 255
+
+  class Answer(Shifting):
+    def colorize_twice(self, state, query):
+      both = Prediction(jnp.asarray(answer[None] / 255.0))
+      return both, both
+
+  batch = batch_of(truth[None], seen[None], [True], [0]) | {"seen": known}
+  distance = {"distance": lambda a, b: jnp.abs(a - b).mean(axis=(1, 2, 3))}
+  scores, pictures = PairEvaluator(colorizer(Answer()), more=distance).start(None, batch)
+  first, second = scores[""]["first"], scores[""]["second"]
+  assert float(first["psnr_rgb"][0]) == pytest.approx(20 * np.log10(255 / 3), abs=1e-3)
+  assert float(first["distance"][0]) == pytest.approx(3 / 255, rel=1e-4)
+  part = expected_scores(answer[:, :30], truth[:, :30])
+  assert float(first["ssim_rgb"][0]) == pytest.approx(part["ssim_rgb"], abs=0.01)
+  np.testing.assert_array_equal(pictures["first"][0], answer)
+  whole = expected_scores(answer, seen)
+  assert float(second["psnr_rgb"][0]) == pytest.approx(whole["psnr_rgb"], abs=2e-3)
+
+
 # --- the trial
 
 
@@ -176,7 +203,7 @@ def test_padded_places_and_pairs_without_truth_are_left_out():
   scores = trial.run(batches)
   assert scores.records["first"].tolist() == [0, 1]
   assert scores.records["second"].tolist() == [0, 1, 2]
-  assert list(scores.of["first"]) == ["shifting", "reinhard", "zero_disparity"]
+  assert list(scores.of["first"]) == ["shifting", *pairs.BASELINES]
   one_by_one = trial.run(run(sizes=(1, 1, 1))[1])
   for mode, by in scores.of.items():
     for predictor, values in by.items():
@@ -221,7 +248,7 @@ def test_colours_before_the_refinement_stand_beside_the_model():
   batch = batch_of(soft(0)[None], soft(1)[None], [True], [0])
   trial = PairTrial("net", colorizer(Refining()), None)
   scores = trial.run([batch])
-  assert list(scores.of["second"]) == ["net", "net_unrefined", "reinhard", "zero_disparity"]
+  assert list(scores.of["second"]) == ["net", "net_unrefined", *pairs.BASELINES]
   for mode, truth in (("first", soft(0)), ("second", soft(1))):
     for name, level in (("net", 64), ("net_unrefined", 128)):
       expected = expected_scores(np.full((HEIGHT, WIDTH, 3), level, np.uint8), truth)

