@@ -78,8 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add(
     "--enlarge",
     action="store_true",
-    help="enlarge pictures smaller than --size instead of leaving them out; default: the first "
-    "run's data.enlarge",
+    help="enlarge pictures smaller than --size instead of leaving them out",
   )
   add("--reference-size", type=int, metavar="PIXELS", help="default: the first such run's")
   add("--limit", type=int, metavar="N", help="no more than N pictures of a data set (5,000)")

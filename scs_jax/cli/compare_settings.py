@@ -114,7 +114,7 @@ def read(args, rows: list[Row]) -> Plan:
     modes=modes,
     scale=_scale(args.scale, config) if track == "photos" else 1.0,
     size=size,
-    enlarge=evaluation_settings.may_enlarge(args, config),
+    enlarge=args.enlarge,
     reference_size=args.reference_size or (lends or [config])[0].evaluate.reference_size,
     limit=args.limit,
     shared=args.shared,

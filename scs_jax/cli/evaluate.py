@@ -54,8 +54,7 @@ def add_arguments(parser) -> None:
   add(
     "--enlarge",
     action="store_true",
-    help="enlarge smaller pictures to --size instead of leaving them out; default: the run's "
-    "data.enlarge",
+    help="enlarge smaller pictures to --size instead of leaving them out",
   )
   add(
     "--limit",

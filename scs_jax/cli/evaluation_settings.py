@@ -129,7 +129,7 @@ def common(args, run: Model, data: str, modes, what: str, size) -> Settings:
     modes_asked=args.modes is not None,
     scale=1.0,
     size=size,
-    enlarge=may_enlarge(args, run.config),
+    enlarge=args.enlarge,
     limit=args.limit,
     batch_size=args.batch_size or run.config.evaluate.batch_size,
     seed=args.seed,
@@ -140,14 +140,6 @@ def common(args, run: Model, data: str, modes, what: str, size) -> Settings:
     warped=args.truth == "warped",
     lpips=lpips,
   )
-
-
-def may_enlarge(args, config) -> bool:
-  """Whether pictures smaller than what is measured are enlarged: by the flag or by the config.
-
-  Earlier configs do not say it.
-  """
-  return args.enlarge or bool(config.data.get("enlarge", False))
 
 
 def read_step(text: str) -> str | int:

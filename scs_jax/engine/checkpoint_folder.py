@@ -7,6 +7,7 @@ import errno
 import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from etils import epath
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 
 from scs_jax.engine import checksums
 from scs_jax.engine import config as config_lib
+from scs_jax.engine.overrides import flatten
 from scs_jax.errors import UserError
 
 FOLDER = "checkpoints"
@@ -84,8 +86,8 @@ def read_config(folder: str | os.PathLike[str], step: int | None = None) -> Conf
 def parse_config(stored: dict) -> ConfigDict:
   """A stored config, locked.
 
-  Keys of the engine's that came after it was written have their defaults, under which what it
-  describes is what it was.
+  Keys of the engine's that came after it was written have the values under which what it describes
+  is what it was: those of EARLIER, else their defaults.
 
   Raises:
     UserError: it is no config.
@@ -93,8 +95,25 @@ def parse_config(stored: dict) -> ConfigDict:
   config = config_lib.from_json(json.dumps(stored))
   if "parallel" in config:  # made from configs/common.py
     with config.unlocked():
+      config.update_from_flattened_dict(missing_earlier(config))
       _complete(config, config_lib.load("common"))
   return config
+
+
+EARLIER = {"data.enlarge": True}
+"""Keys of photos' data that came after the first runs, and the values as which those ran."""
+
+
+def missing_earlier(config: ConfigDict) -> dict[str, Any]:
+  """Those of EARLIER that a config of photos lacks."""
+  photos = "data" in config and config.data.get("kind", "photos") == "photos"
+  return {k: v for k, v in EARLIER.items() if photos and k not in flatten(config)}
+
+
+def read_stored(folder: str | os.PathLike[str], step: int) -> ConfigDict:
+  """The config of a checkpoint just as it was written."""
+  root, step = find_checkpoint(folder, step)
+  return config_lib.from_json(json.dumps(read_json(root / str(step), "config")))
 
 
 def _complete(config: ConfigDict, defaults: ConfigDict) -> None:

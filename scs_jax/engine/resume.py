@@ -7,7 +7,14 @@ from collections.abc import Mapping
 
 from scs_jax.engine import config as configs
 from scs_jax.engine import resolve
-from scs_jax.engine.checkpoint_folder import FOLDER, absolute, read_config, whole_steps
+from scs_jax.engine.checkpoint_folder import (
+  FOLDER,
+  absolute,
+  missing_earlier,
+  read_config,
+  read_stored,
+  whole_steps,
+)
 from scs_jax.engine.overrides import flatten
 from scs_jax.errors import UserError
 
@@ -50,8 +57,8 @@ def has_begun(workdir: str | os.PathLike[str]) -> bool:
 def keep_earlier(workdir: str | os.PathLike[str], config) -> list[str]:
   """Gives a config what the run in a folder, if any, was begun with before there was a key for it.
 
-  Of the method's keys alone (`EARLIER`), since a network of the same parameters may differ by them.
-  Call it before the method is built.
+  Of the method's keys (`EARLIER`), since a network of the same parameters may differ by them, and
+  of those that say which pictures a training sees. Call it before the method is built.
 
   Returns:
     One line for each key whose value was changed.
@@ -59,9 +66,10 @@ def keep_earlier(workdir: str | os.PathLike[str], config) -> list[str]:
   steps = whole_steps(absolute(workdir) / FOLDER)
   if not steps:
     return []
-  old, now = flatten(read_config(workdir, steps[-1])), flatten(config)
-  earlier = getattr(resolve.resolve(config.method.name), "EARLIER", {})
-  changed = [p for p, value in earlier.items() if p not in old and now.get(p, value) != value]
+  stored, now = read_stored(workdir, steps[-1]), flatten(config)
+  earlier = dict(getattr(resolve.resolve(config.method.name), "EARLIER", {}))
+  earlier = {p: v for p, v in earlier.items() if p not in flatten(stored)} | missing_earlier(stored)
+  changed = [p for p, value in earlier.items() if now.get(p, value) != value]
   with config.unlocked():
     config.update_from_flattened_dict({path: earlier[path] for path in changed})
   return [

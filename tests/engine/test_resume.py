@@ -48,6 +48,21 @@ def test_a_run_that_has_the_key_is_as_its_config_says(begun, make_smsanet_config
   assert line == f"config.{KEY} was 'after_norm' in the checkpoint, now 'after_relu'"
 
 
+def test_a_run_from_before_small_pictures_were_left_out_goes_on_with_them(
+  tmp_path, make_smsanet_config
+):
+  old, config = make_smsanet_config(), make_smsanet_config().lock()
+  del old.data.enlarge
+  x = np.ones(2, np.float32)
+  state = TrainState(np.int32(3), {"colorizer": {"w": x}}, {"colorizer": {"m": x}}, {})
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(3, state, data={}, config=old.lock(), wait=True)
+  assert config.data.enlarge is False
+  (line,) = resume.keep_earlier(tmp_path, config)
+  assert line.startswith("config.data.enlarge stays True") and config.data.enlarge is True
+  assert resume.differences(tmp_path, config, 3) == []
+
+
 def test_a_new_folder_keeps_nothing(tmp_path, make_smsanet_config):
   config = make_smsanet_config()
   before = configs.to_json(config)
