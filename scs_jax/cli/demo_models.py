@@ -44,7 +44,7 @@ PHOTOS = {
 MODES = ("automatic", "mirrored", "random")
 SWEPT = "coffee.png"
 SWEEP = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
-STEPS = 40
+STEPS = 30
 _TILE = 192  # pixels: one tile holds an input of the usual size, and one set of programs does all
 _TITLE = "scs_jax: models that come with the package"
 
@@ -269,12 +269,12 @@ def _go_on(model: Model, folder: pathlib.Path, quiet: bool) -> str | None:
   if loop.train(config, method, data, folder, quiet=quiet).stopped:
     return None
   seconds = time.monotonic() - started
-  label = "content loss on random crops of the training photographs, means of 5 steps"
+  label = "content loss on random crops of the training photographs, means of 3 steps"
   return (
     f"<h2>Training it further</h2><p>{STEPS} steps of {config.batch_size} crops of the eight "
     f"bundled training photographs, automatic mode, with a fresh optimizer on the parameters of "
     f"{html.escape(model.stem)}; {seconds:.0f} s with compiling. It learns these eight; so short a "
     "training makes nothing better elsewhere. Yours: <code>scs-jax train --config NAME "
     f"--config.init_from={html.escape(model.stem)} --data PHOTOS --workdir RUN</code>.</p>"
-    + demo_page.curves(folder, {"loss/content": label}, mean_of=5)
+    + demo_page.curves(folder, {"loss/content": label}, mean_of=3)
   )

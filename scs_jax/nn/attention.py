@@ -26,10 +26,10 @@ def attention_map(query: Array, key: Array, mask: Array | None = None) -> Array:
     float32 [N, Lq, Lk], rows sum to one. Quadratic in memory: for pictures and tests.
   """
   logits = jnp.einsum("nqc,nkc->nqk", query, key, preferred_element_type=jnp.float32)
-  logits = logits * query.shape[-1] ** -0.5
   if mask is not None:
     logits = jnp.where(mask[:, None, :], logits, _NEGATIVE)
-  return jax.nn.softmax(logits, axis=-1)
+  above = logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True))  # see _take_in
+  return jax.nn.softmax(above * query.shape[-1] ** -0.5, axis=-1)
 
 
 def attend_plain(query: Array, key: Array, value: Array, mask: Array | None = None) -> Array:
@@ -146,7 +146,7 @@ def attend_prefix(
 
 
 def _nothing_yet(n: int, rows: int, features: int):
-  """Running maximum, sum of weights and weighted sum of values before the first key block."""
+  """Running maximum of q . k, sum of weights, weighted sum of values before the first key block."""
   return (
     jnp.full((n, rows), _NEGATIVE, jnp.float32),
     jnp.zeros((n, rows), jnp.float32),
@@ -158,10 +158,13 @@ def _take_in(q: Array, carry, k: Array, v: Array, mask: Array):
   """The running softmax after one more block of keys, those with mask False left out."""
   top, total, mixed = carry
   logits = jnp.einsum("nqc,nkc->nqk", q, k, preferred_element_type=jnp.float32)
-  logits = jnp.where(mask[:, None, :], logits * q.shape[-1] ** -0.5, _NEGATIVE)
+  logits = jnp.where(mask[:, None, :], logits, _NEGATIVE)
   new_top = jnp.maximum(top, jax.lax.stop_gradient(logits.max(-1)))
-  weights = jnp.where(mask[:, None, :], jnp.exp(logits - new_top[..., None]), 0.0)
-  shrink = jnp.exp(top - new_top)
+  # Scaled after the difference: XLA makes one rounding of a product and the difference from it, so
+  # that of large products the largest would lie above the maximum, and exp be infinite.
+  scale = q.shape[-1] ** -0.5
+  weights = jnp.where(mask[:, None, :], jnp.exp((logits - new_top[..., None]) * scale), 0.0)
+  shrink = jnp.exp((top - new_top) * scale)
   part = jnp.einsum(
     "nqk,nkd->nqd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
   )

@@ -42,6 +42,19 @@ def _expected(query, key, value, mask=None):
   return _softmax(logits), _softmax(logits) @ value
 
 
+def test_products_of_any_size_give_numbers():
+  """Queries and keys that grow in a training: the largest product takes all."""
+  rng = np.random.default_rng(1)
+  query, key = (1e5 * rng.normal(size=(1, 400, 12)).astype(np.float32) for _ in range(2))
+  value = rng.normal(size=(1, 400, 3)).astype(np.float32)
+  want = _expected(query, key, value)[1]
+  prefix = lambda *qkv: attention.attend_prefix(*qkv, 400)
+  for attend in (attention.attend, prefix, attention.attend_plain):
+    np.testing.assert_allclose(jax.jit(attend)(query, key, value), want, atol=1e-5)
+  slope = jax.jit(jax.grad(lambda q: attention.attend(q, key, value).sum()))(query)
+  assert np.isfinite(slope).all()
+
+
 def test_map_and_plain_order_equal_numpy(qkv, mask):
   for m in (None, mask):
     found = np.asarray(MAP(*qkv[:2], m))
