@@ -166,7 +166,9 @@ def _decode(data, name, max_pixels, white_level, min_short_side, stack) -> Loade
     return _upright(image, pixels, None, remarks)
   if min_short_side is not None:
     jpeg.draft(image, min_short_side)
-  bits = samples.significant_bits(_bytes_of(data)) if image.mode == "I;16" else None
+  bits = None
+  if image.format == "PNG" and image.mode in samples.GRAY_MODES:
+    bits = samples.significant_bits(_bytes_of(data))
   try:
     return load(image, name, white_level, bits)
   except OSError:

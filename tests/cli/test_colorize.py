@@ -138,8 +138,9 @@ def test_all_well_is_0_and_the_same_again_is_skipped(painter, capfd):
   assert run(*flags) == 0
   assert capfd.readouterr() == ("3 coloured\n", "")
   assert painter.asked == 3 * [
-    {"scale": 2.0, "size": None, "keep_luminance": True, "saturation": 1.3, "input_side": 64}
-  ]
+    {"scale": 2.0, "size": None, "keep_luminance": True, "saturation": 1.3, "input_side": 64,
+     "depth": 8}
+  ]  # fmt: skip
   assert run(*flags) == 0
   assert capfd.readouterr().out == "0 coloured, 3 skipped (done already)\n"
   pathlib.Path("run/weights/data").write_text("others")
@@ -162,6 +163,32 @@ def test_broken_ones_are_listed_at_the_end_and_make_it_1(painter, capfd):
   assert err.splitlines()[1].startswith("  in/bad.png: not a picture") and err.count("\n") == 2
   assert run() == 1  # and again, though the others are done
   assert "0 coloured, 3 skipped (done already), 1 broken" in capfd.readouterr().out
+
+
+def test_ten_bits_in_sixteen_are_remarked_on_and_a_white_level_mends_them(painter, capfd):
+  values = np.arange(48, dtype=np.uint16).reshape(6, 8) * 21
+  Image.fromarray(values).save("ten.png")
+  assert run(given=["ten.png"]) == 0
+  assert "values from 0 to 987 of 65535" in capfd.readouterr().out
+  assert Image.open("out/ten.png").getpixel((7, 5))[0] == 4  # 987 / 65535 * 255
+  assert run("--white-level", "1023", given=["ten.png"]) == 0
+  assert capfd.readouterr().out == "1 coloured\n"  # not skipped: it is another result
+  assert Image.open("out/ten.png").getpixel((7, 5))[0] == 246  # 987 / 1023 * 255
+  assert run("--max-pixels", "47", given=["ten.png"], out="none") == 1
+  assert "8x6 pixels are more than the limit of 47" in capfd.readouterr().err
+
+
+def test_a_second_run_does_not_colour_the_results_of_the_first(painter, capfd):
+  assert run(out="in/colored") == 0
+  capfd.readouterr()
+  assert run(out="elsewhere") == 0
+  assert capfd.readouterr().out == (
+    "left out: a folder of colorize's own results (in/colored); name such a folder to take it\n"
+    "3 coloured\n"
+  )
+  assert sorted(os.listdir("elsewhere")) == [".scs_jax.json", "p0.png", "p1.png", "p2.png"]
+  assert run(given=["in/colored"], out="again") == 0
+  assert capfd.readouterr().out == "3 coloured\n"
 
 
 def test_one_file(painter, capfd):
