@@ -212,7 +212,8 @@ def _pair(model: Model, folder: pathlib.Path) -> str:
   return (
     f"<h2>A monochrome and a colour camera</h2><p>{camera}The result is the monochrome view in the "
     "colours of the other one. <b>reinhard</b>: one tint by means and deviations (Reinhard et al. "
-    "2001); <b>zero disparity</b>: the other view's colours at the same pixels.</p>"
+    "2001); <b>zero disparity</b>: the other view's colours at the same pixels; <b>stereo</b>: "
+    f"those of semi-global matching. {html.escape(pairs.LEFT_OUT)}</p>"
     + report.table([name, "PSNR RGB", "PSNR CbCr"], rows, best=(1, 2))
     + report.figure(sheet, "colours, confidence, disparity and the curve that was estimated")
   )
