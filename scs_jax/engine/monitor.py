@@ -141,7 +141,7 @@ class Monitor:
 
 
 def _compiling(phase: str, before: float | None) -> str:
-  last = "it takes from seconds to many minutes, and the bar moves then"
+  last = "it takes from seconds to many minutes"
   if before is not None:
     text = f"{before:.0f} s" if before < 120 else f"{before / 60:.0f} min"
     last = f"about as long as last time, {text}"

@@ -107,7 +107,8 @@ def files(folder):
 def test_a_run_and_the_same_command_again(setup, capfd):
   assert train() == 0
   out, err = capfd.readouterr()
-  assert out == "run: step 4; checkpoints, metrics.jsonl and panels are there\n" and err == ""
+  assert out == "run: step 4; checkpoints, metrics.jsonl and panels are there\n"
+  assert err == "compiling the training step (only): it takes from seconds to many minutes\n"
   run = setup / "run"
   names = {p.name for p in run.iterdir()}
   assert names == {"checkpoints", "config.json", "data_scan_sizes.json", "metrics.jsonl", "panels"}
@@ -300,7 +301,7 @@ def test_a_run_that_sigterm_ends_early_has_the_code_asked_for(setup, monkeypatch
     (["--workdir="], ["--workdir is empty: expected the run's folder"]),
     (["--workdir=gs://bucket/run"], ["is in a bucket", "mount the bucket"]),
     (["--stopped-code=256"], ["--stopped-code is 256: expected 0 to 255"]),
-    (["--data="], ["config.data.source is empty: expected a folder of pictures, or bundled"]),
+    (["--data="], ["config.data.source is empty: which pictures?"]),
   ],
 )
 def test_a_slip_is_one_line_and_two_before_anything_is_trained(setup, capfd, more, parts):

@@ -176,6 +176,7 @@ class TestRules:
     leaves = config.flatten(config.load("common"))
     config.validate(config.load("common"), config.ENGINE_RULES)
     names = {"method.name", "data.source", "data.heldout", "checkpoint.best_metric"}
+    names |= {"init_from", "evaluate.lpips_files"}
     assert set(leaves) - set(config.ENGINE_RULES) == names
     assert set(config.ENGINE_RULES) <= set(leaves)
 
