@@ -226,14 +226,15 @@ class TestOpenData:
     with config.unlocked():
       config.network = {"search_range": 64}
     config.data.source, config.data.heldout = str(tmp_path), ""
-    *warnings, last = datasets.open_data(config, tmp_path / "run")[0].notes
+    *warnings, last, unscored = datasets.open_data(config, tmp_path / "run")[0].notes
+    assert unscored.startswith("no held-out pictures")
     assert len(warnings) == 1 and warnings[0].startswith("warning: p1: not rectified: ")
     assert last.startswith("3 of 3 pairs were looked at")
     config.network.search_range = 8  # of a plane 9 pixels off
-    *warnings, last = datasets.open_data(config, tmp_path / "run")[0].notes
+    warnings = datasets.open_data(config, tmp_path / "run")[0].notes
     assert sum("beyond the search range 8" in note for note in warnings) == 3
     config.data.only, config.network.search_range = ("p0",), 64
-    assert datasets.open_data(config, tmp_path / "run")[0].notes == []
+    assert datasets.open_data(config, tmp_path / "run")[0].notes == [unscored]
 
   def test_a_training_says_which_pairs_its_crops_do_not_fit(self, config, tmp_path):
     write(tmp_path, "p", 0)

@@ -144,7 +144,7 @@ def test_input_errors_are_one_line_and_nothing_is_made(opened, capfd, flags, pic
 
 
 def test_a_result_too_large_is_refused_before_the_work(opened, capfd):
-  Image.new("L", (1000, 700)).save("gray.png")
+  Image.new("L", (2000, 2000)).save("gray.png")  # 32,000 x 32,000 are more than 1e9 pixels
   opened.method.predict = None
   assert magnify("--scales", "1,16") == 2
   one_line(capfd, "--scales 16: ", "give --input-side")
