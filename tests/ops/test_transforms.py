@@ -32,6 +32,7 @@ OPS = {
   "ycbcr_to_rgb": color.ycbcr_to_rgb,
   "apply_weights": lambda x: resize.apply_weights(x, BAND, 0),
   "apply_separable": lambda x: resize.apply_separable(x, BAND, BAND),
+  "cubic": lambda x: resize.cubic(x + 0.3, jnp),
   "resize_bicubic": lambda x: resize.resize_bicubic(x, (5, 17)),
   "resize_bilinear": lambda x: sample.resize_bilinear(x, (17, 5)),
   "resize_nearest": lambda x: sample.resize_nearest(x, (24, 7)),
