@@ -47,7 +47,8 @@ class Perceptual:
       return self._apply(self._variables, rgb, truth)
     except ValueError as error:
       raise UserError(
-        f"LPIPS: {error}; measure larger pictures, or leave out --lpips-weights"
+        f"LPIPS: {error}; measure larger pictures (--size, or data.crop of a training), or leave "
+        "out --lpips-weights"
       ) from error
 
   def require_size(self, size: tuple[int, int] | None) -> None:
