@@ -112,8 +112,8 @@ def test_activations_are_those_of_pytorch(published, tmp_path, capsys):
   x = np.concatenate([(lightness - 50) / 100, hint / 110, mask], -1)
   with torch.no_grad():
     want = _forward(net, torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
-  net = Colorizer(attention="none")
-  found = jax.jit(net.apply)(variables, base_input(lightness, hint, mask))
+  ours = Colorizer(attention="none")
+  found = jax.jit(ours.apply)(variables, base_input(lightness, hint, mask))
   assert np.abs(want).max() > 30 and np.std(want) > 5
   np.testing.assert_allclose(found / 110, want / 110, atol=1e-4)
 
