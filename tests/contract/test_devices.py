@@ -57,8 +57,7 @@ class Subject:
     return {"mono": mono, "color": image, "index": index}
 
   @functools.cache  # noqa: B019 - lives as long as the module's fixture
-  def run(self, mode="jit", count=1, fsdp=1, accumulate=1, ema_decay=0.0, remat="none"):
-    """(the state after some steps, the last logs, the state as it lies on the devices)."""
+  def _program(self, mode, count, fsdp, accumulate, ema_decay, remat):
     if len(jax.devices()) < count:
       pytest.skip(f"needs {count} devices")
     options = update.Options(accumulate=accumulate, ema_decay=ema_decay, remat=remat)
@@ -66,13 +65,43 @@ class Subject:
     method = resolve.build(self.config)
     parallel = Parallel(mode, jax.devices()[:count], fsdp, FSDP_LEAST, options)
     parallel.check_batch(BATCH)
-    step = parallel.train_step(method, jax.random.key(0))
+    return method, parallel, parallel.train_step(method, jax.random.key(0))
+
+  @functools.cache  # noqa: B019
+  def run(
+    self, mode="jit", count=1, fsdp=1, accumulate=1, ema_decay=0.0, remat="none", shuffle=None
+  ):
+    """(the state after some steps, the last logs, the state as it lies on the devices).
+
+    `shuffle` is the seed of another order of the pictures in each batch; None: as they are.
+    """
+    method, parallel, step = self._program(mode, count, fsdp, accumulate, ema_decay, remat)
+    order = slice(None)
+    if shuffle is not None:
+      order = np.random.default_rng(shuffle).permutation(BATCH)
     fresh = jax.tree.map(np.copy, self.fresh)
     average = jax.tree.map(np.copy, fresh.params) if ema_decay else {}
     state = parallel.place(fresh.replace(average=average))
     for i, batch in enumerate(self.batches):
+      batch = {name: x[order] for name, x in batch.items()}
       state, logs = step(state, parallel.shard(batch), method.phase(i))
     return jax.device_get(parallel.fetch(state)), parallel.read_logs(logs), state
+
+  def share_of_rounding(self, shuffles):
+    """The largest part of its way that an array's end moves by, where one device is given the same
+    pictures in other orders: what rounding alone does to these steps."""
+    expected = self.run()[0]
+    shares = [0.0]
+    for shuffle in shuffles:
+      found = self.run(shuffle=shuffle)[0]
+      for tree in ("params", "opt_state", "model_state"):
+        for a, b, start in zip(
+          *(jax.tree.leaves(getattr(s, tree)) for s in (found, expected, self.fresh)), strict=True
+        ):
+          a, b, start = (np.asarray(x, np.float64) for x in (a, b, start))
+          if np.abs(b - start).max(initial=0) > 1e-4:
+            shares.append(np.abs(a - b).max() / np.abs(b - start).max())
+    return max(shares)
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +121,12 @@ def subjects(
   configs["smsanet"].network.attention_blocks = ()  # of one picture each
   configs["cycle_cnn"].steps, configs["cycle_cnn"].refine_share = STEPS, 0.0  # one program
   configs["cycle_cnn"].network.refinement, configs["cycle_cnn"].network.pairs = False, 0
+  configs["cycle_cnn"].optimizer.rmsprop = "keras3"  # its steps follow small gradients smoothly
   return {name: Subject(config, draw_state) for name, config in configs.items()}
 
 
-def assert_same(found, expected, fresh, trees=("params", "opt_state", "model_state")):
-  """Within 1e-5 of each number, 4e-6 of one, and 1e-3 of the way that an array went."""
+def assert_same(found, expected, fresh, share=1e-3, trees=("params", "opt_state", "model_state")):
+  """Within 1e-5 of each number, 4e-6 of one, and `share` of the way that an array went."""
   (state, logs, _), (other, other_logs, _) = found, expected
   assert state.step == other.step == STEPS and logs[update.FINITE] == 1.0
   assert logs == pytest.approx(other_logs, rel=1e-4, abs=1e-6)
@@ -106,7 +136,7 @@ def assert_same(found, expected, fresh, trees=("params", "opt_state", "model_sta
     for (path, a), b, start in zip(paths, others, before, strict=True):
       way = np.abs(np.asarray(b, np.float64) - start).max()
       name = tree + jax.tree_util.keystr(path)
-      np.testing.assert_allclose(a, b, rtol=1e-5, atol=4e-6 + 1e-3 * way, err_msg=name)
+      np.testing.assert_allclose(a, b, rtol=1e-5, atol=4e-6 + share * way, err_msg=name)
 
 
 MESHES = [
@@ -123,7 +153,14 @@ def test_devices_do_not_change_the_result(subjects, subject, mode, count, fsdp, 
   subject = subjects[subject]
   expected = subject.run()
   found = subject.run(mode, count, fsdp, remat=remat)
-  assert_same(found, expected, subject.fresh)
+  # Cycle CNN's gradient has steps, at absolute values and ReLUs of numbers that many voxels share:
+  # under some releases of XLA a sum in another order falls on the other side of one. On one device
+  # with the pictures in another order too: that is what may be expected of several, twice over.
+  share = 1e-3
+  if getattr(subject.method, "takes_pairs", False):
+    share = max(share, 2 * subject.share_of_rounding((1, 2, 3)))
+    assert share < 0.3  # else the comparison says nothing
+  assert_same(found, expected, subject.fresh, share)
   for name, tree in expected[0].params.items():
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), tree, subject.fresh.params[name])
     assert max(jax.tree.leaves(moved)) > 1e-4, name
