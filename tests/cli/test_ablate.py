@@ -2,56 +2,32 @@
 
 import csv
 import json
-import textwrap
+import pathlib
+import sys
 
 import numpy as np
 import pytest
-from PIL import Image
-from skimage import data
 
 from scs_jax.cli import ablate_plan, ablate_run
 from scs_jax.cli import main as cli
-from scs_jax.engine import config as configs
 from scs_jax.engine.ablations_result import RowResult, read
 from scs_jax.errors import UserError
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import ablating
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-  """Four small photographs, one of them gray."""
   folder = tmp_path_factory.mktemp("photos")
-  for i, photo in enumerate((data.astronaut(), data.coffee(), data.chelsea())):
-    Image.fromarray(photo).resize((40, 32)).save(folder / f"{i}.png")
-  Image.fromarray(data.camera()).resize((40, 32)).save(folder / "gray.png")
+  ablating.make_photos(folder)
   return folder
-
-
-def _write_config(config, folder):
-  """A .py file whose get_config() gives this config."""
-  (folder / "tiny.json").write_text(configs.to_json(config))
-  path = folder / "tiny.py"
-  path.write_text(
-    textwrap.dedent(f"""
-      import pathlib
-      from scs_jax.engine import config
-
-      def get_config():
-        return config.from_json(pathlib.Path({str(folder / "tiny.json")!r}).read_text())
-    """)
-  )
-  return path
 
 
 @pytest.fixture(scope="module")
 def tiny(make_tiny_config, tmp_path_factory):
-  """A file with the tiny SCSNet's config, in referential mode, for two steps."""
-  config = make_tiny_config()
-  config.mode = "referential"
-  config.loss.perceptual, config.loss.adversarial = 5.0, 0.01
-  config.evaluate.modes = ("self",)
-  config.log.panels_every = 0
-  config.steps = 2
-  return _write_config(config, tmp_path_factory.mktemp("config"))
+  return ablating.write_scsnet(make_tiny_config(), tmp_path_factory.mktemp("config"))
 
 
 @pytest.fixture
@@ -276,11 +252,7 @@ def test_every_table_can_be_run_dry(name, capsys):
 
 def test_pairs_are_measured_both_ways(make_cycle_config, tmp_path, capsys):
   """A row of Table VII: both passes, and beside them what they were with the Y that was found."""
-  config = make_cycle_config()
-  config.data.heldout_crop = (32, 64)
-  config.batch_size, config.evaluate.batch_size, config.steps = 8, 1, 6
-  config.log.panels_every = 0
-  path = _write_config(config, tmp_path)
+  path = ablating.write_cycle(make_cycle_config(), tmp_path)
   out = tmp_path / "out"
   flags = ["--config", str(path), "--rows", "10", "--workdir", str(out), "--quiet"]
   assert cli.main(["ablate", "cycle_cnn.losses", *flags]) == 0, capsys.readouterr().err
