@@ -56,8 +56,8 @@ def run_case(case: dict, args) -> dict:
   import jax
   import numpy as np
 
-  from scs_jax.engine import config as configs
-  from scs_jax.engine import resolve
+  from scs_jax.core import config as configs
+  from scs_jax.core import resolve
 
   method = resolve.build(
     configs.apply_overrides(configs.load(args.config), ["loss.perceptual=0", "loss.adversarial=0"])
@@ -78,7 +78,7 @@ def run_whole(method, state, gray, reference) -> dict:
   import jax
   import numpy as np
 
-  from scs_jax.engine.contract import Query
+  from scs_jax.core.contract import Query
 
   query = Query(gray[None, ..., None], gray.shape, None if reference is None else reference[None])
   started = time.perf_counter()

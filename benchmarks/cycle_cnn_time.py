@@ -57,8 +57,8 @@ def run_case(case: dict, args) -> dict:
   import numpy as np
 
   from scs_jax.cli import quantities
-  from scs_jax.engine import config as configs
-  from scs_jax.engine import resolve
+  from scs_jax.core import config as configs
+  from scs_jax.core import resolve
   from scs_jax.infer import strips
 
   config = configs.load(args.config)

@@ -145,7 +145,7 @@ def machine(dtype: str) -> dict:
 
 
 def configured(case: dict, args):
-  from scs_jax.engine import config as configs
+  from scs_jax.core import config as configs
 
   block = min(case.get("blocks", 1024), 2**30)
   return configs.apply_overrides(
@@ -163,8 +163,8 @@ def configured(case: dict, args):
 def build_infer(case: dict, args):
   import jax
 
-  from scs_jax.engine import resolve
-  from scs_jax.engine.contract import Query
+  from scs_jax.core import resolve
+  from scs_jax.core.contract import Query
 
   method = resolve.build(configured(case, args))
   state = jax.jit(lambda: method.init(jax.random.key(0), {}))()
@@ -180,8 +180,8 @@ def build_train(case: dict, args):
   import jax
   import numpy as np
 
-  from scs_jax.engine import resolve
-  from scs_jax.engine.contract import Collective
+  from scs_jax.core import resolve
+  from scs_jax.core.contract import Collective
 
   config = configured(case, args)
   method = resolve.build(config)

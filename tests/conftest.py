@@ -40,7 +40,7 @@ def _forget_programs():
 
 
 def _unlocked(name):
-  from scs_jax.engine import config as configs
+  from scs_jax.core import config as configs
 
   config = configs.load(name).copy_and_resolve_references()
   config.unlock()

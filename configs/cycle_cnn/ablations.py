@@ -10,7 +10,7 @@ IV-F): second-time figures never stand alone.
 
 from typing import Any, NamedTuple
 
-from scs_jax.engine.ablations import Column, Table
+from scs_jax.core.ablations import Column, Table
 
 
 class Row(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from scs_jax.engine.ablations import Column, Table
+from scs_jax.core.ablations import Column, Table
 
 
 class Row(NamedTuple):

@@ -7,7 +7,7 @@ and SSIM are of the 500 self-references).
 
 from typing import Any, NamedTuple
 
-from scs_jax.engine.ablations import NO_COLORNET, NO_INCEPTION, Column, Table
+from scs_jax.core.ablations import NO_COLORNET, NO_INCEPTION, Column, Table
 
 
 class Row(NamedTuple):

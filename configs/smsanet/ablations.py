@@ -8,7 +8,7 @@ PSNR (dB) and SSIM are those of the paper, on 1,000 pictures of ImageNet.
 
 from typing import Any, NamedTuple
 
-from scs_jax.engine.ablations import Column, Table
+from scs_jax.core.ablations import Column, Table
 
 
 class Row(NamedTuple):

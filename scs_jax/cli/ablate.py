@@ -68,7 +68,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.engine import stop
+  from scs_jax.core import stop
 
   with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
     from scs_jax.cli import ablate_run  # takes seconds

@@ -12,13 +12,14 @@ import numpy as np
 
 from scs_jax.cli import pair_evaluation_views as views
 from scs_jax.cli.pair_evaluation_passes import Passes
+from scs_jax.core import ablations
+from scs_jax.core.contract import Query
 from scs_jax.data import draw, pipeline, scan, subset
 from scs_jax.data import pairs as pair_batches
 from scs_jax.data.heldout import Observed, References
 from scs_jax.data.sources import open_source
 from scs_jax.data.subset import Subset
-from scs_jax.engine import ablations, results
-from scs_jax.engine.contract import Query
+from scs_jax.engine import results
 from scs_jax.engine.evaluate import SMALLEST, Evaluator, Protocol
 from scs_jax.engine.pairs_trial import PairTrial
 from scs_jax.errors import UserError

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from scs_jax.cli import datasets, failures
+from scs_jax.cli import datasets
+from scs_jax.core import ablations, ablations_result, failures, resolve, spelling
+from scs_jax.core import config as configs
 from scs_jax.data import draw
 from scs_jax.data.sources import open_source
-from scs_jax.engine import ablations, ablations_result, evaluate, pairs, resolve, spelling
-from scs_jax.engine import config as configs
+from scs_jax.engine import evaluate, pairs
 from scs_jax.errors import UserError
 
 # What users call a table's folder of configs, where it is not its name.

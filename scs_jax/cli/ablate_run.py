@@ -9,21 +9,12 @@ import traceback
 
 import jax
 
-from scs_jax.cli import ablate_measure, ablate_plan, datasets, failures
+from scs_jax.cli import ablate_measure, ablate_plan, datasets
 from scs_jax.cli.ablate_plan import Plan, Row
-from scs_jax.cli.params import count
-from scs_jax.engine import (
-  ablations,
-  ablations_page,
-  ablations_result,
-  ablations_table,
-  learned,
-  loop,
-  report,
-  resolve,
-  results,
-)
-from scs_jax.engine.ablations_result import RowResult
+from scs_jax.core import ablations, ablations_result, failures, files, resolve
+from scs_jax.core.ablations_result import RowResult
+from scs_jax.core.parameters import count
+from scs_jax.engine import ablations_page, ablations_table, learned, loop, results
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer
 from scs_jax.nn.features import inception
@@ -115,7 +106,7 @@ def _write_spec(plan: Plan) -> None:
 def _write(plan: Plan, name: str, content: bytes) -> None:
   """Whole or not at all, also where several jobs write the same file at a time."""
   aside = plan.folder / f".{name}.{os.uname().nodename}.{os.getpid()}"
-  report.write_aside(aside, content)
+  files.write_aside(aside, content)
   os.replace(aside, plan.folder / name)
 
 

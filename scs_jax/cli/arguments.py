@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from scs_jax.engine import spelling
+from scs_jax.core import spelling
 from scs_jax.errors import UserError
 
 if TYPE_CHECKING:  # ml_collections is slow to import, and --help needs none of it
@@ -134,6 +134,6 @@ def load_config(args: argparse.Namespace) -> "ConfigDict":
 
   Ranges are checked by `resolve.build`, which knows the method's too.
   """
-  from scs_jax.engine import config
+  from scs_jax.core import config
 
   return config.apply_overrides(config.load(args.config), args.overrides)

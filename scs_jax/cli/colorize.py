@@ -161,7 +161,7 @@ def _add_look(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.engine import stop
+  from scs_jax.core import stop
 
   # What is finished stays, and nothing is half written.
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command goes on where it was"):

@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.engine import stop
+  from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
     from scs_jax.cli import compare_run  # takes seconds

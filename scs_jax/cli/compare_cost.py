@@ -6,11 +6,11 @@ import numpy as np
 
 from scs_jax.cli.compare_rows import Row
 from scs_jax.cli.compare_settings import Plan
+from scs_jax.core.contract import Prediction, Query
 from scs_jax.engine import compare_speed, pairs
 from scs_jax.engine.baselines import BASELINES, welsh_keys
 from scs_jax.engine.compare import REFERENTIAL
 from scs_jax.engine.compare_tables import Facts
-from scs_jax.engine.contract import Prediction, Query
 
 
 def weigh(plan: Plan, row: Row, facts: Facts, part: str, size: tuple[int, int]) -> None:

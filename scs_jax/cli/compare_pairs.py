@@ -12,10 +12,10 @@ from scs_jax.cli.evaluation_panels import shown_name
 from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.cli.pair_evaluation_report import about_seen
 from scs_jax.cli.pair_evaluation_views import Chosen, open_views, trained_on, watch
+from scs_jax.core.contract import Prediction
 from scs_jax.data import pairs as batches_of
 from scs_jax.data.decode import DecodeError
 from scs_jax.engine import compare, estimates, pairs
-from scs_jax.engine.contract import Prediction
 from scs_jax.engine.pairs_trial import PairTrial
 from scs_jax.engine.trial import Scores
 from scs_jax.errors import UserError

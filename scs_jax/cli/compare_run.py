@@ -5,14 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from scs_jax.cli import (
-  compare_cost,
-  compare_output,
-  compare_record,
-  compare_rows,
-  compare_settings,
-  failures,
-)
+from scs_jax.cli import compare_cost, compare_output, compare_record, compare_rows, compare_settings
 from scs_jax.cli import evaluation_folder as folder
 from scs_jax.cli.compare_pairs import PairSet
 from scs_jax.cli.compare_photos import Photos
@@ -20,6 +13,7 @@ from scs_jax.cli.compare_record import Found
 from scs_jax.cli.compare_rows import Row
 from scs_jax.cli.compare_ruler import Ruler
 from scs_jax.cli.compare_settings import Plan
+from scs_jax.core import failures
 from scs_jax.engine import compare
 from scs_jax.engine.compare import REFERENTIAL
 from scs_jax.engine.compare_tables import Facts

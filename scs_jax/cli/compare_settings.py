@@ -8,10 +8,10 @@ from typing import Any
 
 from scs_jax.cli import evaluation_settings
 from scs_jax.cli.compare_rows import Row
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.rules import ENGINE_RULES
 from scs_jax.engine import pairs
 from scs_jax.engine.evaluate import MODES
-from scs_jax.engine.rules import ENGINE_RULES
 from scs_jax.errors import UserError
 
 

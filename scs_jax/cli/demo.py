@@ -45,7 +45,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.engine import stop
+  from scs_jax.core import stop
   from scs_jax.errors import UserError
 
   if not args.workdir:

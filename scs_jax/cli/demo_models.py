@@ -11,6 +11,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from scs_jax.cli import datasets, visualize_confidence_pairs
+from scs_jax.core import config as configs
+from scs_jax.core import files, resolve
+from scs_jax.core.contract import Query
 from scs_jax.data import bundled, pipeline, subset
 from scs_jax.engine import (
   confidence_sheet,
@@ -21,10 +24,7 @@ from scs_jax.engine import (
   models,
   pairs,
   report,
-  resolve,
 )
-from scs_jax.engine import config as configs
-from scs_jax.engine.contract import Query
 from scs_jax.engine.demo_page import SCALES
 from scs_jax.engine.evaluate import Evaluator
 from scs_jax.engine.models import Model
@@ -92,7 +92,7 @@ def _shipped(name: str) -> Model:
 
 
 def _write_page(folder: pathlib.Path, sections: list[str]) -> None:
-  report.write_aside(folder / "report.html", report.page(_TITLE, sections))
+  files.write_aside(folder / "report.html", report.page(_TITLE, sections))
 
 
 def _about(*shown: Model) -> str:
@@ -151,12 +151,12 @@ def _photographs(network: Colorizer, config: ConfigDict, folder: pathlib.Path, s
     print("\n".join(demo_page.lines(scale, found)), flush=True)
     rows = [demo_page.row(found, batch["image"], i) for i in range(len(PHOTOS))]
     panel = report.panel(rows)
-    report.write_aside(folder / f"photos_{scale:g}x.png", report.png(panel))
+    files.write_aside(folder / f"photos_{scale:g}x.png", report.png(panel))
     sections.append(demo_page.section(scale, found, panel, list(PHOTOS)))
     if first is None:
       first = found
       shown = [r for r, (a, b) in zip(rows, PHOTOS.items(), strict=True) if {a, b} <= free]
-      report.write_aside(folder / "demo.png", report.png(report.panel(shown)))
+      files.write_aside(folder / "demo.png", report.png(report.panel(shown)))
   return first, sections
 
 
@@ -176,9 +176,9 @@ def _sweep(network: Colorizer, found: demo_page.ByMode, folder: pathlib.Path) ->
   ]
   title = f"{SWEPT}, {gray.shape[1]}x{gray.shape[0]} pixels, by SCSNet and its own mirror"
   sheet = magnify_sheet.draw([title], gray, window, results, lent)
-  report.write_aside(folder / "magnify.png", report.png(sheet))
+  files.write_aside(folder / "magnify.png", report.png(sheet))
   moving = magnify_sheet.animate(magnify_sheet.frames(results), "png")
-  report.write_aside(folder / "magnify_animation.png", moving)
+  files.write_aside(folder / "magnify_animation.png", moving)
   caption = f"{title}: one network, {network.programs} compiled programs, any magnification"
   return "<h2>Any magnification</h2>" + report.figure(sheet, caption)
 
@@ -203,7 +203,7 @@ def _pair(model: Model, folder: pathlib.Path) -> str:
     rows.append([title, *figures])
     print(f"  {name} {title:<15} PSNR RGB {figures[0]:6.2f}  CbCr {figures[1]:6.2f}", flush=True)
   sheet = confidence_sheet.draw([f"{name}, Cycle CNN, step {model.step}"], answer)
-  report.write_aside(folder / "pair.png", report.png(sheet))
+  files.write_aside(folder / "pair.png", report.png(sheet))
   camera = (
     "The two views are shot again with two simulated cameras, as in its training. "
     if model.config.data.camera.enabled
@@ -263,7 +263,7 @@ def _go_on(model: Model, folder: pathlib.Path, quiet: bool) -> str | None:
   shutil.rmtree(folder, ignore_errors=True)
   config = _training_config(model)
   # First of all, so that what was interrupted is known to be ours.
-  report.write_aside(folder / "config.json", configs.to_json(config).encode())
+  files.write_aside(folder / "config.json", configs.to_json(config).encode())
   method = resolve.build(config)
   data, _ = datasets.open_data(config, folder, progress=not quiet)
   started = time.monotonic()

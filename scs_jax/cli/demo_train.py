@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scs_jax.cli import arguments, datasets
+from scs_jax.core import config as configs
+from scs_jax.core import files, resolve
 from scs_jax.data import pipeline, sources
-from scs_jax.engine import config as configs
-from scs_jax.engine import demo_page, evaluate, loop, report, resolve
+from scs_jax.engine import demo_page, evaluate, loop, report
 from scs_jax.engine.demo_page import SCALES
 from scs_jax.engine.evaluate import MODES, Evaluator
 from scs_jax.errors import UserError
@@ -54,11 +55,11 @@ def run(args) -> int:
     by_mode = demo_page.measure(MODES, scale, config.evaluate.reference_size, networks, batches)
     print("\n".join(demo_page.lines(scale, by_mode)), flush=True)
     panel = report.panel([demo_page.row(by_mode, truth, i) for i in range(len(truth))])
-    report.write_aside(folder / f"heldout_{scale:g}x.png", report.png(panel))
+    files.write_aside(folder / f"heldout_{scale:g}x.png", report.png(panel))
     sections.append(demo_page.section(scale, by_mode, panel, names))
   sections.append("<h2>Training</h2>" + demo_page.curves(folder, CURVES))
   path = folder / "report.html"
-  report.write_aside(path, report.page(f"{args.config} on held-out photographs", sections))
+  files.write_aside(path, report.page(f"{args.config} on held-out photographs", sections))
   print(f"report: {path.resolve()}")
   return 0
 

@@ -101,7 +101,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.engine import stop
+  from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
     from scs_jax.cli import evaluation  # takes seconds

@@ -6,7 +6,9 @@ import pathlib
 import signal
 from collections.abc import Mapping, Sequence
 
-from scs_jax.engine import report, results, stop
+from scs_jax.core import stop
+from scs_jax.core.files import write_aside
+from scs_jax.engine import results
 from scs_jax.errors import UserError
 
 _NAMED = 4  # settings that are named where results are of others
@@ -99,6 +101,6 @@ def write(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
   """
   with stop.raising_flag() as stopped:
     for name, content in contents.items():
-      report.write_aside(folder / name, content)
+      write_aside(folder / name, content)
   if stopped:
     signal.raise_signal(signal.SIGTERM)

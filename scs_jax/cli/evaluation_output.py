@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from scs_jax.cli import evaluation_folder as folder
 from scs_jax.cli.evaluation_panels import shown_name
 from scs_jax.cli.evaluation_settings import Settings
+from scs_jax.core import config as configs
+from scs_jax.core.contract import TrainState
 from scs_jax.data import scan
-from scs_jax.engine import config as configs
 from scs_jax.engine import evaluation_page, results
-from scs_jax.engine.contract import TrainState
 from scs_jax.engine.estimates import Summary
 from scs_jax.engine.layout import PHOTOS, Layout, with_lpips
 from scs_jax.engine.models import Model

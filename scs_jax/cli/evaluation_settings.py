@@ -4,11 +4,12 @@ import dataclasses
 import math
 import pathlib
 
-from scs_jax.engine import models, pairs, spelling
+from scs_jax.core import spelling
+from scs_jax.core.rules import ENGINE_RULES, Between
+from scs_jax.engine import models, pairs
 from scs_jax.engine.evaluate import MODES, MORE_MODES, SMALLEST
 from scs_jax.engine.learned import Perceptual, perceptual
 from scs_jax.engine.models import Model
-from scs_jax.engine.rules import ENGINE_RULES, Between
 from scs_jax.errors import UserError
 
 _LARGEST = 8192  # pixels a side

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import scs_jax
-from scs_jax.cli import arguments, failures
-from scs_jax.engine import spelling
+from scs_jax.cli import arguments
+from scs_jax.core import failures, spelling
 from scs_jax.errors import UserError
 
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scs_jax.core.contract import Method, Prediction, Query, TrainState
 from scs_jax.engine import pairs
-from scs_jax.engine.contract import Method, Prediction, Query, TrainState
 from scs_jax.engine.pairs import UNREFINED
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer

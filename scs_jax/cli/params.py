@@ -21,10 +21,10 @@ def run(args) -> int:
   import json
 
   from scs_jax.cli import arguments
-  from scs_jax.engine import resolve
+  from scs_jax.core import parameters, resolve
 
   config = arguments.load_config(args)
-  counts = count(resolve.build(config))
+  counts = parameters.count(resolve.build(config))
   reported = compare(counts, config.reported.get("parameters", ()))
   if args.json:
     print(json.dumps({"parameters": counts, "reported": reported}, indent=2))
@@ -39,26 +39,13 @@ def run(args) -> int:
   return 0
 
 
-def count(method) -> dict[str, int]:
-  """{"network": parameters, "network/module": parameters, ...}, from shapes alone."""
-  import jax
-
-  state = jax.eval_shape(lambda: method.init(jax.random.key(0), {}))
-  counts = {}
-  for network, modules in state.params.items():
-    counts[network] = _size(modules)
-    for module, tree in modules.items():
-      counts[f"{network}/{module}"] = _size(tree)
-  return counts
-
-
 def compare(counts: dict[str, int], reported) -> list[dict]:
   """Rows of the paper's totals: (name, (network or network/module, ...), millions) -> dicts.
 
   Raises:
     UserError: a part that the networks do not have.
   """
-  from scs_jax.engine import spelling
+  from scs_jax.core import spelling
   from scs_jax.errors import UserError
 
   rows = []
@@ -73,9 +60,3 @@ def compare(counts: dict[str, int], reported) -> list[dict]:
     difference = ours / (millions * 1e6) - 1
     rows.append({"name": name, "ours": ours, "paper": millions, "difference": difference})
   return rows
-
-
-def _size(tree) -> int:
-  import jax
-
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -61,7 +61,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.engine import stop
+  from scs_jax.core import stop
 
   _check(args)
   together = (args.coordinator, args.num_processes, args.process_id)
@@ -89,8 +89,8 @@ def _check(args) -> None:
 
 def _run_together(args, together) -> int:
   """One process of several: none may leave without the others' knowing."""
-  from scs_jax.cli import failures
-  from scs_jax.engine import distributed, stop
+  from scs_jax.core import failures, stop
+  from scs_jax.engine import distributed
   from scs_jax.errors import UserError
 
   if args.distributed is not None and together != (None, None, None):
@@ -114,7 +114,8 @@ def _profile(text: str | None) -> tuple[int, int] | None:
 
 def _run(args, stopped=None) -> int:
   from scs_jax.cli import arguments, datasets
-  from scs_jax.engine import distributed, loop, models, resolve, resume
+  from scs_jax.core import resolve
+  from scs_jax.engine import distributed, loop, models, resume
 
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:

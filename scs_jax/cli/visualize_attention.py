@@ -82,6 +82,7 @@ def run(args) -> int:
 
   from scs_jax.cli import visualize_attention_numbers as numbers
   from scs_jax.cli import visualize_attention_panel as panel
+  from scs_jax.core import files
   from scs_jax.data import scan
   from scs_jax.engine import report
   from scs_jax.infer import colorizer, display, resizing
@@ -128,14 +129,14 @@ def run(args) -> int:
     )
   if looked.levels[0].valves is None:
     display.say("this network has no valves (network.valves=False, as BCAttn): none are shown")
-  report.write_aside(out, report.png(panel.draw(shown)))
+  files.write_aside(out, report.png(panel.draw(shown)))
   about = {"gray": args.gray, "reference": args.reference, "checkpoint": name}
   written = [out, out.with_suffix(".json")]
   text = json.dumps(about | found, indent=2) + "\n"
-  report.write_aside(written[1], text.encode("utf-8", "backslashreplace"))
+  files.write_aside(written[1], text.encode("utf-8", "backslashreplace"))
   if args.arrays:
     written.append(out.with_suffix(".npz"))
-    report.write_aside(written[2], _npz(looked.levels, points, seen_points))
+    files.write_aside(written[2], _npz(looked.levels, points, seen_points))
   display.say(f"wrote {', '.join(map(str, written))}")
   return 0
 

@@ -95,7 +95,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.engine import stop
+  from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the pictures that were finished are whole"):
     return _run(args)
@@ -106,6 +106,7 @@ def _run(args) -> int:
   import sys
 
   from scs_jax.cli import visualize_confidence_pairs as pairs
+  from scs_jax.core import files
   from scs_jax.data.decode import DecodeError
   from scs_jax.engine import confidence_sheet, report
   from scs_jax.errors import UserError
@@ -133,7 +134,7 @@ def _run(args) -> int:
       else:
         title = [f"{display.printable(name)}, {oracle.name}, step {found.step}."]
         sheet = confidence_sheet.draw(title, answer, args.low)
-        report.write_aside(out / pairs.file_name(i, name), report.png(sheet))
+        files.write_aside(out / pairs.file_name(i, name), report.png(sheet))
         display.say(pairs.line(name, answer, args.low))
         written += 1
       bar.update()

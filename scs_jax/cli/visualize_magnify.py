@@ -102,7 +102,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.engine import stop
+  from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; nothing was written"):
     return _run(args)
@@ -114,6 +114,7 @@ def _run(args) -> int:
   import numpy as np
 
   from scs_jax.cli import visualize_magnify_input as given
+  from scs_jax.core.files import write_aside
   from scs_jax.engine import magnify_sheet, report
   from scs_jax.errors import UserError
   from scs_jax.infer import display
@@ -156,7 +157,7 @@ def _run(args) -> int:
     path = out / f"{stem}_animation.{args.animation}"
     files[path] = magnify_sheet.animate(frames, args.animation)
   for path, content in files.items():
-    report.write_aside(path, content)
+    write_aside(path, content)
     display.say(f"wrote {path}")
   display.say(f"{len(every)} magnifications by {colorizer.programs} compiled programs")
   return 0

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from scs_jax.core.ablations import Table
+from scs_jax.core.ablations_result import RowResult
 from scs_jax.engine import ablations_table, report
-from scs_jax.engine.ablations import Table
-from scs_jax.engine.ablations_result import RowResult
 from scs_jax.engine.logbook import read_curve
 
 # Told apart on white, also by most who do not see red and green alike (after Okabe and Ito).

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scs_jax.engine.ablations import REFERENTIAL, UNREFINED, Column, Table
-from scs_jax.engine.ablations_result import RowResult
+from scs_jax.core.ablations import REFERENTIAL, UNREFINED, Column, Table
+from scs_jax.core.ablations_result import RowResult
 from scs_jax.engine.estimates import is_of_color
 from scs_jax.engine.intervals import percentile_interval, resampled_means
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from scs_jax.engine import contract
-from scs_jax.engine.contract import Query
+from scs_jax.core import contract
+from scs_jax.core.contract import Query
 from scs_jax.ops import color
 from scs_jax.ops.resize import resize_bicubic
 

@@ -38,8 +38,9 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
 import scs_jax
+from scs_jax.core import config as config_lib
+from scs_jax.core.contract import TrainState
 from scs_jax.engine import checksums
-from scs_jax.engine import config as config_lib
 from scs_jax.engine.checkpoint_arrays import (
   describe_leaves,
   host_copy,
@@ -63,7 +64,6 @@ from scs_jax.engine.checkpoint_folder import (
   require_writable,
   whole_steps,
 )
-from scs_jax.engine.contract import TrainState
 from scs_jax.errors import UserError
 
 

@@ -13,9 +13,9 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
+from scs_jax.core import config as config_lib
+from scs_jax.core.overrides import flatten
 from scs_jax.engine import checksums
-from scs_jax.engine import config as config_lib
-from scs_jax.engine.overrides import flatten
 from scs_jax.errors import UserError
 
 FOLDER = "checkpoints"

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scs_jax.core.contract import Prediction, Query
 from scs_jax.engine import estimates
-from scs_jax.engine.contract import Prediction, Query
 from scs_jax.engine.estimates import Summary
 from scs_jax.engine.evaluate import Evaluator, score
 from scs_jax.engine.trial import Scores

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from scs_jax.core.contract import TrainState
 from scs_jax.engine import report
 from scs_jax.engine.baselines import BASELINES, baselines_of
-from scs_jax.engine.contract import TrainState
 from scs_jax.engine.evaluate import Evaluator, Protocol, Result
 from scs_jax.engine.logbook import read_curve
 

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.engine import contract
+from scs_jax.core import contract
+from scs_jax.core.contract import Query, TrainState
 from scs_jax.engine.baselines import BASELINES, welsh_keys
-from scs_jax.engine.contract import Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.metrics import color as color_metrics
 from scs_jax.metrics import image as metrics

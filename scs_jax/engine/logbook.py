@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from scs_jax.engine.report import write_aside
+from scs_jax.core.files import write_aside
 
 
 class Logbook:

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.engine import config as configs
-from scs_jax.engine import distributed, lock, models, report, resume, stop, update
+from scs_jax.core import config as configs
+from scs_jax.core import files, stop
+from scs_jax.core.contract import Method, TrainState
+from scs_jax.engine import distributed, lock, models, resume, update
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.contract import Method, TrainState
 from scs_jax.engine.monitor import Monitor
 from scs_jax.engine.parallel import Parallel
 from scs_jax.engine.watch import Watch
@@ -99,7 +100,7 @@ def train(
     state, start, best, notes = _begin(config, method, data, workdir, checkpoints, parallel, key)
     state = parallel.place(state.replace(frozen=frozen))
     if distributed.is_first():
-      report.write_aside(workdir / "config.json", configs.to_json(config).encode())
+      files.write_aside(workdir / "config.json", configs.to_json(config).encode())
     skipped = int(parallel.read_logs({"skipped": state.skipped})["skipped"])
     monitor = stack.enter_context(
       Monitor(config, parallel, data.name, workdir, start, skipped, quiet, profile)

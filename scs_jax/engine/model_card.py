@@ -29,7 +29,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scs_jax.engine import spelling
+from scs_jax.core import spelling
 from scs_jax.errors import UserError
 
 _WIDTH = 100

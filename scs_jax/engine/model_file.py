@@ -23,11 +23,11 @@ import safetensors.numpy
 from etils import epath
 from ml_collections import ConfigDict
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.contract import TrainState
+from scs_jax.core.files import write_aside
 from scs_jax.engine.checkpoint_arrays import describe_leaves
 from scs_jax.engine.checkpoint_folder import parse_config
-from scs_jax.engine.contract import TrainState
-from scs_jax.engine.report import write_aside
 from scs_jax.errors import UserError
 
 SUFFIX = ".safetensors"

@@ -23,8 +23,9 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from scs_jax.engine import checkpoint_arrays, checkpoint_folder, model_file, resolve, spelling
-from scs_jax.engine.contract import TrainState
+from scs_jax.core import resolve, spelling
+from scs_jax.core.contract import TrainState
+from scs_jax.engine import checkpoint_arrays, checkpoint_folder, model_file
 from scs_jax.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "models"

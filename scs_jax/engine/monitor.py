@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping
 
 import jax
 
+from scs_jax.core.stop import Flag
 from scs_jax.engine import distributed, flops, update
 from scs_jax.engine.health import Health
 from scs_jax.engine.logbook import Logbook, Silent
 from scs_jax.engine.parallel import STOP, Parallel
-from scs_jax.engine.stop import Flag
 from scs_jax.engine.throughput import Meter, Profile
 
 _NAMED = 10  # unreadable files that are named at the end of a run

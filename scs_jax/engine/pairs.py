@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scs_jax.core.contract import Method, Prediction, Query, TrainState
 from scs_jax.engine import semi_global
-from scs_jax.engine.contract import Method, Prediction, Query, TrainState
 from scs_jax.metrics import image as metrics
 from scs_jax.ops import color, transfer
 from scs_jax.ops.degrade import to_eight_bits

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from scs_jax.engine.contract import TrainState
+from scs_jax.core.contract import TrainState
 from scs_jax.engine.pairs import (
   BASELINES,
   METRICS,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
+from scs_jax.core.contract import Method
 from scs_jax.engine import report
-from scs_jax.engine.contract import Method
 from scs_jax.engine.learned import perceptual_of
 from scs_jax.engine.pairs import METRICS, MODES, PairEvaluator, colorizer, measured
 from scs_jax.engine.watch_checks import require_best, require_modes, require_readable

@@ -13,8 +13,8 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from scs_jax.core.contract import Batch, Collective, Logs, Method, TrainState
 from scs_jax.engine import sharding, update
-from scs_jax.engine.contract import Batch, Collective, Logs, Method, TrainState
 from scs_jax.errors import UserError
 
 PMAP_AXIS = "data"

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import numpy as np
 
-from scs_jax.engine import chips, flops, resolve
+from scs_jax.core import resolve
+from scs_jax.engine import chips, flops
 from scs_jax.engine.chips import Chip
 from scs_jax.engine.collectives import sent_bytes
 from scs_jax.engine.parallel import Parallel

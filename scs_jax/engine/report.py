@@ -4,8 +4,6 @@ import base64
 import html
 import io
 import math
-import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -30,26 +28,6 @@ code{background:#f3f3f3;padding:.1rem .3rem}
 .strip figcaption{font-size:.8rem;overflow-wrap:anywhere}
 dt{font-weight:600;margin-top:.6rem}dd{margin:0 0 0 1rem}
 """
-
-
-def write_aside(path: str | os.PathLike, content: bytes) -> None:
-  """Writes a file whole or not at all: under another name first, then renamed.
-
-  Raises:
-    OSError: naming the file; what was at `path` before is as it was.
-  """
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  stem = os.fsdecode(os.fsencode(path.name)[:200])  # a name holds 255 bytes at most
-  aside = path.with_name(f".{stem}.partial")
-  try:
-    aside.write_bytes(content)
-    os.replace(aside, path)
-  except BaseException as error:  # an interrupt leaves nothing behind either
-    aside.unlink(missing_ok=True)
-    if isinstance(error, OSError):
-      error.filename = str(path)  # a failed write names none
-    raise
 
 
 def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -5,8 +5,9 @@ import os
 import pathlib
 from collections.abc import Mapping
 
-from scs_jax.engine import config as configs
-from scs_jax.engine import resolve
+from scs_jax.core import config as configs
+from scs_jax.core import resolve
+from scs_jax.core.overrides import flatten
 from scs_jax.engine.checkpoint_folder import (
   FOLDER,
   absolute,
@@ -15,7 +16,6 @@ from scs_jax.engine.checkpoint_folder import (
   read_stored,
   whole_steps,
 )
-from scs_jax.engine.overrides import flatten
 from scs_jax.errors import UserError
 
 # A run may go on with other values of these; of any other key the change is said aloud.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import jax
 import numpy as np
 
+from scs_jax.core.contract import TrainState
 from scs_jax.engine.baselines import baselines_of
-from scs_jax.engine.contract import TrainState
 from scs_jax.engine.evaluate import COLORFULNESS, METRICS, Evaluator, Protocol, measure_alone
 
 ByMetric = dict[str, np.ndarray]

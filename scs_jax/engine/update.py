@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scs_jax.engine.contract import Batch, Collective, Logs, Method, TrainState
-from scs_jax.engine.step import Pending
+from scs_jax.core.contract import Batch, Collective, Logs, Method, TrainState
+from scs_jax.core.step import Pending
 from scs_jax.errors import UserError
 
 Tree = Any
@@ -107,7 +107,7 @@ def _choose(condition: jax.Array, new: TrainState, old: TrainState) -> TrainStat
 def _require_pending(method: Method, pending: Any) -> None:
   if not isinstance(pending, Pending):
     raise UserError(
-      f"{type(method).__name__} does not update its networks by engine.step.apply_gradients, which "
+      f"{type(method).__name__} does not update its networks by core.step.apply_gradients, which "
       "config.accumulate needs; set accumulate to 1"
     )
 
@@ -126,7 +126,7 @@ def _checked(method, state, batch, key, collective, phase):
   new, logs = method.train_step(state, batch, key, collective, phase)
   logs = collective.mean(dict(logs))
   checks = [jnp.isfinite(value).all() for value in logs.values()] + collective.finite
-  if not collective.finite:  # not by engine.step.gradients: what came of it tells
+  if not collective.finite:  # not by core.step.gradients: what came of it tells
     checks += [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(new.params)]
   return new, logs, jnp.stack(checks).all()
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from scs_jax.core import files
+from scs_jax.core.contract import Method
 from scs_jax.engine import distributed, report
-from scs_jax.engine.contract import Method
 from scs_jax.engine.evaluate import (
   METRICS,
   MORE_MODES,
@@ -63,7 +64,7 @@ class Watch:
     def look() -> dict[str, float]:
       means, image = self._look(state, drawing, _PICTURES)
       if drawing and image is not None:
-        report.write_aside(self.folder / f"step_{step:08d}.png", report.png(image))
+        files.write_aside(self.folder / f"step_{step:08d}.png", report.png(image))
       return means if scoring else {}
 
     return distributed.from_first(look)

@@ -2,7 +2,7 @@
 
 import jax
 
-from scs_jax.engine.stages import Recipe
+from scs_jax.core.stages import Recipe
 from scs_jax.errors import UserError
 from scs_jax.infer import plan
 from scs_jax.infer.painter import Painter, Size

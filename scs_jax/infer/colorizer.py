@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from PIL import Image
 
+from scs_jax.core.contract import Query, TrainState
 from scs_jax.data import decode, scan
 from scs_jax.engine import models
-from scs_jax.engine.contract import Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, luminance, picture_files, pictures, resizing
 from scs_jax.infer.painter import LADDER, Painter

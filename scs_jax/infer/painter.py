@@ -1,4 +1,4 @@
-"""Runs a method's recipe (engine/stages.py) over pictures of any size, in tiles of a few sizes.
+"""Runs a method's recipe (core/stages.py) over pictures of any size, in tiles of a few sizes.
 
 Feature maps lie in the host's memory; a tile at a time is cut out, computed and put back. Beside
 the maps only one tile's program is alive, so that what a picture needs can be told before it runs
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.engine.stages import MemoryStage, PaintStage, PointStage, Recipe, TileStage
+from scs_jax.core.stages import MemoryStage, PaintStage, PointStage, Recipe, TileStage
 from scs_jax.infer import tiles
 from scs_jax.infer.programs import Programs
 from scs_jax.nn.border import Place

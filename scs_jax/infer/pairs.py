@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from scs_jax.core.contract import TrainState
 from scs_jax.data import camera, matching, scan
-from scs_jax.engine.contract import TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer, luminance, pair_inputs, resizing
 from scs_jax.infer.colorizer import Size

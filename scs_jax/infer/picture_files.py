@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from scs_jax.engine import report
+from scs_jax.core import files
 from scs_jax.errors import UserError
 from scs_jax.infer.metadata import Metadata, exif_for
 
@@ -58,7 +58,7 @@ def write(
     UserError: another extension, more pixels a side than the format can hold, or a bad quality.
     OSError: naming the file; what was at `path` before is as it was, and nothing lies beside it.
   """
-  report.write_aside(path, encode(rgb, format_of(path), alpha, metadata, quality))
+  files.write_aside(path, encode(rgb, format_of(path), alpha, metadata, quality))
 
 
 def format_of(path: str | os.PathLike) -> str:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import psutil
 
-from scs_jax.engine.stages import MemoryStage, PaintStage, PointStage, Recipe, TileStage
+from scs_jax.core.stages import MemoryStage, PaintStage, PointStage, Recipe, TileStage
 from scs_jax.infer import painter as painters
 from scs_jax.infer.painter import Memory, Painter, Size
 from scs_jax.nn.border import Place

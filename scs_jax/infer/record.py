@@ -12,8 +12,8 @@ import pathlib
 import time
 from collections.abc import Iterable, Mapping
 
+from scs_jax.core.files import write_aside
 from scs_jax.data import listing
-from scs_jax.engine.report import write_aside
 from scs_jax.errors import UserError
 from scs_jax.infer.inputs import Task
 

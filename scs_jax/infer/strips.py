@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.engine.contract import Query, TrainState
+from scs_jax.core.contract import Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import budget
 from scs_jax.infer.budget import PlannedMemoryError
@@ -80,7 +80,7 @@ class StripPainter:
   """Colours pairs with one method, in the highest strips that the memory holds.
 
   Args:
-    method: one that takes pairs (engine.contract).
+    method: one that takes pairs (core.contract).
     state: params and model_state are read.
     memory_limit: bytes, of the accelerator's memory where there is one; None: 80 % of what is free.
     want_disparity: compute it too.

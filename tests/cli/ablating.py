@@ -5,7 +5,7 @@ import textwrap
 from PIL import Image
 from skimage import data
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
 
 
 def make_photos(folder):
@@ -40,7 +40,7 @@ def _write(config, folder):
   path.write_text(
     textwrap.dedent(f"""
       import pathlib
-      from scs_jax.engine import config
+      from scs_jax.core import config
 
       def get_config():
         return config.from_json(pathlib.Path({str(folder / "tiny.json")!r}).read_text())

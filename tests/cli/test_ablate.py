@@ -10,7 +10,7 @@ import pytest
 
 from scs_jax.cli import ablate_plan, ablate_run
 from scs_jax.cli import main as cli
-from scs_jax.engine.ablations_result import RowResult, read
+from scs_jax.core.ablations_result import RowResult, read
 from scs_jax.errors import UserError
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))

@@ -339,7 +339,7 @@ def test_sigterm_and_ctrl_c_keep_what_is_finished(painter, capfd):
 @pytest.fixture(scope="module")
 def trained(make_tiny_config, draw_state, tmp_path_factory):
   """A run's folder with two checkpoints of a tiny SCSNet; the first is the better one."""
-  from scs_jax.engine import resolve
+  from scs_jax.core import resolve
   from scs_jax.engine.checkpoint import Checkpoints
 
   config = make_tiny_config()

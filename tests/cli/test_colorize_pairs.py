@@ -308,7 +308,7 @@ def save_run(folder, method, config, draw_state):
 def test_each_checkpoint_colours_what_it_was_made_for(
   make_tiny_config, make_cycle_config, draw_state, tmp_path, monkeypatch, capfd
 ):
-  from scs_jax.engine import resolve
+  from scs_jax.core import resolve
 
   monkeypatch.chdir(tmp_path)
   save_pair("1", shift=5)

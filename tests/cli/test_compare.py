@@ -17,8 +17,9 @@ from PIL import Image
 
 from scs_jax.cli import compare_folder
 from scs_jax.cli import main as cli
+from scs_jax.core import resolve
 from scs_jax.data.decode import DecodeError
-from scs_jax.engine import pairs, resolve
+from scs_jax.engine import pairs
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

@@ -13,8 +13,8 @@ from skimage.color import lab2rgb, rgb2lab
 
 from scs_jax.cli import convert
 from scs_jax.cli import main as cli
+from scs_jax.core.contract import Query
 from scs_jax.engine import models
-from scs_jax.engine.contract import Query
 from scs_jax.methods.smsanet import weights
 from scs_jax.methods.smsanet.network import Colorizer, base_input
 from scs_jax.nn.features import files

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from scs_jax.cli import datasets
 from scs_jax.cli import main as cli
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
 from scs_jax.errors import UserError
 
 HEIGHT, WIDTH, SHIFT = 80, 140, 9

@@ -13,9 +13,10 @@ from skimage.color import lab2rgb, rgb2lab
 
 from scs_jax.cli import demo_models
 from scs_jax.cli import main as cli
+from scs_jax.core import config as configs
+from scs_jax.core import resolve
 from scs_jax.data import bundled
-from scs_jax.engine import config as configs
-from scs_jax.engine import model_file, models, resolve
+from scs_jax.engine import model_file, models
 
 PHOTOS = {
   "input_size": 16, "magnification": "1.0,4.0", "data.crop": 64, "reference.size": 16,

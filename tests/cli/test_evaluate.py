@@ -17,10 +17,10 @@ import skimage.metrics
 from etils import epath
 from PIL import Image
 
-from scs_jax.engine import config as configs
-from scs_jax.engine import resolve
+from scs_jax.core import config as configs
+from scs_jax.core import resolve
+from scs_jax.core.contract import TrainState
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.contract import TrainState
 from scs_jax.engine.estimates import DEFINITIONS
 from scs_jax.engine.models import fingerprint
 
@@ -38,7 +38,7 @@ PICTURE = np.random.default_rng(99).integers(0, 256, (SIDE, SIDE, 3)).astype(np.
 # Answers with the picture that its checkpoint holds, so that every score is known beforehand.
 _METHOD = """
 import jax, jax.numpy as jnp
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 class Method:
   scales = (1.0, 4.0)
   def __init__(self, config):
@@ -555,7 +555,7 @@ def test_weights_decide_the_fingerprint(setup):
 def test_sigterm_ends_it_with_143_one_line_and_no_file(setup, monkeypatch, capfd):
   """While it measures; and while it writes, when the files are finished first."""
   from scs_jax.cli import evaluation
-  from scs_jax.engine import report
+  from scs_jax.core import files
 
   fast = ("--modes", "automatic", "--panels", "0")
   measure = evaluation._measure
@@ -579,7 +579,7 @@ def test_sigterm_ends_it_with_143_one_line_and_no_file(setup, monkeypatch, capfd
     signal.raise_signal(signal.SIGTERM)
 
   with monkeypatch.context() as patch:
-    patch.setattr(report.os, "replace", replace_and_be_told)
+    patch.setattr(files.os, "replace", replace_and_be_told)
     assert evaluate(*fast) == 143
   names = sorted(path.name for path in (setup / "out").iterdir())
   assert names == ["per_image.csv", "report.html", "results.json"]

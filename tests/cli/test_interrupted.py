@@ -12,10 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.resolve import build
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.checkpoint_folder import read_config
-from scs_jax.engine.resolve import build
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 20
@@ -34,7 +34,7 @@ def config_file(tmp_path_factory, make_tiny_config):
   tiny.log.evaluate_every = tiny.log.panels_every = 0
   changes = configs.difference(configs.load("scsnet/small"), tiny)
   lines = [
-    "from scs_jax.engine import config",
+    "from scs_jax.core import config",
     "def get_config():",
     '  c = config.load("scsnet/small").copy_and_resolve_references()',
     "  c.unlock()",

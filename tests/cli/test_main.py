@@ -10,7 +10,7 @@ import pytest
 
 from scs_jax.cli import arguments
 from scs_jax.cli import main as cli
-from scs_jax.engine import config
+from scs_jax.core import config
 from scs_jax.errors import UserError
 
 

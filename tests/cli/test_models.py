@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from scs_jax.cli import main as cli
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.contract import TrainState
 from scs_jax.engine import models
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.contract import TrainState
 
 # Red is the gray times a parameter, green the gray; of pairs, blue is the colour view's blue.
 _METHOD = """
 import jax.numpy as jnp
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 class Tint:
   takes_reference = False
   training_only = ("judge",)

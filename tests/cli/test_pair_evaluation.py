@@ -13,10 +13,10 @@ from PIL import Image
 
 from scs_jax.cli import pair_evaluation_passes
 from scs_jax.cli.pair_evaluation_passes import Passes
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.contract import Query, TrainState
 from scs_jax.engine import pairs
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.contract import Query, TrainState
 from scs_jax.infer.budget import PlannedMemoryError
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -30,7 +30,7 @@ METRICS = ("psnr_rgb", "psnr_rgb_true_y", "psnr_cbcr", "ssim_rgb", "ssim_rgb_tru
 # blurred into each other, so that strips have something to get wrong.
 _METHOD = """
 import jax.numpy as jnp
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 from scs_jax.engine.pairs import luma, mirror
 from scs_jax.ops import color
 def under(gray, chroma):

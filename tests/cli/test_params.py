@@ -11,7 +11,7 @@ from scs_jax.errors import UserError
 
 _METHOD = """
 import jax.numpy as jnp
-from scs_jax.engine.contract import TrainState
+from scs_jax.core.contract import TrainState
 class Method:
   def __init__(self, config):
     self.width = config.method.width
@@ -28,7 +28,7 @@ class Method:
                       {"generator": {"mean": zeros(1000)}})
 """
 _CONFIG = """
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
 def get_config():
   c = configs.load("common").copy_and_resolve_references()
   c.unlock()

@@ -12,8 +12,8 @@ from scs_jax.engine import chips, plan
 
 _METHOD = """
 import jax, jax.numpy as jnp, optax
-from scs_jax.engine.contract import Prediction, TrainState
-from scs_jax.engine.step import gradient_update
+from scs_jax.core.contract import Prediction, TrainState
+from scs_jax.core.step import gradient_update
 class Method:
   def __init__(self, config):
     self.transform = optax.sgd(0.1)
@@ -39,7 +39,7 @@ class Method:
     return Prediction(jnp.zeros((query.gray.shape[0], *query.size, 3)))
 """
 _CONFIG = """
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
 def get_config():
   c = configs.load("common").copy_and_resolve_references()
   c.unlock()

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.resolve import build
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.checkpoint_folder import read_config
-from scs_jax.engine.resolve import build
 from scs_jax.engine.update import Options, init
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def folder(tmp_path_factory, make_joint_config):
   tiny.evaluate.limit = tiny.evaluate.batch_size = 2
   changes = configs.difference(configs.load("joint_sr/small"), tiny)
   lines = [
-    "from scs_jax.engine import config",
+    "from scs_jax.core import config",
     "def get_config():",
     '  c = config.load("joint_sr/small").copy_and_resolve_references()',
     "  c.unlock()",

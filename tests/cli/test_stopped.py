@@ -23,7 +23,7 @@ PATIENCE = 200  # seconds; processes start on a machine that may be busy
 _METHOD = """
 import hashlib, os, time
 import jax.numpy as jnp
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 class Method:
   def __init__(self, config):
     pass
@@ -46,7 +46,7 @@ class Method:
     return Prediction(jnp.broadcast_to(state.params["net"]["w"], shape))
 """
 _CONFIG = """
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
 def get_config():
   c = configs.load("common").copy_and_resolve_references()
   c.unlock()
@@ -160,7 +160,7 @@ def test_a_second_ctrl_c_ends_at_once_also_while_a_compiler_works(folder, start)
 
 def test_a_job_in_the_background_of_a_shell_ignores_ctrl_c_as_before(folder):
   code = (
-    "import os, signal; from scs_jax.engine import stop\n"
+    "import os, signal; from scs_jax.core import stop\n"
     "flag = stop.Flag()\n"
     "with stop.interrupting(flag): os.kill(os.getpid(), signal.SIGINT)\n"
     "print(bool(flag))"

@@ -21,7 +21,7 @@ from scs_jax.engine.checkpoint_folder import find_checkpoint
 # A method that compiles in no time: the command line, the data and the loop are the real ones.
 _METHOD = """
 import jax, jax.numpy as jnp
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 class Method:
   def __init__(self, config):
     self.width, self.floats = config.method.width, config.method.floats
@@ -44,7 +44,7 @@ class Other(Method):
   pass
 """
 _CONFIG = """
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
 def get_config():
   c = configs.load("common").copy_and_resolve_references()
   c.unlock()
@@ -183,7 +183,7 @@ def test_the_scan_for_gray_pictures_makes_the_runs_folder(setup, capfd):
 
 
 def test_bundled_photos_that_are_held_out_are_not_trained_on(setup):
-  from scs_jax.engine import config as configs
+  from scs_jax.core import config as configs
 
   config = configs.apply_overrides(configs.load("tiny.py"), ["data.source=bundled",
                                                              "data.heldout="])  # fmt: skip

@@ -12,7 +12,7 @@ from skimage import data
 from scs_jax.cli import main as cli
 from scs_jax.cli import visualize_attention_numbers as numbers
 from scs_jax.cli import visualize_attention_panel as panel
-from scs_jax.engine import resolve
+from scs_jax.core import resolve
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.methods.scsnet.attention_maps import Level
 

@@ -12,12 +12,13 @@ from PIL import Image
 
 from scs_jax.cli import main as cli
 from scs_jax.cli import visualize_confidence_pairs as pairs
+from scs_jax.core import config as configs
+from scs_jax.core import resolve
+from scs_jax.core.contract import Query, TrainState
 from scs_jax.data import stereo
-from scs_jax.engine import confidence_sheet, pairs_panels, resolve
-from scs_jax.engine import config as configs
+from scs_jax.engine import confidence_sheet, pairs_panels
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.confidence_sheet import Answer
-from scs_jax.engine.contract import Query, TrainState
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -28,7 +29,7 @@ SIZES = [(20, 32), (16, 24), (20, 32)]
 # Its confidence is what it sees, so that a picture of it can be foretold.
 _METHOD = """
 import jax.numpy as jnp
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 class Method:
   takes_pairs = True
   def __init__(self, config):

@@ -13,9 +13,9 @@ from PIL import Image
 from scs_jax.cli import arguments, visualize_magnify
 from scs_jax.cli import main as cli
 from scs_jax.cli import visualize_magnify_input as given
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.contract import Prediction, TrainState
 from scs_jax.engine import magnify_sheet, models
-from scs_jax.engine.contract import Prediction, TrainState
 from scs_jax.engine.magnify_sheet import Window
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, resizing
@@ -251,7 +251,7 @@ def test_the_input_is_reduced_and_the_point_goes_with_it(opened):
 def test_cells_are_what_colorize_writes_by_the_same_programs(
   make_tiny_config, draw_state, tmp_path, monkeypatch, capfd
 ):
-  from scs_jax.engine import resolve
+  from scs_jax.core import resolve
   from scs_jax.engine.checkpoint import Checkpoints
 
   monkeypatch.chdir(tmp_path)

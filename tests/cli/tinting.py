@@ -6,16 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.contract import TrainState
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.contract import TrainState
 
 SIDE, COUNT = 16, 10
 
 # Tints the enlarged input by what its checkpoint holds; "judge" takes no part in colouring.
 METHOD = """
 import jax.numpy as jnp
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 from scs_jax.ops.resize import resize_bicubic
 class Method:
   scales = (1.0, 4.0)

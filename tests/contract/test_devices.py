@@ -13,7 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine import resolve, update
+from scs_jax.core import resolve
+from scs_jax.engine import update
 from scs_jax.engine.parallel import Parallel
 from scs_jax.engine.sharding import FSDP
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine import resolve
-from scs_jax.engine.contract import Collective
+from scs_jax.core import resolve
+from scs_jax.core.contract import Collective
 
 pytestmark = [
   pytest.mark.gpu,

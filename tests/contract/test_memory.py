@@ -5,8 +5,9 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine import resolve, update
-from scs_jax.engine.contract import Collective
+from scs_jax.core import resolve
+from scs_jax.core.contract import Collective
+from scs_jax.engine import update
 from scs_jax.engine.parallel import Parallel
 
 TINY = {

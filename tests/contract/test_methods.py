@@ -1,4 +1,4 @@
-"""What engine/contract.py asks of every method. A new one adds its tiny config to TINY, no more."""
+"""What core/contract.py asks of every method. A new one adds its tiny config to TINY, no more."""
 
 import functools
 
@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scs_jax.engine import resolve
+from scs_jax.core import resolve
+from scs_jax.core.contract import Query
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.contract import Query
 from scs_jax.engine.parallel import Parallel
 from scs_jax.infer import plan
 from scs_jax.infer.painter import Painter

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from scs_jax.core import config
 from scs_jax.data.camera import Camera, CameraPair, Shot, from_section, luma
-from scs_jax.engine import config
 from scs_jax.errors import UserError
 from scs_jax.ops import color
 

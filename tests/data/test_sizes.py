@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from scs_jax.cli import datasets
+from scs_jax.core import config as configs
 from scs_jax.data import scan, subset
 from scs_jax.data.pack import pack
 from scs_jax.data.pipeline import BatchSpec, train_batches
 from scs_jax.data.sources import FolderSource, open_source
-from scs_jax.engine import config as configs
 from scs_jax.errors import UserError
 
 # (width, height)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 from scs_jax.ops import color
 
 HEIGHT, WIDTH, SHIFT = 16, 24, 3

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from scs_jax.cli import ablate_plan
-from scs_jax.engine import ablations, ablations_page, ablations_result, ablations_table, resolve
-from scs_jax.engine import config as configs
-from scs_jax.engine.ablations import Budget, Column, Table
-from scs_jax.engine.ablations_result import RowResult
+from scs_jax.core import ablations, ablations_result, resolve
+from scs_jax.core import config as configs
+from scs_jax.core.ablations import Budget, Column, Table
+from scs_jax.core.ablations_result import RowResult
+from scs_jax.engine import ablations_page, ablations_table
 from scs_jax.errors import UserError
 
 TABLES = ablate_plan.tables()

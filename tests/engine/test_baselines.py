@@ -7,8 +7,8 @@ import pytest
 import skimage.color
 import skimage.data
 
+from scs_jax.core.contract import Query
 from scs_jax.engine import baselines
-from scs_jax.engine.contract import Query
 from scs_jax.ops import color
 
 SMALL, SIDE = (17, 12), 40

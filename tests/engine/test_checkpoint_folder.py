@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.contract import TrainState
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.checkpoint_folder import find_checkpoint, read_config
-from scs_jax.engine.contract import TrainState
 from scs_jax.errors import UserError
 
 

@@ -11,15 +11,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from scs_jax.core.contract import TrainState
 from scs_jax.engine import checkpoint, checkpoint_folder
-from scs_jax.engine.contract import TrainState
 
 KILLED = """
 import os, signal, sys, time
 import numpy as np
 from ml_collections import ConfigDict
 from scs_jax.engine import checkpoint
-from scs_jax.engine.contract import TrainState
+from scs_jax.core.contract import TrainState
 
 def state(step):
   w = {f"w{i}": np.full((64, 1024), step, np.float32) for i in range(8)}

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import skimage.color
 
+from scs_jax.core.contract import Prediction, Query
 from scs_jax.engine import compare
-from scs_jax.engine.contract import Prediction, Query
 from scs_jax.engine.evaluate import Evaluator, Protocol
 from scs_jax.engine.trial import Scores
 

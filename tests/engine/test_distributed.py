@@ -15,7 +15,8 @@ from scs_jax.errors import UserError
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PROCESS = """
 import os, signal, sys, threading, time
-from scs_jax.engine import distributed, stop
+from scs_jax.engine import distributed
+from scs_jax.core import stop
 from scs_jax.errors import UserError
 how, port = sys.argv[1:]
 with stop.raising_flag() as stopped:

@@ -7,9 +7,9 @@ import pytest
 import skimage.color
 import skimage.metrics
 
+from scs_jax.core.contract import Prediction, TrainState
 from scs_jax.engine import evaluate
 from scs_jax.engine.baselines import BASELINES
-from scs_jax.engine.contract import Prediction, TrainState
 from scs_jax.engine.evaluate import Evaluator, Protocol, pair_next
 from scs_jax.errors import UserError
 

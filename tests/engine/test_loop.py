@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.contract import Collective, Prediction, TrainState, example_keys
 from scs_jax.engine import loop, monitor
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.checkpoint_arrays import restore_for_inference
 from scs_jax.engine.checkpoint_folder import find_checkpoint, read_config
-from scs_jax.engine.contract import Collective, Prediction, TrainState, example_keys
 from scs_jax.engine.parallel import Parallel
 from scs_jax.errors import UserError
 

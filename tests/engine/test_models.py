@@ -11,10 +11,11 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from scs_jax.engine import config as configs
-from scs_jax.engine import model_card, model_file, models, resolve
+from scs_jax.core import config as configs
+from scs_jax.core import resolve
+from scs_jax.core.contract import Query
+from scs_jax.engine import model_card, model_file, models
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.contract import Query
 from scs_jax.errors import UserError
 
 CARD = {

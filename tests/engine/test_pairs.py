@@ -10,6 +10,7 @@ import scipy.stats
 import skimage.color
 import skimage.metrics
 
+from scs_jax.core.contract import Prediction, Query
 from scs_jax.engine import (
   estimates,
   evaluation_page,
@@ -18,7 +19,6 @@ from scs_jax.engine import (
   pairs_trial,
   results,
 )
-from scs_jax.engine.contract import Prediction, Query
 from scs_jax.engine.pairs import PairEvaluator, colorizer, twice
 from scs_jax.engine.pairs_trial import PairTrial, correlate, correlations
 from scs_jax.engine.trial import Scores

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.contract import Prediction
 from scs_jax.engine import loop
-from scs_jax.engine.contract import Prediction
 from scs_jax.engine.pairs import PairEvaluator, colorizer
 from scs_jax.engine.pairs_trial import PairTrial
 from scs_jax.engine.pairs_watch import Pairs

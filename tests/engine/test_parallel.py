@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scs_jax.engine.contract import TrainState
+from scs_jax.core.contract import TrainState
 from scs_jax.engine.parallel import Parallel
 from scs_jax.engine.update import Options
 from scs_jax.errors import UserError

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scs_jax.engine import chips, plan, resolve
+from scs_jax.core import resolve
+from scs_jax.engine import chips, plan
 from scs_jax.engine.plan import Machine, PhasePlan, Planner, TooLarge
 from scs_jax.errors import UserError
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scs_jax.core import files
 from scs_jax.engine import report
 
 GAP, HEAD = 6, 18
@@ -26,14 +27,14 @@ def picture(seed, height, width, channels=3):
 
 def test_write_aside_takes_the_longest_names(tmp_path):
   for name in ("a" * 251 + ".png", "ä" * 125 + ".png"):  # 255 bytes are the most
-    report.write_aside(tmp_path / name, b"x")
+    files.write_aside(tmp_path / name, b"x")
     assert (tmp_path / name).read_bytes() == b"x"
 
 
 def test_a_file_is_written_with_its_folder_and_replaced(tmp_path):
   path = tmp_path / "a/b/c.txt"
-  report.write_aside(path, b"one")
-  report.write_aside(str(path), b"two")
+  files.write_aside(path, b"one")
+  files.write_aside(str(path), b"two")
   assert path.read_bytes() == b"two"
   assert os.listdir(path.parent) == ["c.txt"]
 
@@ -41,7 +42,7 @@ def test_a_file_is_written_with_its_folder_and_replaced(tmp_path):
 @pytest.mark.parametrize("call", ["write_bytes", "replace"])
 def test_what_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, call):
   path = tmp_path / "c.txt"
-  report.write_aside(path, b"old")
+  files.write_aside(path, b"old")
   seen = []
 
   def full(*arguments):
@@ -50,10 +51,10 @@ def test_what_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, call
     seen.append(path.read_bytes())
     raise OSError(errno.ENOSPC, "No space left on device")
 
-  owner = report.pathlib.Path if call == "write_bytes" else report.os
+  owner = report.pathlib.Path if call == "write_bytes" else files.os
   monkeypatch.setattr(owner, call, full)
   with pytest.raises(OSError, match="No space left") as caught:
-    report.write_aside(path, b"new")
+    files.write_aside(path, b"new")
   monkeypatch.undo()
   assert caught.value.filename == str(path)
   assert seen == [b"old"] and path.read_bytes() == b"old"
@@ -70,8 +71,8 @@ def test_the_new_file_is_whole_before_it_has_the_name(tmp_path, monkeypatch):
     assert os.fspath(target) == str(path) and not path.exists()
     replace(source, target)
 
-  monkeypatch.setattr(report.os, "replace", look)
-  report.write_aside(path, b"x" * 10000)
+  monkeypatch.setattr(files.os, "replace", look)
+  files.write_aside(path, b"x" * 10000)
   assert whole == [b"x" * 10000]
   assert stat.S_ISREG(path.stat().st_mode)
 

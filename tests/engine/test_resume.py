@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
+from scs_jax.core.contract import TrainState
 from scs_jax.engine import resume
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.contract import TrainState
 
 KEY = "network.attention_place"
 

@@ -6,8 +6,8 @@ from scipy import ndimage
 
 pytest.importorskip("cv2", reason="the baseline needs OpenCV, the extra stereo")
 
+from scs_jax.core.contract import Query
 from scs_jax.engine import pairs, semi_global
-from scs_jax.engine.contract import Query
 
 H, W, FAR, NEAR = 64, 96, 4, 11
 SQUARE = slice(20, 44), slice(40, 64)  # of the near thing, in the monochrome view

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from scs_jax.core.contract import TrainState
 from scs_jax.engine import sharding
-from scs_jax.engine.contract import TrainState
 from scs_jax.engine.parallel import Parallel
 from scs_jax.errors import UserError
 
@@ -64,7 +64,7 @@ def test_a_step_fetches_parameters_and_sends_no_activations():
 
   class Dense:
     def train_step(self, state, batch, key, collective, phase):
-      from scs_jax.engine.step import gradients
+      from scs_jax.core.step import gradients
 
       loss = lambda p: (jnp.square(batch["x"] @ p["w"]).mean(), None)
       (value, _), grads = gradients(loss, state.params, collective)

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from scs_jax.core.contract import Collective, TrainState
+from scs_jax.core.step import apply_gradients, gradient_update
 from scs_jax.engine import update
-from scs_jax.engine.contract import Collective, TrainState
-from scs_jax.engine.step import apply_gradients, gradient_update
 from scs_jax.errors import UserError
 
 KEY = jax.random.key(0)

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from scs_jax.engine import config, resolve
+from scs_jax.core import config, resolve
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = config.list_configs()

@@ -84,7 +84,7 @@ def test_local_processes_differ_in_their_number_alone():
 # A method that compiles in no time; the rest is what any run goes through.
 _METHOD = """
 import jax.numpy as jnp
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 class Method:
   def __init__(self, config):
     pass
@@ -103,7 +103,7 @@ class Method:
     return Prediction(jnp.broadcast_to(state.params["net"]["w"], shape))
 """
 _CONFIG = """
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
 def get_config():
   c = configs.load("common").copy_and_resolve_references()
   c.unlock()

@@ -132,7 +132,7 @@ def test_the_wheel_holds_every_package_and_its_configs_load_elsewhere(tmp_path):
   assert shipped == {path.name for path in (site / "scs_jax" / "models").iterdir()}
   shutil.rmtree(tree)
   code = (
-    "import scs_jax.configs; from scs_jax.engine import config;"
+    "import scs_jax.configs; from scs_jax.core import config;"
     "[config.load(n) for n in ['common', *config.list_configs()]];"
     "print(scs_jax.__file__, *config.list_configs())"
   )
@@ -140,7 +140,7 @@ def test_the_wheel_holds_every_package_and_its_configs_load_elsewhere(tmp_path):
   shown = subprocess.run(
     [sys.executable, "-c", code], cwd=away, env=env, capture_output=True, text=True, check=True
   )
-  from scs_jax.engine import config
+  from scs_jax.core import config
 
   assert shown.stdout.split() == [str(site / "scs_jax" / "__init__.py"), *config.list_configs()]
 

@@ -10,7 +10,8 @@ from PIL import Image
 from skimage import data
 
 from scs_jax.cli import main as cli
-from scs_jax.engine import model_file, models, resolve
+from scs_jax.core import resolve
+from scs_jax.engine import model_file, models
 from scs_jax.methods.smsanet import weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

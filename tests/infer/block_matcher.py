@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.engine.contract import Prediction, TrainState
+from scs_jax.core.contract import Prediction, TrainState
 from scs_jax.ops import color
 
 STATE = TrainState(np.int32(0), {"none": {}}, {}, {"none": {}})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scs_jax.engine import resolve
+from scs_jax.core import resolve
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from skimage import color as scikit
 
+from scs_jax.core.contract import Prediction, Query, TrainState
 from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.contract import Prediction, Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer as colorizers
 from scs_jax.infer import plan, resizing

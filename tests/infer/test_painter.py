@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine.contract import Query
+from scs_jax.core.contract import Query
 from scs_jax.infer import plan
 from scs_jax.infer.painter import Painter
 

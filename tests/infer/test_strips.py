@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine.contract import Query
+from scs_jax.core.contract import Query
 from scs_jax.errors import UserError
 from scs_jax.infer import strips
 from scs_jax.infer.budget import PlannedMemoryError
@@ -186,7 +186,7 @@ def test_the_optimizer_is_not_carried_along():
 @pytest.fixture(scope="module")
 def cycle(make_cycle_config, draw_state):
   """A tiny Cycle CNN whose far pixels count: kernels thrice as large as they are drawn."""
-  from scs_jax.engine import resolve
+  from scs_jax.core import resolve
 
   method = resolve.build(make_cycle_config().lock())
   state = draw_state(method)

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine import resolve
-from scs_jax.engine.contract import Prediction, Query, TrainState
+from scs_jax.core import resolve
+from scs_jax.core.contract import Prediction, Query, TrainState
 from scs_jax.infer.colorizer import Colorizer
 
 # All in a square of 48: wide and high, of odd sides, a single row, one that fills it.

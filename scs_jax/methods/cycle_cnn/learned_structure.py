@@ -14,7 +14,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from scs_jax.engine.contract import example_keys, stream
+from scs_jax.core.contract import example_keys, stream
 from scs_jax.methods.cycle_cnn.resnet import ResNet
 from scs_jax.ops import check
 from scs_jax.ops.warp import elastic_displacement, warp_bilinear

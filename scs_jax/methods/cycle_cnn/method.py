@@ -14,11 +14,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from scs_jax.engine import contract
-from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
-from scs_jax.engine.optim import make_optimizer, optimizer_rules
-from scs_jax.engine.rules import AtLeast, Between, Each, MultipleOf, OneOf
-from scs_jax.engine.step import apply_gradients, gradients
+from scs_jax.core import contract
+from scs_jax.core.contract import Collective, Logs, Prediction, Query, TrainState
+from scs_jax.core.optim import make_optimizer, optimizer_rules
+from scs_jax.core.rules import AtLeast, Between, Each, MultipleOf, OneOf
+from scs_jax.core.step import apply_gradients, gradients
 from scs_jax.errors import UserError
 from scs_jax.methods.cycle_cnn import cycle, learned_structure, networks, objective
 from scs_jax.methods.cycle_cnn.networks import GCA_NAME, REFINEMENT, SIMILARITY, WAC_NAME

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scs_jax.engine.contract import TrainState
+from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
 from scs_jax.methods.cycle_cnn import cycle
 from scs_jax.methods.cycle_cnn.gca import GCA, Adjusted

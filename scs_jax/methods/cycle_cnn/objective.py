@@ -8,7 +8,7 @@ weight volume. Everything is per example; the mean over the batch is taken in `t
 import jax
 import jax.numpy as jnp
 
-from scs_jax.engine.contract import Logs
+from scs_jax.core.contract import Logs
 from scs_jax.ops import check
 from scs_jax.ops.ssim import ssim
 

@@ -1,6 +1,6 @@
 """Section I's pipeline f_r(f_c(x)): colorize, then enlarge, each by a network of its own."""
 
-from scs_jax.engine.contract import Prediction, Query, TrainState
+from scs_jax.core.contract import Prediction, Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.methods.joint_sr.method import JointSR
 

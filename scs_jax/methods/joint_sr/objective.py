@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax import losses
-from scs_jax.engine.contract import Logs
+from scs_jax.core.contract import Logs
 from scs_jax.ops import check
 
 Array = jax.Array

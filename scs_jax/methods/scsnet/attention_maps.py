@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.engine.contract import TrainState
+from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
 from scs_jax.methods.scsnet import network, variants
 from scs_jax.nn import attention

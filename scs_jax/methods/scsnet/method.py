@@ -5,12 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from scs_jax.engine import contract
-from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
-from scs_jax.engine.optim import make_optimizer, optimizer_rules
-from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
-from scs_jax.engine.stages import Recipe
-from scs_jax.engine.step import apply_gradients, gradients
+from scs_jax.core import contract
+from scs_jax.core.contract import Collective, Logs, Prediction, Query, TrainState
+from scs_jax.core.optim import make_optimizer, optimizer_rules
+from scs_jax.core.rules import AtLeast, Between, Each, OneOf, Positive
+from scs_jax.core.stages import Recipe
+from scs_jax.core.step import apply_gradients, gradients
 from scs_jax.errors import UserError
 from scs_jax.methods.scsnet import network, objective, pieces, pvcattn, variants
 from scs_jax.methods.scsnet.perceptual import NETWORKS, PerceptualTerm

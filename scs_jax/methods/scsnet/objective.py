@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax import losses
-from scs_jax.engine.contract import Collective, Logs
+from scs_jax.core.contract import Collective, Logs
 from scs_jax.methods.scsnet.perceptual import PerceptualTerm
 
 Array = jax.Array

@@ -1,4 +1,4 @@
-"""SCSNet on pictures of any size: its network cut into the stages of engine/stages.py.
+"""SCSNet on pictures of any size: its network cut into the stages of core/stages.py.
 
     gray -> encoder (tiles) [-> pyramid -> VCAttn at each level (positions) -> post-convolution]
          -> self-attention (positions) -> decoder, texture, fusion (tiles) -> CPM (pixels)
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scs_jax.engine.stages import MemoryStage, PaintStage, PointStage, Recipe, TileStage
+from scs_jax.core.stages import MemoryStage, PaintStage, PointStage, Recipe, TileStage
 from scs_jax.methods.scsnet import cpm, network
 from scs_jax.methods.scsnet.pvcattn import enlarge
 from scs_jax.nn.border import Place, zero_outside

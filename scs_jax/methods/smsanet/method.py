@@ -5,11 +5,11 @@ import warnings
 import jax
 import jax.numpy as jnp
 
-from scs_jax.engine import contract
-from scs_jax.engine.contract import Collective, Logs, Prediction, Query, TrainState
-from scs_jax.engine.optim import make_optimizer, optimizer_rules
-from scs_jax.engine.rules import AtLeast, Between, Each, OneOf, Positive
-from scs_jax.engine.step import gradient_update
+from scs_jax.core import contract
+from scs_jax.core.contract import Collective, Logs, Prediction, Query, TrainState
+from scs_jax.core.optim import make_optimizer, optimizer_rules
+from scs_jax.core.rules import AtLeast, Between, Each, OneOf, Positive
+from scs_jax.core.step import gradient_update
 from scs_jax.methods.smsanet import attention, objective
 from scs_jax.methods.smsanet.network import BLOCKS, LAST, PLACES, Colorizer, lightness_input
 from scs_jax.ops import color, corner

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax import losses
-from scs_jax.engine import spelling
-from scs_jax.engine.contract import Logs
+from scs_jax.core import spelling
+from scs_jax.core.contract import Logs
 from scs_jax.errors import UserError
 from scs_jax.nn.saliency import networks
 from scs_jax.ops import color

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from scs_jax.engine import config as configs
-from scs_jax.engine.contract import TrainState
+from scs_jax.core import config as configs
+from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
 from scs_jax.methods.smsanet.method import NETWORK
 from scs_jax.methods.smsanet.network import BLOCKS, LAST, scaled

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine import config as configs
-from scs_jax.engine.contract import Collective
-from scs_jax.engine.resolve import build
+from scs_jax.core import config as configs
+from scs_jax.core.contract import Collective
+from scs_jax.core.resolve import build
 
 configs.load("common")  # makes scs_jax.configs importable in a source tree as well
 from scs_jax.configs.cycle_cnn.ablations import ABLATIONS  # noqa: E402

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scs_jax.engine.contract import Collective
+from scs_jax.core.contract import Collective
 from scs_jax.methods.cycle_cnn import learned_structure as learned
 from scs_jax.methods.cycle_cnn.method import CycleCNN
 

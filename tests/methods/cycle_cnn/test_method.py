@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from scs_jax.engine.contract import Collective, Query
-from scs_jax.engine.resolve import build
+from scs_jax.core.contract import Collective, Query
+from scs_jax.core.resolve import build
 from scs_jax.errors import UserError
 from scs_jax.methods.cycle_cnn.method import CycleCNN
 from scs_jax.ops import color

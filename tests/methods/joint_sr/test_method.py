@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage.color import lab2rgb, rgb2lab
 
-from scs_jax.engine.contract import Collective, Query
+from scs_jax.core.contract import Collective, Query
 from scs_jax.engine.parallel import Parallel
 from scs_jax.errors import UserError
 from scs_jax.methods.joint_sr.method import TASKS, JointSR, merge

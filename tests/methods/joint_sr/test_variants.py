@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine import config as configs
-from scs_jax.engine.contract import Collective
-from scs_jax.engine.rules import validate
+from scs_jax.core import config as configs
+from scs_jax.core.contract import Collective
+from scs_jax.core.rules import validate
 from scs_jax.methods.joint_sr.method import JointSR
 
 configs.load("common")  # makes scs_jax.configs importable in a source tree as well

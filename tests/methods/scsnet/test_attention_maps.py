@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from scs_jax.engine import resolve
-from scs_jax.engine.contract import Query
+from scs_jax.core import resolve
+from scs_jax.core.contract import Query
 from scs_jax.errors import UserError
 from scs_jax.methods.scsnet import attention_maps
 from scs_jax.nn import attention

@@ -9,8 +9,8 @@ import pytest
 from ml_collections import ConfigDict
 from skimage.color import lab2rgb, rgb2lab
 
-from scs_jax.engine import contract
-from scs_jax.engine.contract import Collective, Query
+from scs_jax.core import contract
+from scs_jax.core.contract import Collective, Query
 from scs_jax.errors import UserError
 from scs_jax.methods.scsnet import cpm, network
 from scs_jax.methods.scsnet import method as module

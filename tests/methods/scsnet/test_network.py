@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
 from scs_jax.methods.scsnet import cpm, network
 from scs_jax.methods.scsnet.method import SCSNet as Method
 from scs_jax.methods.scsnet.pvcattn import PyramidValveCrossAttention

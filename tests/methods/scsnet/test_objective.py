@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from scs_jax.engine.contract import Collective
+from scs_jax.core.contract import Collective
 from scs_jax.methods.scsnet import objective
 
 

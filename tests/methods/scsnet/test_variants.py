@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scs_jax.engine import ablations
-from scs_jax.engine import config as configs
-from scs_jax.engine.contract import Collective, Query
-from scs_jax.engine.resolve import build
+from scs_jax.core import ablations
+from scs_jax.core import config as configs
+from scs_jax.core.contract import Collective, Query
+from scs_jax.core.resolve import build
 from scs_jax.errors import UserError
 from scs_jax.infer.colorizer import Colorizer
 from scs_jax.methods.scsnet import variants

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scs_jax.engine import config as configs
-from scs_jax.engine.contract import Collective
+from scs_jax.core import config as configs
+from scs_jax.core.contract import Collective
 from scs_jax.methods.smsanet.method import SMSANet
 from scs_jax.nn.saliency import networks
 

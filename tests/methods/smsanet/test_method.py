@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from skimage.color import lab2rgb, rgb2lab
 
-from scs_jax.engine import model_file, models, resolve
-from scs_jax.engine.contract import Collective, Query
+from scs_jax.core import resolve
+from scs_jax.core.contract import Collective, Query
+from scs_jax.engine import model_file, models
 from scs_jax.errors import UserError
 from scs_jax.methods.smsanet import weights
 from scs_jax.methods.smsanet.method import SMSANet

@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from scs_jax.engine import config as configs
+from scs_jax.core import config as configs
 from scs_jax.errors import UserError
 
 Overlay = Mapping[str, Any]

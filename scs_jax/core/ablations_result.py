@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scs_jax.engine import report
+from scs_jax.core import files
 from scs_jax.errors import UserError
 
 FORMAT = "scs_jax ablation row 1"
@@ -47,11 +47,11 @@ class RowResult:
     if self.scores:
       content = io.BytesIO()
       np.savez_compressed(content, **{k.replace("/", "|"): v for k, v in self.scores.items()})
-      report.write_aside(folder / SCORES, content.getvalue())
+      files.write_aside(folder / SCORES, content.getvalue())
     plain = dataclasses.asdict(dataclasses.replace(self, scores={}))
     del plain["scores"]
     text = json.dumps({"format": FORMAT, **plain}, indent=2) + "\n"
-    report.write_aside(folder / ROW, text.encode())
+    files.write_aside(folder / ROW, text.encode())
 
 
 def read(folder: pathlib.Path) -> RowResult | None:

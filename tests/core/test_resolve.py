@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from scs_jax.engine import config, contract, resolve
+from scs_jax.core import config, contract, resolve
 from scs_jax.errors import UserError
 
 _METHOD = """
-from scs_jax.engine.config import AtLeast
+from scs_jax.core.config import AtLeast
 class Foo:
   RULES = {"method.width": AtLeast(8)}
   def __init__(self, config):

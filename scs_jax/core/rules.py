@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ml_collections import ConfigDict
 
-from scs_jax.engine import spelling
+from scs_jax.core import spelling
 from scs_jax.errors import UserError
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, ReduceLROnPlateauState
 
-from scs_jax.engine.rules import AtLeast, Between, OneOf, Positive, Rule
+from scs_jax.core.rules import AtLeast, Between, OneOf, Positive, Rule
 from scs_jax.errors import UserError
 
 # RMSProp's variants: (epsilon under the root or added to it, mean square before the first step).

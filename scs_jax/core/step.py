@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scs_jax.engine.contract import Collective
+from scs_jax.core.contract import Collective
 
 Tree = Any
 

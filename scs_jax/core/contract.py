@@ -112,7 +112,7 @@ class Method(Protocol):
   """A method: configured once, pure afterwards.
 
   Attributes:
-    RULES: dotted config keys and the ranges they must keep (engine.rules).
+    RULES: dotted config keys and the ranges they must keep (core.rules).
     takes_reference: whether a Query may have one; True where a class does not say.
     scales: (least, most) output size over input size along an axis; no bounds where a class does
       not say.
@@ -142,7 +142,7 @@ class Method(Protocol):
 
   A class may also have these functions; none of them is asked for:
 
-    recipe(state, referential) -> engine.stages.Recipe: how it colours a picture of any size in
+    recipe(state, referential) -> core.stages.Recipe: how it colours a picture of any size in
       pieces. Without one, pictures are coloured whole.
     colorize_twice(state, query) -> (Prediction, Prediction), of one that takes pairs: what
       `predict` gives, and the colour view coloured anew from that, at its own side (not mirrored).

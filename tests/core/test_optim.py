@@ -6,9 +6,9 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from scs_jax.engine.contract import Collective
-from scs_jax.engine.optim import make_optimizer, plateau_scale
-from scs_jax.engine.step import apply_gradients, gradient_update
+from scs_jax.core.contract import Collective
+from scs_jax.core.optim import make_optimizer, plateau_scale
+from scs_jax.core.step import apply_gradients, gradient_update
 from scs_jax.errors import UserError
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from scs_jax.engine import spelling
-from scs_jax.engine.rules import engine_rules, validate
+from scs_jax.core import spelling
+from scs_jax.core.rules import engine_rules, validate
 from scs_jax.errors import UserError
 
 BUILTIN = {
@@ -74,7 +74,7 @@ def resolve(name: str) -> type:
   if missing or not callable(found):
     raise UserError(
       f"config.method.name {name!r}: {attribute} is no method class, it lacks "
-      f"{', '.join(missing) or 'a constructor'} (see scs_jax/engine/contract.py)"
+      f"{', '.join(missing) or 'a constructor'} (see scs_jax/core/contract.py)"
     )
   return found
 

@@ -4,7 +4,7 @@ A config is a Python file with `get_config()` that returns a locked `ConfigDict`
 live in `configs/` of the source tree and ship inside the package as `scs_jax.configs`; both are
 reached by the same short names (`scsnet/paper`). A user's own file may start from one:
 
-    from scs_jax.engine import config
+    from scs_jax.core import config
 
     def get_config():
       c = config.load("scsnet/small")
@@ -25,9 +25,9 @@ from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
-from scs_jax.engine import spelling
-from scs_jax.engine.overrides import apply_overrides, flatten
-from scs_jax.engine.rules import (
+from scs_jax.core import spelling
+from scs_jax.core.overrides import apply_overrides, flatten
+from scs_jax.core.rules import (
   ENGINE_RULES,
   AtLeast,
   Between,

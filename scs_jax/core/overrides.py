@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
-from scs_jax.engine import spelling
+from scs_jax.core import spelling
 from scs_jax.errors import UserError
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}

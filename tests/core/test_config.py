@@ -7,7 +7,7 @@ import sys
 import pytest
 from ml_collections import ConfigDict, FieldReference, config_dict
 
-from scs_jax.engine import config
+from scs_jax.core import config
 from scs_jax.errors import UserError
 
 
@@ -190,7 +190,7 @@ class TestLoad:
   def test_a_users_file_starts_from_another_config(self, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
-      "from scs_jax.engine import config\n"
+      "from scs_jax.core import config\n"
       "def get_config():\n"
       "  c = config.load('common')\n"
       "  c.seed = 5\n"
@@ -217,7 +217,7 @@ class TestLoad:
       ("def get_config():\n  return 3\n", "returned int"),
       ("from . import common\n", "scs_jax.configs import common"),
       (
-        "from scs_jax.engine import config\ndef get_config():\n"
+        "from scs_jax.core import config\ndef get_config():\n"
         "  c = config.load('common')\n  c.seeed = 1\n  return c\n",
         "seeed",
       ),
@@ -238,7 +238,7 @@ class TestLoad:
 
   def test_the_engine_config_imports_no_jax(self):
     code = (
-      "import sys; from scs_jax.engine import config; config.load('common');"
+      "import sys; from scs_jax.core import config; config.load('common');"
       "print([m for m in ('jax', 'numpy', 'tensorflow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
