@@ -14,12 +14,11 @@ from scs_jax.cli import pair_evaluation_views as views
 from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.core import ablations
 from scs_jax.core.contract import Query
-from scs_jax.data import draw, pipeline, scan, subset
+from scs_jax.data import draw, opening, pipeline, scan, subset
 from scs_jax.data import pairs as pair_batches
 from scs_jax.data.heldout import Observed, References
 from scs_jax.data.sources import open_source
 from scs_jax.data.subset import Subset
-from scs_jax.engine import results
 from scs_jax.engine.evaluate import SMALLEST, Evaluator, Protocol
 from scs_jax.engine.pairs_trial import PairTrial
 from scs_jax.errors import UserError
@@ -65,7 +64,7 @@ class Subject:
       scores |= {f"{at}/{metric}": values for metric, values in found.items()}
       seen.setdefault(scale, []).append(sets)
     self.lists = {
-      mode: results.list_hash(source.fingerprint, [source.name(int(i)) for i in numbers])
+      mode: opening.list_hash(source.fingerprint, [source.name(int(i)) for i in numbers])
       for mode, numbers in dealt.items()
     }
     return scores, self._distances(seen)
@@ -168,7 +167,7 @@ class Subject:
       raise UserError(f"none of the pairs of {config.data.heldout} can be measured ({first})")
     self.broken |= set(seen.errors.values())
     names = [seen.source.name(i) for i in range(seen.count)]
-    self.lists = dict.fromkeys(scores.of, results.list_hash(seen.source.fingerprint, names))
+    self.lists = dict.fromkeys(scores.of, opening.list_hash(seen.source.fingerprint, names))
     found = {}
     for mode, by in scores.of.items():
       for name, values in by.items():

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from scs_jax.cli import datasets
 from scs_jax.core import ablations, ablations_result, failures, resolve, spelling
 from scs_jax.core import config as configs
-from scs_jax.data import draw
+from scs_jax.data import draw, opening
 from scs_jax.data.sources import open_source
 from scs_jax.engine import evaluate, pairs
 from scs_jax.errors import UserError
@@ -180,8 +179,8 @@ def _require_data(config_of) -> dict[str, str]:
       raise UserError("config.data.heldout is empty: rows are measured on it; give --heldout")
     key = (data.kind, data.source, data.heldout)
     if key not in marks and data.kind == "pairs":
-      datasets.open_pairs(config)
-      marks[key] = datasets.open_pairs(config, heldout=True).fingerprint
+      opening.open_pairs(config)
+      marks[key] = opening.open_pairs(config, heldout=True).fingerprint
     elif key not in marks:
       # Gray ones are looked for later, and once.
       open_source("bundled:train" if data.source == "bundled" else data.source, progress=False)

@@ -9,11 +9,12 @@ import traceback
 
 import jax
 
-from scs_jax.cli import ablate_measure, ablate_plan, datasets
+from scs_jax.cli import ablate_measure, ablate_plan
 from scs_jax.cli.ablate_plan import Plan, Row
 from scs_jax.core import ablations, ablations_result, failures, files, resolve
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.core.parameters import count
+from scs_jax.data import opening
 from scs_jax.engine import ablations_page, ablations_table, learned, loop, results
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer
@@ -137,7 +138,7 @@ def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
   started = time.perf_counter()
   config = row.config.copy_and_resolve_references()
   # The scan for gray pictures is shared by all rows.
-  data, steps = datasets.open_data(config, plan.folder, not args.quiet)
+  data, steps = opening.open_data(config, plan.folder, not args.quiet)
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0
   config.lock()

@@ -15,12 +15,12 @@ from scs_jax.cli.compare_ruler import Ruler
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.cli.evaluation_panels import Pictures, batch_of, shown_name
 from scs_jax.cli.evaluation_settings import trained_on
-from scs_jax.data import draw, pipeline
+from scs_jax.data import draw, opening, pipeline
 from scs_jax.data.decode import DecodeError
 from scs_jax.data.heldout import Observed, References
 from scs_jax.data.sources import open_source
 from scs_jax.data.subset import Subset
-from scs_jax.engine import compare, estimates, results
+from scs_jax.engine import compare, estimates
 from scs_jax.engine.evaluate import SMALLEST, Evaluator, Protocol
 from scs_jax.engine.trial import Scores, Trial
 from scs_jax.errors import UserError
@@ -243,7 +243,7 @@ class Photos:
         for batch in read:
           yield batch["image"], batch["mask"]
 
-    files = results.list_hash(self.fingerprint, [self.picture_name(i) for i in numbers])
+    files = opening.list_hash(self.fingerprint, [self.picture_name(i) for i in numbers])
     ruler.real(self.name, {"files": files, "size": list(self._plan.size)}, batches)
 
   def write_inputs(self, folder: pathlib.Path) -> None:

@@ -11,7 +11,7 @@ from scs_jax.cli.compare_rows import identity as row_identity
 from scs_jax.cli.compare_ruler import Ruler
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.cli.evaluation_panels import shown_name
-from scs_jax.data import scan
+from scs_jax.data import opening, scan
 from scs_jax.engine import compare, intervals, results
 from scs_jax.engine.compare_speed import Speed
 from scs_jax.engine.compare_tables import Facts, Measured
@@ -125,7 +125,7 @@ def _samples(one: Found) -> dict:
     "empty_files": one.data.empty,
     "fingerprint": one.data.fingerprint,
     "sha256": {
-      mode: results.list_hash(one.data.fingerprint, [name(int(i)) for i in numbers])
+      mode: opening.list_hash(one.data.fingerprint, [name(int(i)) for i in numbers])
       for mode, numbers in one.scores.records.items()
     },
   }

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from scs_jax.cli import datasets, visualize_confidence_pairs
+from scs_jax.cli import visualize_confidence_pairs
 from scs_jax.core import config as configs
 from scs_jax.core import files, resolve
 from scs_jax.core.contract import Query
-from scs_jax.data import bundled, pipeline, subset
+from scs_jax.data import bundled, opening, pipeline, subset
 from scs_jax.engine import (
   confidence_sheet,
   demo_page,
@@ -188,7 +188,7 @@ def _sweep(network: Colorizer, found: demo_page.ByMode, folder: pathlib.Path) ->
 
 def _pair(model: Model, folder: pathlib.Path) -> str:
   """The motorcycle: its sheet, and figures beside the baselines."""
-  source = datasets.open_pairs(model.config, "bundled")
+  source = opening.open_pairs(model.config, "bundled")
   pair, name = source.load(0), source.name(0)
   answer = visualize_confidence_pairs.Oracle(model).ask(pair)
   own = answer.mirrored() if pair.mirrored else answer
@@ -265,7 +265,7 @@ def _go_on(model: Model, folder: pathlib.Path, quiet: bool) -> str | None:
   # First of all, so that what was interrupted is known to be ours.
   files.write_aside(folder / "config.json", configs.to_json(config).encode())
   method = resolve.build(config)
-  data, _ = datasets.open_data(config, folder, progress=not quiet)
+  data, _ = opening.open_data(config, folder, progress=not quiet)
   started = time.monotonic()
   if loop.train(config, method, data, folder, quiet=quiet).stopped:
     return None

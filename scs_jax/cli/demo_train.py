@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scs_jax.cli import arguments, datasets
+from scs_jax.cli import arguments
 from scs_jax.core import config as configs
 from scs_jax.core import files, resolve
-from scs_jax.data import pipeline, sources
+from scs_jax.data import opening, pipeline, sources
 from scs_jax.engine import demo_page, evaluate, loop, report
 from scs_jax.engine.demo_page import SCALES
 from scs_jax.engine.evaluate import MODES, Evaluator
@@ -89,7 +89,7 @@ def _other(name: str, main):
 def _train(name: str, config, workdir, quiet: bool) -> Model | None:
   """Trains, or goes on with what is in the folder; None where it was told to stop."""
   method = resolve.build(config)
-  data, steps = datasets.open_data(config, workdir)
+  data, steps = opening.open_data(config, workdir)
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0
   method = resolve.build(config)  # again: a schedule depends on the number of steps

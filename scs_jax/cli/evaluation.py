@@ -12,7 +12,7 @@ from scs_jax.cli import pair_evaluation
 from scs_jax.cli.evaluation_panels import Pictures, draw
 from scs_jax.cli.evaluation_settings import Settings
 from scs_jax.data import draw as draws
-from scs_jax.data import pipeline, scan, subset
+from scs_jax.data import opening, pipeline, scan, subset
 from scs_jax.data.heldout import Observed, References
 from scs_jax.data.listing import describe_results
 from scs_jax.data.sources import open_source
@@ -160,7 +160,7 @@ def _record(setting: Settings, config, pictures: Pictures, scores: Scores, ident
     references = {
       "data": setting.reference_data or setting.data,
       "fingerprint": mark,
-      "sha256": results.list_hash(mark, pairs),
+      "sha256": opening.list_hash(mark, pairs),
     }
   broken = [pictures.heldout.errors[i] for i in sorted(pictures.heldout.errors)]
   alpha, sigma = warp.default_elastic(side)
@@ -177,7 +177,7 @@ def _record(setting: Settings, config, pictures: Pictures, scores: Scores, ident
       "broken": broken,
       "empty_files": pictures.empty,
       "fingerprint": pictures.heldout.fingerprint,
-      "sha256": results.list_hash(pictures.heldout.fingerprint, used),
+      "sha256": opening.list_hash(pictures.heldout.fingerprint, used),
     },
     "references": references,
     "seeds": dict.fromkeys(("draw", "references", "welsh", "bootstrap"), setting.seed),

@@ -7,8 +7,8 @@ from scs_jax.cli.evaluation_panels import group, shown_name
 from scs_jax.cli.evaluation_settings import Settings
 from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.cli.pair_evaluation_views import Chosen, Views
+from scs_jax.data import opening, scan
 from scs_jax.data import pairs as batches_of
-from scs_jax.data import scan
 from scs_jax.engine import estimates, intervals, pairs, pairs_panels, results
 from scs_jax.engine.pairs_layout import PAIRS, correlation_section
 from scs_jax.engine.pairs_trial import PairTrial
@@ -99,7 +99,7 @@ def record_of(setting: Settings, config, views: Views, scores: Scores, identity,
       "gray_chroma": scan.GRAY_CHROMA,
       "broken": [views.errors[i] for i in sorted(views.errors)],
       "fingerprint": fingerprint,
-      "sha256": results.list_hash(fingerprint, used),
+      "sha256": opening.list_hash(fingerprint, used),
     },
     "seeds": {"cameras": config.seed, "bootstrap": setting.seed},
     "settings": {

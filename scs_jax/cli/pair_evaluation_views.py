@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from scs_jax.cli import datasets
 from scs_jax.cli.evaluation_settings import Settings
-from scs_jax.data import draw, scan
+from scs_jax.data import draw, opening, scan
 from scs_jax.data import pairs as batches_of
 from scs_jax.data.stereo import Pair, PairSource
 from scs_jax.engine.evaluate import SMALLEST
@@ -40,11 +39,11 @@ def open_views(setting: Settings, config, spec: str | None) -> Views:
   with plain.unlocked():
     plain.data.camera.enabled = False
   warped = getattr(setting, "warped", False)  # verbs that show pairs have no such setting
-  source = datasets.open_pairs(plain, spec, heldout=spec is None, warped=warped)
+  source = opening.open_pairs(plain, spec, heldout=spec is None, warped=warped)
   real = warped or any(r.real for r in source.records)
   camera = config.data.camera.enabled and not real
   if camera:
-    source = datasets.open_pairs(config, spec, heldout=spec is None)
+    source = opening.open_pairs(config, spec, heldout=spec is None)
   source = source.take(np.sort(draw.draw(source, setting.limit, setting.seed).numbers))
   return Views(source, len(source), camera)
 
@@ -52,10 +51,10 @@ def open_views(setting: Settings, config, spec: str | None) -> Views:
 def trained_on(config, source: PairSource) -> list[str]:
   """A warning where pairs were trained on."""
   try:
-    trained = datasets.open_pairs(config)
+    trained = opening.open_pairs(config)
   except UserError:  # those are elsewhere by now
     return []
-  return datasets.trained_on_too(trained, source)
+  return opening.trained_on_too(trained, source)
 
 
 def watch(setting: Settings, views: Views, read: Iterable[Mapping]) -> Iterator[dict]:

@@ -64,7 +64,8 @@ def make(args) -> dict:
   """The plan as plain numbers: see `table` for what they are."""
   import sys
 
-  from scs_jax.cli import arguments, datasets
+  from scs_jax.cli import arguments
+  from scs_jax.data import opening
   from scs_jax.engine import plan
 
   config = arguments.load_config(args)
@@ -74,7 +75,7 @@ def make(args) -> dict:
   if steps is not None:
     with config.unlocked():
       config.steps, config.epochs = steps, 0.0
-  planner = plan.Planner(config, machine, datasets.batch_shapes)
+  planner = plan.Planner(config, machine, opening.batch_shapes)
   tell = lambda text: print(text, file=sys.stderr, flush=True)
   chips = len(machine.devices)
   if args.find_batch:

@@ -113,8 +113,9 @@ def _profile(text: str | None) -> tuple[int, int] | None:
 
 
 def _run(args, stopped=None) -> int:
-  from scs_jax.cli import arguments, datasets
+  from scs_jax.cli import arguments
   from scs_jax.core import resolve
+  from scs_jax.data import opening
   from scs_jax.engine import distributed, loop, models, resume
 
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
@@ -126,7 +127,7 @@ def _run(args, stopped=None) -> int:
   method.load_frozen()  # says what is missing before any picture is read
   if config.get("init_from") and not resume.has_begun(args.workdir):
     models.find(config.init_from)  # likewise
-  data, steps = datasets.open_data(config, args.workdir, not args.quiet)
+  data, steps = opening.open_data(config, args.workdir, not args.quiet)
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0
   method = resolve.build(config)  # again: a schedule depends on the number of steps

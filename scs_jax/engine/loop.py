@@ -4,41 +4,20 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from scs_jax.core import config as configs
 from scs_jax.core import files, stop
 from scs_jax.core.contract import Method, TrainState
+from scs_jax.data.opening import Data
 from scs_jax.engine import distributed, lock, models, resume, update
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.monitor import Monitor
 from scs_jax.engine.parallel import Parallel
 from scs_jax.engine.watch import Watch
 from scs_jax.errors import UserError
-
-
-@dataclasses.dataclass
-class Data:
-  """What the loop is handed; it knows no file.
-
-  Attributes:
-    open_batches: first step -> an endless iterator of host batches from that step on.
-    heldout: padded batches of held-out pictures ("image", "mask", "record"), or empty.
-    identity: what the sample order depends on, written beside each checkpoint.
-    name: number of a training record -> what to call it.
-    notes: lines that the user should see when the run starts.
-  """
-
-  open_batches: Callable[[int], Iterator[Mapping[str, np.ndarray]]]
-  heldout: Sequence[Mapping[str, np.ndarray]] = ()
-  identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  name: Callable[[int], str] = str
-  notes: Sequence[str] = ()
 
 
 @dataclasses.dataclass

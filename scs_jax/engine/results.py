@@ -1,13 +1,12 @@
 """What is written of an evaluation: JSON, CSV, tables on the screen, and what identifies it."""
 
 import csv
-import hashlib
 import importlib.metadata
 import io
 import json
 import math
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import jax
 
@@ -167,9 +166,3 @@ def environment() -> dict:
     "device": {"platform": device.platform, "kind": device.device_kind},
     "system": platform.platform(),
   }
-
-
-def list_hash(fingerprint: str, entries: Sequence[str]) -> str:
-  """SHA-256 of a source's fingerprint (names and sizes of its files) and of what was used of it."""
-  lines = "\n".join([fingerprint, *entries])
-  return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from scs_jax.cli import datasets
 from scs_jax.cli import main as cli
 from scs_jax.core import config as configs
+from scs_jax.data import opening
 from scs_jax.errors import UserError
 
 HEIGHT, WIDTH, SHIFT = 80, 140, 9
@@ -131,7 +131,7 @@ def config():
 
 class TestOpenData:
   def test_bundled(self, config, tmp_path):
-    data, steps = datasets.open_data(config, tmp_path)
+    data, steps = opening.open_data(config, tmp_path)
     assert steps == config.steps and data.notes == []
     with data.open_batches(3) as batches:
       batch = next(batches)
@@ -139,7 +139,7 @@ class TestOpenData:
     assert data.name(0) == "motorcycle_train" and data.identity["records"] == 1
     (heldout,) = data.heldout
     assert heldout["mono"].shape == (1, 200, 741, 1) and heldout["has_truth"].all()
-    shapes = datasets.batch_shapes(config)
+    shapes = opening.batch_shapes(config)
     assert {k: (v.shape, v.dtype) for k, v in shapes.items()} == {
       k: (batch[k].shape, batch[k].dtype) for k in shapes}  # fmt: skip
 
@@ -152,7 +152,7 @@ class TestOpenData:
     config = configs.load("common")
     config.data.source, config.data.heldout = str(tmp_path / "photos"), ""
     config.batch_size, config.data.crop, config.data.resample = 1, 12, resample
-    data, _ = datasets.open_data(config, tmp_path)
+    data, _ = opening.open_data(config, tmp_path)
     with data.open_batches(0) as batches:
       image = next(batches)["image"][0]
     pieces = np.lib.stride_tricks.sliding_window_view(pixels, (12, 12), (0, 1))
@@ -169,7 +169,7 @@ class TestOpenData:
     config = configs.load("common")
     config.data.source, config.data.heldout = str(tmp_path / "photos"), ""
     config.data.exclude_gray, config.data.crop = True, 16
-    datasets.open_data(config, tmp_path, progress)
+    opening.open_data(config, tmp_path, progress)
     assert ("gray pictures" in capsys.readouterr().err) == progress
 
   def test_gray_pictures_and_foreign_held_out_ones_are_said(self, tmp_path):
@@ -182,7 +182,7 @@ class TestOpenData:
       Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
     config = configs.load("common")
     config.data.source, config.data.crop = str(tmp_path / "photos"), 16
-    notes = lambda: datasets.open_data(config, tmp_path / "run", progress=False)[0].notes
+    notes = lambda: opening.open_data(config, tmp_path / "run", progress=False)[0].notes
     gray, elsewhere = notes()
     assert gray.startswith("warning: 7 of 12 training pictures that were looked at are gray")
     assert elsewhere.startswith(
@@ -201,7 +201,7 @@ class TestOpenData:
     for method in ("scsnet", "smsanet", "joint_sr", "cycle_cnn"):
       config = configs.load(f"{method}/paper")
       with pytest.raises(UserError, match=r"data.source is empty: which .*; set --data"):
-        datasets.open_data(config, tmp_path)
+        opening.open_data(config, tmp_path)
       small = configs.load(f"{method}/small").data
       assert (small.source, small.heldout) == ("bundled", "bundled:heldout")
 
@@ -211,13 +211,13 @@ class TestOpenData:
     config.data.source = config.data.heldout = str(tmp_path)
     config.data.heldout_only = ("*2",)
     config.epochs = 3.0
-    data, steps = datasets.open_data(config, tmp_path / "run")
+    data, steps = opening.open_data(config, tmp_path / "run")
     assert [data.name(i) for i in range(data.identity["records"])] == ["a1", "b1"]
     assert steps == 3 and len(data.heldout) == 2 and data.notes == []
     config.data.only = ("a*",)
-    assert datasets.open_data(config, tmp_path / "run")[0].identity["records"] == 1
+    assert opening.open_data(config, tmp_path / "run")[0].identity["records"] == 1
     config.data.heldout_only = ()
-    assert datasets.open_data(config, tmp_path / "run")[0].notes == [
+    assert opening.open_data(config, tmp_path / "run")[0].notes == [
       "held-out pairs that are trained on as well: a1, a2"]  # fmt: skip
 
   def test_a_training_says_what_is_wrong_with_pairs(self, config, tmp_path):
@@ -226,15 +226,15 @@ class TestOpenData:
     with config.unlocked():
       config.network = {"search_range": 64}
     config.data.source, config.data.heldout = str(tmp_path), ""
-    *warnings, last, unscored = datasets.open_data(config, tmp_path / "run")[0].notes
+    *warnings, last, unscored = opening.open_data(config, tmp_path / "run")[0].notes
     assert unscored.startswith("no held-out pictures")
     assert len(warnings) == 1 and warnings[0].startswith("warning: p1: not rectified: ")
     assert last.startswith("3 of 3 pairs were looked at")
     config.network.search_range = 8  # of a plane 9 pixels off
-    warnings = datasets.open_data(config, tmp_path / "run")[0].notes
+    warnings = opening.open_data(config, tmp_path / "run")[0].notes
     assert sum("beyond the search range 8" in note for note in warnings) == 3
     config.data.only, config.network.search_range = ("p0",), 64
-    assert datasets.open_data(config, tmp_path / "run")[0].notes == [unscored]
+    assert opening.open_data(config, tmp_path / "run")[0].notes == [unscored]
 
   def test_a_training_says_which_pairs_its_crops_do_not_fit(self, config, tmp_path):
     write(tmp_path, "p", 0)
@@ -243,7 +243,7 @@ class TestOpenData:
     config.data.source, config.data.heldout = str(tmp_path), ""
 
     def warnings():
-      notes = datasets.open_data(config, tmp_path / "run")[0].notes
+      notes = opening.open_data(config, tmp_path / "run")[0].notes
       return [note for note in notes if note.startswith("warning")]
 
     config.data.crop = (HEIGHT, WIDTH + 20)
@@ -255,9 +255,9 @@ class TestOpenData:
     assert warnings() == []
 
   def test_rows_that_overlap_count_as_trained_on(self, config):
-    train, heldout = datasets.open_pairs(config), datasets.open_pairs(config, heldout=True)
-    assert datasets.trained_on_too(train, heldout) == []
-    assert datasets.trained_on_too(train, datasets.open_pairs(config, "bundled")) == [
+    train, heldout = opening.open_pairs(config), opening.open_pairs(config, heldout=True)
+    assert opening.trained_on_too(train, heldout) == []
+    assert opening.trained_on_too(train, opening.open_pairs(config, "bundled")) == [
       "held-out pairs that are trained on as well: motorcycle"]  # fmt: skip
 
   def test_cut_held_out_pairs_and_such_that_cannot_be_cut(self, config, tmp_path):
@@ -268,20 +268,20 @@ class TestOpenData:
     config.data.source = config.data.heldout = str(tmp_path)
     config.data.mono_view = "right"
     config.data.heldout_crop, config.evaluate.batch_size = (32, 40), 2
-    data, _ = datasets.open_data(config, tmp_path / "run")
+    data, _ = opening.open_data(config, tmp_path / "run")
     assert [b["mono"].shape for b in data.heldout] == [(2, 32, 40, 1)] * 2
     assert [b["mask"].tolist() for b in data.heldout] == [[True, False], [True, False]]
     assert "held-out pairs that cannot be scored: 1 (b); b: its pictures have diff" in data.notes[1]
     config.data.heldout_crop = (500, 500)
     with pytest.raises(UserError, match="none of the held-out pairs can be scored: a: 140x80 pix"):
-      datasets.open_data(config, tmp_path / "run")
+      opening.open_data(config, tmp_path / "run")
 
   def test_the_camera_and_the_seed_reach_the_pairs(self, config):
-    plain = datasets.open_pairs(config, heldout=True).load(0)
+    plain = opening.open_pairs(config, heldout=True).load(0)
     config.data.camera.enabled = True
-    shot = datasets.open_pairs(config, heldout=True).load(0)
+    shot = opening.open_pairs(config, heldout=True).load(0)
     config.seed = 1
-    other = datasets.open_pairs(config, heldout=True).load(0)
+    other = opening.open_pairs(config, heldout=True).load(0)
     assert (plain.color != shot.color).any() and (shot.color != other.color).any()
 
   @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ class TestOpenData:
   def test_nonsense(self, config, tmp_path, key, value, message):
     config.data[key] = value
     with pytest.raises(UserError, match=message):
-      datasets.open_data(config, tmp_path)
+      opening.open_data(config, tmp_path)
 
 
 class TestRules:
@@ -319,7 +319,7 @@ class TestRules:
     with old.unlocked():
       del old.data.resample, old.data.enlarge
     configs.validate(old, configs.engine_rules(old))
-    assert datasets.open_data(old, tmp_path)[0].identity["records"] == 8
+    assert opening.open_data(old, tmp_path)[0].identity["records"] == 8
 
   def test_the_cameras_limits_are_those_of_the_data_layer(self, config):
     from scs_jax.data import camera

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.cli import datasets
 from scs_jax.cli import main as cli
+from scs_jax.data import opening
 from scs_jax.engine import models
 from scs_jax.engine.checkpoint_folder import find_checkpoint
 
@@ -142,7 +142,7 @@ def test_a_run_begins_with_a_model_and_goes_on_without_it(setup, capfd):
 
 
 def test_a_start_that_is_none_is_told_before_any_picture_is_read(setup, capfd, monkeypatch):
-  monkeypatch.setattr(datasets, "open_data", lambda *rest: pytest.fail("read"))
+  monkeypatch.setattr(opening, "open_data", lambda *rest: pytest.fail("read"))
   assert train("--config.init_from=gone") == 2
   one_line(capfd, "no model is called 'gone'")
   pathlib.Path("old.npz").write_bytes(b"PK\x03\x04" + bytes(50))
@@ -187,7 +187,7 @@ def test_bundled_photos_that_are_held_out_are_not_trained_on(setup):
 
   config = configs.apply_overrides(configs.load("tiny.py"), ["data.source=bundled",
                                                              "data.heldout="])  # fmt: skip
-  data, _ = datasets.open_data(config, "run")
+  data, _ = opening.open_data(config, "run")
   names = {data.name(i) for i in range(data.identity["records"])}
   assert len(names) == 8
   assert not names & {"chelsea.png", "coffee.png", "china.jpg"}
@@ -220,7 +220,7 @@ def test_reader_threads_end_with_the_run(setup):
 
 @pytest.mark.parametrize("place", ["open_data", "load_config"])
 def test_sigterm_before_there_is_a_step_ends_with_code_0(setup, monkeypatch, capfd, place):
-  owner = datasets if place == "open_data" else sys.modules["scs_jax.cli.arguments"]
+  owner = opening if place == "open_data" else sys.modules["scs_jax.cli.arguments"]
 
   def terminated(*unused):
     os.kill(os.getpid(), signal.SIGTERM)
@@ -235,7 +235,7 @@ def test_sigterm_before_there_is_a_step_ends_with_code_0(setup, monkeypatch, cap
 
 
 def test_a_run_that_sigterm_ends_early_has_the_code_asked_for(setup, monkeypatch, capfd):
-  original = datasets.open_data
+  original = opening.open_data
 
   def opened(*args):
     data, steps = original(*args)
@@ -250,7 +250,7 @@ def test_a_run_that_sigterm_ends_early_has_the_code_asked_for(setup, monkeypatch
     data.open_batches = stopping
     return data, steps
 
-  monkeypatch.setattr(datasets, "open_data", opened)
+  monkeypatch.setattr(opening, "open_data", opened)
   assert train("--stopped-code=75", "--config.steps=100") == 75
   assert "the same command goes on from there" in capfd.readouterr().err
   monkeypatch.undo()

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.cli import datasets
 from scs_jax.core import config as configs
-from scs_jax.data import scan, subset
+from scs_jax.data import opening, scan, subset
 from scs_jax.data.pack import pack
 from scs_jax.data.pipeline import BatchSpec, train_batches
 from scs_jax.data.sources import FolderSource, open_source
@@ -117,12 +116,12 @@ def config_of(root, **data):
 
 def test_a_training_says_what_it_leaves_out_or_enlarges(tmp_path):
   root = write(tmp_path / "photos")
-  data, _ = datasets.open_data(config_of(root), tmp_path / "run", progress=False)
+  data, _ = opening.open_data(config_of(root), tmp_path / "run", progress=False)
   assert [n for n in data.notes if "held-out" not in n] == [
     "training on 2 pictures; left out: 2 smaller than 24x24 (data.enlarge=true "
                         "takes them, enlarged)"]  # fmt: skip
   assert data.identity["records"] == 2
-  data, _ = datasets.open_data(config_of(root, enlarge=True), tmp_path / "run", progress=False)
+  data, _ = opening.open_data(config_of(root, enlarge=True), tmp_path / "run", progress=False)
   # 24 * 1.25 = 30 pixels: of short sides of 20, 24, 23, and not of the 30 of the first.
   assert [n for n in data.notes if "held-out" not in n] == [
     "3 of 4 training pictures are smaller than 30x30 and enlarged to it, 1.25 "
@@ -131,7 +130,7 @@ def test_a_training_says_what_it_leaves_out_or_enlarges(tmp_path):
   assert data.identity["records"] == 4
   # References that are larger than the crops are cut from the same pictures.
   larger = config_of(root, crop=8, reference_probability=1.0, reference_size=24)
-  assert datasets.open_data(larger, tmp_path / "run", False)[0].identity["records"] == 2
+  assert opening.open_data(larger, tmp_path / "run", False)[0].identity["records"] == 2
 
 
 def test_a_config_of_an_earlier_run_trains_on_what_it_did(tmp_path):
@@ -139,7 +138,7 @@ def test_a_config_of_an_earlier_run_trains_on_what_it_did(tmp_path):
   config = config_of(root)
   with config.unlocked():
     del config.data.enlarge
-  data, _ = datasets.open_data(config, tmp_path / "run", progress=False)
+  data, _ = opening.open_data(config, tmp_path / "run", progress=False)
   plain = FolderSource(root)
   (unscored,) = data.notes
   assert unscored.startswith("no held-out pictures") and data.identity["records"] == 4

@@ -15,6 +15,7 @@ from PIL import Image
 
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Collective, Prediction, TrainState, example_keys
+from scs_jax.data import opening
 from scs_jax.engine import loop, monitor
 from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.engine.checkpoint_arrays import restore_for_inference
@@ -109,7 +110,8 @@ class Source:
       self.opened.append(Batches(start, hook, bad))
       return self.opened[-1]
 
-    self.data = loop.Data(open_batches, **{"identity": {"records": 5, "fingerprint": "a"}, **more})
+    identity = {"records": 5, "fingerprint": "a"}
+    self.data = opening.Data(open_batches, **{"identity": identity, **more})
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from PIL import Image
 
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Prediction
+from scs_jax.data import opening
 from scs_jax.engine import loop
 from scs_jax.engine.pairs import PairEvaluator, colorizer
 from scs_jax.engine.pairs_trial import PairTrial
@@ -47,7 +48,7 @@ def heldout(known=(True, False, True)):
 def test_a_training_logs_exact_means_and_draws(config, tmp_path):
   pairs = heldout()
   step = {"index": np.arange(8, dtype=np.uint32)}
-  data = loop.Data(lambda start: iter([step] * 9), pairs)
+  data = opening.Data(lambda start: iter([step] * 9), pairs)
 
   class Dim(Shifting):
     def predict(self, state, query):

@@ -62,12 +62,12 @@ def test_shares_of_phases_are_those_of_the_run():
 @pytest.fixture(scope="module")
 def planner(make_joint_config):
   """The plan of the tiny SRResNet for two of this machine's devices."""
-  from scs_jax.cli import datasets
+  from scs_jax.data import opening
 
   config = make_joint_config("super_resolution").lock()
   chip = chips.Chip("toy", 1e12, 1e12, memory=2**40, bandwidth=1e11, links=1e9)
   machine = Machine("two", jax.devices()[:2], jax.default_backend(), chip)
-  return config, Planner(config, machine, datasets.batch_shapes)
+  return config, Planner(config, machine, opening.batch_shapes)
 
 
 def test_the_step_that_is_compiled_is_the_one_that_trains(planner):

@@ -1,16 +1,40 @@
 """From a config's data section to what the training loop is handed."""
 
+import dataclasses
 import functools
+import hashlib
 import os
 import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from scs_jax.engine import results
-from scs_jax.engine.loop import Data
+import numpy as np
+
 from scs_jax.errors import UserError
 
 # Measured when a training starts, a second or so in all.
 _LOOKED_AT = 3  # pairs
 _LOOKED_AT_PHOTOS = 64
+
+
+@dataclasses.dataclass
+class Data:
+  """What the loop is handed; it knows no file.
+
+  Attributes:
+    open_batches: first step -> an endless iterator of host batches from that step on.
+    heldout: padded batches of held-out pictures ("image", "mask", "record"), or empty.
+    identity: what the sample order depends on, written beside each checkpoint.
+    name: number of a training record -> what to call it.
+    notes: lines that the user should see when the run starts.
+  """
+
+  open_batches: Callable[[int], Iterator[Mapping[str, np.ndarray]]]
+  heldout: Sequence[Mapping[str, np.ndarray]] = ()
+  identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  name: Callable[[int], str] = str
+  notes: Sequence[str] = ()
+
 
 def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   """Opens training and held-out pictures.
@@ -30,7 +54,6 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
   if config.data.get("kind", "photos") == "pairs":
     return _open_pairs(config)
   import jax
-  import numpy as np
 
   from scs_jax.data import draw, pipeline, scan, sources, subset
   from scs_jax.data.heldout import Observed
@@ -101,9 +124,15 @@ def _identity(source, config) -> dict:
   return {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
 
 
+def list_hash(fingerprint: str, entries: Sequence[str]) -> str:
+  """SHA-256 of a source's fingerprint (names and sizes of its files) and of what was used of it."""
+  lines = "\n".join([fingerprint, *entries])
+  return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def _mark(source, numbers) -> str:
   """Of the held-out records of a source: what a best score is of, beside the checkpoint."""
-  return results.list_hash(source.fingerprint, [source.name(int(i)) for i in sorted(numbers)])
+  return list_hash(source.fingerprint, [source.name(int(i)) for i in sorted(numbers)])
 
 
 def may_enlarge(section) -> bool:
@@ -151,7 +180,6 @@ def open_pairs(
 
 def _open_pairs(config) -> tuple[Data, int]:
   import jax
-  import numpy as np
 
   from scs_jax.data import draw, order, pairs
 
@@ -217,7 +245,6 @@ def _unlike_pairs(source, config) -> list[str]:
   or out of reach, and views smaller than the crop, whose last row and column would be repeated.
   A training would take them without a word and learn wrong colours from them."""
   import jax
-  import numpy as np
 
   from scs_jax.data import stereo_check
 
@@ -323,7 +350,6 @@ def _open_pair_batches(source, spec, host: int, hosts: int, start_step: int):
 def batch_shapes(config) -> dict:
   """A global training batch of this config as {name: jax.ShapeDtypeStruct}, without any data."""
   import jax
-  import numpy as np
 
   section, n = config.data, config.batch_size
   shapes = {"index": ((n,), np.uint32)}
