@@ -61,9 +61,9 @@ def compile_case(args) -> dict:
   import jax
   import jax.numpy as jnp
 
-  from scs_jax.engine import plan
   from scs_jax.methods.cycle_cnn.wac import WAC
   from scs_jax.ops import platform
+  from scs_jax.train import plan
 
   machine = plan.topology(args.topology)
   device = jax.sharding.SingleDeviceSharding(machine.devices[0])

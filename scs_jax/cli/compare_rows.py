@@ -12,12 +12,13 @@ import jax
 from scs_jax.cli import evaluation_output, evaluation_settings
 from scs_jax.cli.compare_folder import Folder
 from scs_jax.core.contract import Prediction, TrainState
-from scs_jax.engine import compare, models, pairs
+from scs_jax.engine import compare, pairs
 from scs_jax.engine import evaluate as engine
 from scs_jax.engine.baselines import BASELINES, baselines_of
 from scs_jax.engine.pairs import ColorizeTwice
 from scs_jax.errors import UserError
 from scs_jax.methods.joint_sr.method import JointSR
+from scs_jax.train import models
 
 
 @dataclasses.dataclass

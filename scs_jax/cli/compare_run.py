@@ -17,8 +17,8 @@ from scs_jax.core import failures
 from scs_jax.engine import compare
 from scs_jax.engine.compare import REFERENTIAL
 from scs_jax.engine.compare_tables import Facts
-from scs_jax.engine.model_file import SUFFIX
 from scs_jax.errors import UserError
+from scs_jax.train.model_file import SUFFIX
 
 
 class Failures(dict[str, str]):

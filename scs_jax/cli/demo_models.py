@@ -15,24 +15,16 @@ from scs_jax.core import config as configs
 from scs_jax.core import files, resolve
 from scs_jax.core.contract import Query
 from scs_jax.data import bundled, opening, pipeline, subset
-from scs_jax.engine import (
-  confidence_sheet,
-  demo_page,
-  loop,
-  magnify_sheet,
-  model_card,
-  models,
-  pairs,
-  report,
-)
+from scs_jax.engine import confidence_sheet, demo_page, magnify_sheet, pairs, report
 from scs_jax.engine.demo_page import SCALES
 from scs_jax.engine.evaluate import Evaluator
-from scs_jax.engine.models import Model
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, display
 from scs_jax.infer.colorizer import Colorizer
 from scs_jax.infer.pictures import Picture
 from scs_jax.metrics import image as metrics
+from scs_jax.train import loop, model_card, models
+from scs_jax.train.models import Model
 
 # Held-out photographs and whose colours each is lent. Only those of the public domain meet, so that
 # a picture of them may stand anywhere.

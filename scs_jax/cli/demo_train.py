@@ -10,10 +10,11 @@ from scs_jax.cli import arguments
 from scs_jax.core import config as configs
 from scs_jax.core import files, resolve
 from scs_jax.data import opening, pipeline, sources
-from scs_jax.engine import demo_page, evaluate, loop, report
+from scs_jax.engine import demo_page, evaluate, report
 from scs_jax.engine.demo_page import SCALES
 from scs_jax.engine.evaluate import MODES, Evaluator
 from scs_jax.errors import UserError
+from scs_jax.train import loop
 
 OTHERS = ("smsanet/small", "joint_sr/small")
 TITLES = {"scsnet": "SCSNet", "smsanet": "SMSANet", "joint_sr": "joint network"}

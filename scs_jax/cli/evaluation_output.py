@@ -14,8 +14,8 @@ from scs_jax.data import scan
 from scs_jax.engine import evaluation_page, results
 from scs_jax.engine.estimates import Summary
 from scs_jax.engine.layout import PHOTOS, Layout, with_lpips
-from scs_jax.engine.models import Model
 from scs_jax.engine.trial import Scores
+from scs_jax.train.models import Model
 
 
 def identity_of(setting: Settings) -> dict:

@@ -6,11 +6,12 @@ import pathlib
 
 from scs_jax.core import spelling
 from scs_jax.core.rules import ENGINE_RULES, Between
-from scs_jax.engine import models, pairs
+from scs_jax.engine import pairs
 from scs_jax.engine.evaluate import MODES, MORE_MODES, SMALLEST
 from scs_jax.engine.learned import Perceptual, perceptual
-from scs_jax.engine.models import Model
 from scs_jax.errors import UserError
+from scs_jax.train import models
+from scs_jax.train.models import Model
 
 _LARGEST = 8192  # pixels a side
 _ANY = (0.0, math.inf)

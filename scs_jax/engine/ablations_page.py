@@ -10,7 +10,7 @@ from PIL import Image
 from scs_jax.core.ablations import Table
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.engine import ablations_table, report
-from scs_jax.engine.logbook import read_curve
+from scs_jax.engine.report import read_curve
 
 # Told apart on white, also by most who do not see red and green alike (after Okabe and Ito).
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b",

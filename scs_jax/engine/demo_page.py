@@ -8,7 +8,7 @@ from scs_jax.core.contract import TrainState
 from scs_jax.engine import report
 from scs_jax.engine.baselines import BASELINES, baselines_of
 from scs_jax.engine.evaluate import Evaluator, Protocol, Result
-from scs_jax.engine.logbook import read_curve
+from scs_jax.engine.report import read_curve
 
 SCALES = (2.0, 3.3)
 

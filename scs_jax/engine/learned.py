@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.engine import distributed
 from scs_jax.errors import UserError
 from scs_jax.metrics import distribution
 from scs_jax.metrics.distribution import Statistics
 from scs_jax.nn.features import files, inception, lpips
+from scs_jax.train import distributed
 
 Path = str | os.PathLike[str]
 Look = Callable[[np.ndarray], np.ndarray]

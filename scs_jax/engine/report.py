@@ -3,7 +3,9 @@
 import base64
 import html
 import io
+import json
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -207,6 +209,13 @@ def curve(values: Sequence[tuple[int, float]], label: str) -> str:
     f'<text x="540" y="192">{steps[-1]:.0f}</text></g></svg>'
     f"<figcaption>{text}</figcaption></figure>"
   )
+
+
+def read_curve(workdir, name: str) -> list[tuple[int, float]]:
+  """(step, value) of one metric from a run's metrics.jsonl, in order."""
+  path = pathlib.Path(workdir) / "metrics.jsonl"
+  lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+  return [(line["step"], line[name]) for line in lines if line.get(name) is not None]
 
 
 def page(title: str, sections: Sequence[str]) -> bytes:

@@ -13,12 +13,12 @@ from PIL import Image
 
 from scs_jax.core.contract import Query, TrainState
 from scs_jax.data import decode, scan
-from scs_jax.engine import models
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, luminance, picture_files, pictures, resizing
 from scs_jax.infer.painter import LADDER, Painter
 from scs_jax.infer.pictures import Picture
 from scs_jax.ops.corner import Corner
+from scs_jax.train import models
 
 REFERENCE_SIDE = 512
 """Longest side, pixels, at which a reference is looked at; larger ones are reduced."""

@@ -14,11 +14,11 @@ from skimage.color import lab2rgb, rgb2lab
 from scs_jax.cli import convert
 from scs_jax.cli import main as cli
 from scs_jax.core.contract import Query
-from scs_jax.engine import models
 from scs_jax.methods.smsanet import weights
 from scs_jax.methods.smsanet.network import Colorizer, base_input
 from scs_jax.nn.features import files
 from scs_jax.ops import color
+from scs_jax.train import models
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "methods" / "smsanet"))
 import zhang_forward as zhang

@@ -16,8 +16,8 @@ from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Query, TrainState
 from scs_jax.engine import pairs
-from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.infer.budget import PlannedMemoryError
+from scs_jax.train.checkpoint import Checkpoints
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

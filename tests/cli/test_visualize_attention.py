@@ -13,8 +13,8 @@ from scs_jax.cli import main as cli
 from scs_jax.cli import visualize_attention_numbers as numbers
 from scs_jax.cli import visualize_attention_panel as panel
 from scs_jax.core import resolve
-from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.methods.scsnet.attention_maps import Level
+from scs_jax.train.checkpoint import Checkpoints
 
 
 def _save(folder, config, draw_state, change=lambda path, x: x):

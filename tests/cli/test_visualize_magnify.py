@@ -15,10 +15,11 @@ from scs_jax.cli import main as cli
 from scs_jax.cli import visualize_magnify_input as given
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Prediction, TrainState
-from scs_jax.engine import magnify_sheet, models
+from scs_jax.engine import magnify_sheet
 from scs_jax.engine.magnify_sheet import Window
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, resizing
+from scs_jax.train import models
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -252,7 +253,7 @@ def test_cells_are_what_colorize_writes_by_the_same_programs(
   make_tiny_config, draw_state, tmp_path, monkeypatch, capfd
 ):
   from scs_jax.core import resolve
-  from scs_jax.engine.checkpoint import Checkpoints
+  from scs_jax.train.checkpoint import Checkpoints
 
   monkeypatch.chdir(tmp_path)
   config = make_tiny_config()

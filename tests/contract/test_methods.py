@@ -9,10 +9,10 @@ import pytest
 
 from scs_jax.core import resolve
 from scs_jax.core.contract import Query
-from scs_jax.engine.checkpoint import Checkpoints
-from scs_jax.engine.parallel import Parallel
 from scs_jax.infer import plan
 from scs_jax.infer.painter import Painter
+from scs_jax.train.checkpoint import Checkpoints
+from scs_jax.train.parallel import Parallel
 
 # Built-in name -> fixture of conftest.py that makes its config at the smallest sizes.
 TINY = {

@@ -9,11 +9,11 @@ from PIL import Image
 from skimage import color as scikit
 
 from scs_jax.core.contract import Prediction, Query, TrainState
-from scs_jax.engine.checkpoint import Checkpoints
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer as colorizers
 from scs_jax.infer import plan, resizing
 from scs_jax.infer.colorizer import Colorizer
+from scs_jax.train.checkpoint import Checkpoints
 
 
 @pytest.fixture(scope="module")

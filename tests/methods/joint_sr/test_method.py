@@ -8,10 +8,10 @@ import pytest
 from skimage.color import lab2rgb, rgb2lab
 
 from scs_jax.core.contract import Collective, Query
-from scs_jax.engine.parallel import Parallel
 from scs_jax.errors import UserError
 from scs_jax.methods.joint_sr.method import TASKS, JointSR, merge
 from scs_jax.ops.resize import resize_weights
+from scs_jax.train.parallel import Parallel
 
 TASK_NAMES = sorted(TASKS)
 

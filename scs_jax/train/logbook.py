@@ -1,0 +1,133 @@
+"""What a run tells: a progress bar, JSON lines always, TensorBoard where TensorFlow is there."""
+
+import errno
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import sys
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+from scs_jax.core.files import write_aside
+
+
+class Logbook:
+  """Writes `metrics.jsonl` in a run's folder and shows progress on the terminal.
+
+  A context manager.
+
+  Args:
+    workdir: the run's folder, which exists.
+    start_step: where the run goes on; later lines, of steps that a killed run had reached but not
+      saved, are taken back, so that every step stands in the file once.
+    total: steps in all.
+    quiet: no progress bar.
+
+  Attributes:
+    before: the last value of every name in the file as it was found, lines taken back included.
+
+  Raises:
+    OSError: a full disk, no permission; what could not be written whole is not there at all.
+  """
+
+  def __init__(self, workdir, start_step: int, total: int, quiet: bool = False):
+    self.path = pathlib.Path(workdir) / "metrics.jsonl"
+    self.before = _take_back(self.path, start_step)
+    self._append(b"")  # the file is there, or cannot be written, before anything is trained
+    self._bar = tqdm(
+      total=total, initial=start_step, unit="step", disable=quiet, dynamic_ncols=True
+    )
+    self._board = _tensorboard(workdir)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exc):
+    self._bar.close()
+    if self._board is not None:
+      self._board.close()
+
+  def tick(self) -> None:
+    """One step done."""
+    self._bar.update(1)
+
+  def write(self, step: int, values: Mapping[str, float], shown: bool = False) -> None:
+    """One line; `shown`: its losses and images/s stand in the bar."""
+    if shown:
+      bar = {name.removeprefix("loss/"): v for name, v in values.items() if "loss/" in name}
+      if "images_per_second" in values:
+        bar["images/s"] = values["images_per_second"]
+      self._bar.set_postfix({name: f"{v:.3g}" for name, v in bar.items()})
+    # JSON has no NaN; null says that the number was not one.
+    line = {name: (v if math.isfinite(v) else None) for name, v in values.items()}
+    self._append((json.dumps({"step": step, **line}) + "\n").encode())
+    if self._board is not None:
+      self._board.write_scalars(step, values)
+
+  def _append(self, line: bytes) -> None:
+    # Closed after every line: a mounted bucket and NFS keep what was written only then, so that a
+    # machine that is taken away would take the whole curve with it.
+    with open(self.path, "ab", buffering=0) as file:
+      end = os.fstat(file.fileno()).st_size
+      try:
+        if file.write(line) != len(line):
+          raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+      except OSError as error:
+        file.truncate(end)
+        error.filename = error.filename or str(self.path)
+        raise
+
+  def say(self, text: str) -> None:
+    """A line above the bar."""
+    self._bar.write(text, file=sys.stderr)
+
+
+class Silent:
+  """In the place of a Logbook in processes other than the first, which writes for all."""
+
+  before: Mapping[str, float] = {}
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exc):
+    pass
+
+  def tick(self) -> None:
+    pass
+
+  def write(self, step: int, values: Mapping[str, float], shown: bool = False) -> None:
+    pass
+
+  def say(self, text: str) -> None:
+    pass
+
+
+def _take_back(path: pathlib.Path, step: int) -> dict[str, float]:
+  """Leaves the lines up to a step; returns the last value of every name in all of them."""
+  if not path.exists():
+    return {}
+  kept, last = [], {}
+  for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+      values = json.loads(line)
+      if values["step"] <= step:
+        kept.append(line)
+      last |= values
+    except (ValueError, KeyError, TypeError):
+      continue  # the line that a killed process was writing
+  write_aside(path, "".join(f"{line}\n" for line in kept).encode())
+  return last
+
+
+def _tensorboard(workdir):
+  """clu's TensorBoard writer, or None: clu.metric_writers needs TensorFlow, which is an extra."""
+  if importlib.util.find_spec("tensorflow") is None:
+    return None
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  from clu import metric_writers
+
+  return metric_writers.SummaryWriter(str(workdir))
