@@ -22,6 +22,7 @@ from scs_jax.data.subset import Subset
 from scs_jax.engine.evaluate import SMALLEST, Evaluator, Protocol
 from scs_jax.engine.pairs_trial import PairTrial
 from scs_jax.errors import UserError
+from scs_jax.metrics import estimates
 from scs_jax.metrics.distribution import Statistics
 
 _SEED = 0  # of the references' choice and distortion
@@ -141,7 +142,7 @@ class Subject:
       for more in sets[1:]:
         results, real = results.merge(more[0]), real.merge(more[1])
       modes = [m for m, s in ablations.measured(self.table) if s == scale]
-      mode = ablations.REFERENTIAL if set(modes) == {"self", "random"} else "+".join(modes)
+      mode = estimates.REFERENTIAL if set(modes) == {"self", "random"} else "+".join(modes)
       at = mode if scale is None else f"{mode}@{scale:g}"
       found[f"{at}/fid"] = {"mean": results.frechet(real), "n": results.count}
     return found

@@ -15,6 +15,7 @@ from scs_jax.data import draw, opening
 from scs_jax.data.sources import open_source
 from scs_jax.engine import evaluate, pairs
 from scs_jax.errors import UserError
+from scs_jax.metrics import color
 
 # What users call a table's folder of configs, where it is not its name.
 _SHORT = {"joint": "joint_sr"}
@@ -166,7 +167,7 @@ def _measurable(method) -> tuple[tuple[str, ...], tuple[str, ...]]:
   if getattr(method, "takes_pairs", False):
     return pairs.MODES, tuple(pairs.METRICS)
   modes = evaluate.MODES if getattr(method, "takes_reference", True) else ("automatic",)
-  return modes, (*evaluate.METRICS, *evaluate.COLORFULNESS, "fid")
+  return modes, (*evaluate.METRICS, *color.COLORFULNESS, "fid")
 
 
 def _require_data(config_of) -> dict[str, str]:

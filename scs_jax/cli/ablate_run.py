@@ -11,13 +11,14 @@ import jax
 
 from scs_jax.cli import ablate_measure, ablate_plan
 from scs_jax.cli.ablate_plan import Plan, Row
-from scs_jax.core import ablations, ablations_result, failures, files, resolve
+from scs_jax.core import ablations_result, failures, files, resolve
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.core.parameters import count
 from scs_jax.data import opening
 from scs_jax.engine import ablations_page, ablations_table, learned, results
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer
+from scs_jax.metrics import estimates
 from scs_jax.nn.features import inception
 from scs_jax.train import loop
 
@@ -229,7 +230,7 @@ def _facts(plan: Plan, found) -> list[str]:
     if broken := about["broken"]:
       lines.append(f"left out, cannot be read: {len(broken)} ({broken[0]})")
     if table.modes == ("self", "random") and any(
-      c.measure and c.measure[0] == ablations.REFERENTIAL for c in table.columns
+      c.measure and c.measure[0] == estimates.REFERENTIAL for c in table.columns
     ):
       lines.append(
         "self- and random references colour different pictures, drawn from all held-out ones; "

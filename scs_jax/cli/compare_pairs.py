@@ -15,10 +15,11 @@ from scs_jax.cli.pair_evaluation_views import Chosen, open_views, trained_on, wa
 from scs_jax.core.contract import Prediction
 from scs_jax.data import pairs as batches_of
 from scs_jax.data.decode import DecodeError
-from scs_jax.engine import compare, estimates, pairs
+from scs_jax.engine import compare, pairs
 from scs_jax.engine.pairs_trial import PairTrial
-from scs_jax.engine.trial import Scores
 from scs_jax.errors import UserError
+from scs_jax.metrics import estimates
+from scs_jax.metrics.estimates import Scores
 
 _RANKED = ("psnr_cbcr", "PSNR CbCr"), ("reinhard", "Reinhard's transfer")
 

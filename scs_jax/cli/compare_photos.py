@@ -20,10 +20,12 @@ from scs_jax.data.decode import DecodeError
 from scs_jax.data.heldout import Observed, References
 from scs_jax.data.sources import open_source
 from scs_jax.data.subset import Subset
-from scs_jax.engine import compare, estimates
+from scs_jax.engine import compare
 from scs_jax.engine.evaluate import SMALLEST, Evaluator, Protocol
-from scs_jax.engine.trial import Scores, Trial
+from scs_jax.engine.trial import Trial
 from scs_jax.errors import UserError
+from scs_jax.metrics import estimates
+from scs_jax.metrics.estimates import Scores
 
 
 class Photos:

@@ -6,8 +6,8 @@ import numpy as np
 
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.engine import learned
-from scs_jax.engine.compare import REFERENTIAL
 from scs_jax.metrics.distribution import Statistics
+from scs_jax.metrics.estimates import REFERENTIAL
 
 FID = (
   "Frechet distance (Heusel et al. 2017) of the pooled features of the published Inception-v3 "

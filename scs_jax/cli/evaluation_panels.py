@@ -8,8 +8,9 @@ import numpy as np
 from scs_jax.cli.evaluation_settings import Settings
 from scs_jax.data import transforms
 from scs_jax.data.heldout import Observed, References
-from scs_jax.engine import estimates
-from scs_jax.engine.trial import Scores, Trial
+from scs_jax.engine.trial import Trial
+from scs_jax.metrics import estimates
+from scs_jax.metrics.estimates import Scores
 
 
 @dataclasses.dataclass

@@ -14,11 +14,10 @@ from ml_collections import ConfigDict
 
 from scs_jax.core import config as configs
 from scs_jax.errors import UserError
+from scs_jax.metrics.estimates import REFERENTIAL
 
 Overlay = Mapping[str, Any]
 
-REFERENTIAL = "referential"
-"""As a column's mode: self and random references together, weighted as the table's `pictures`."""
 
 UNREFINED = "_unrefined"
 """As the end of a column's mode: of pairs, before the refinement, with the Y that was found."""

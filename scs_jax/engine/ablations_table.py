@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scs_jax.core.ablations import REFERENTIAL, UNREFINED, Column, Table
+from scs_jax.core.ablations import UNREFINED, Column, Table
 from scs_jax.core.ablations_result import RowResult
-from scs_jax.engine.estimates import is_of_color
-from scs_jax.engine.intervals import percentile_interval, resampled_means
+from scs_jax.metrics.estimates import REFERENTIAL, is_of_color
+from scs_jax.metrics.intervals import percentile_interval, resampled_means
 
 _SEED = 0
 

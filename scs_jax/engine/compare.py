@@ -14,17 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.core.contract import Prediction, Query
-from scs_jax.engine import estimates
-from scs_jax.engine.estimates import Summary
 from scs_jax.engine.evaluate import Evaluator, score
-from scs_jax.engine.trial import Scores
+from scs_jax.metrics import estimates
 from scs_jax.metrics import image as metrics
+from scs_jax.metrics.estimates import REFERENTIAL, Scores, Summary
 from scs_jax.ops.degrade import to_eight_bits
 from scs_jax.ops.resize import resize_bicubic
 
 SHARES: Mapping[str, int] = {"automatic": 2500, "self": 500, "random": 2000}
-REFERENTIAL = "referential"
-"""The pictures of modes self and random together: Table 1's second part."""
 
 
 def join(parts: Sequence[Scores]) -> Scores:

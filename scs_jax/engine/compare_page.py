@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from scs_jax.engine import compare_render, evaluation_page, report
 from scs_jax.engine.compare_tables import Table
-from scs_jax.engine.estimates import Summary
 from scs_jax.engine.layout import Layout
-from scs_jax.engine.trial import Scores
+from scs_jax.metrics.estimates import Scores, Summary
 
 _STYLE = """<style>
 p,li,dd{overflow-wrap:anywhere}

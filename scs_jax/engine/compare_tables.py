@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from scs_jax.engine import compare_paper as paper
-from scs_jax.engine.compare import REFERENTIAL
 from scs_jax.engine.compare_speed import Speed
-from scs_jax.engine.estimates import REAL, Estimate, Summary
+from scs_jax.metrics.estimates import REAL, REFERENTIAL, Estimate, Summary
 
 NONE = "-"
 

@@ -19,8 +19,8 @@ from scs_jax.core import contract
 from scs_jax.core.contract import Query, TrainState
 from scs_jax.engine.baselines import BASELINES, welsh_keys
 from scs_jax.errors import UserError
-from scs_jax.metrics import color as color_metrics
 from scs_jax.metrics import image as metrics
+from scs_jax.metrics.color import COLORFULNESS
 from scs_jax.ops import color, warp
 from scs_jax.ops.degrade import degrade, to_eight_bits
 
@@ -36,11 +36,6 @@ METRICS: Mapping[str, Callable[[Array, Array], Array]] = {
   "psnr_lightness": metrics.psnr_lightness,
   "ssim_rgb": metrics.ssim_rgb,
   "ssim_lightness": metrics.ssim_lightness,
-}
-# Of a picture alone.
-COLORFULNESS: Mapping[str, Callable[[Array], Array]] = {
-  "colorfulness_hs": color_metrics.colorfulness_hs,
-  "colorfulness_hs_abs": color_metrics.colorfulness_hs_abs,
 }
 SMALLEST = 11  # pixels: the side of SSIM's window
 

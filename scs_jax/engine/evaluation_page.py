@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from scs_jax.engine import report, results
-from scs_jax.engine.estimates import REAL, Estimate, Rows, Summary
 from scs_jax.engine.layout import PHOTOS, Column, Layout
-from scs_jax.engine.trial import Scores
+from scs_jax.metrics.estimates import REAL, Estimate, Rows, Scores, Summary
 
 # For each mode: what a group of pictures is, and for each picture a heading and captioned images.
 Panels = Mapping[str, Sequence[tuple[str, Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]]]]

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from scs_jax.engine.estimates import DEFINITIONS
+from scs_jax.metrics.estimates import DEFINITIONS
 
 
 class Column(NamedTuple):

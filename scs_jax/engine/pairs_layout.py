@@ -5,9 +5,8 @@ import math
 from collections.abc import Mapping
 
 from scs_jax.engine import report
-from scs_jax.engine.estimates import DEFINITIONS
 from scs_jax.engine.layout import Column, Layout, choose
-from scs_jax.engine.pairs_trial import CORRELATED, FEWEST, Correlation
+from scs_jax.metrics.estimates import CORRELATED, DEFINITIONS, FEWEST, Correlation
 
 _REPLACED = (
   "after Y (BT.601) of the result was replaced by the true picture's; the true picture is the "

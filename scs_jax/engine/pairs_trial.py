@@ -1,8 +1,6 @@
 """A model and its baselines over one stream of pairs, and how the passes' figures go together."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -18,10 +16,7 @@ from scs_jax.engine.pairs import (
   PairEvaluator,
   measured,
 )
-from scs_jax.engine.trial import Scores, gather, on_device, where
-
-FEWEST = 3  # pairs, below which a correlation says nothing: of two it is 1 or -1
-CORRELATED = ("psnr_rgb", "ssim_rgb", "psnr_rgb_true_y", "ssim_rgb_true_y")
+from scs_jax.engine.trial import gather, on_device, where
 
 
 class PairTrial:
@@ -106,46 +101,3 @@ class PairTrial:
 def _real(batch: Mapping) -> int:
   """How many pairs a batch is of, padding aside."""
   return int((np.asarray(batch["record"]) >= 0).sum())
-
-
-class Correlation(NamedTuple):
-  """How first- and second-time figures go together over pairs (Table VI).
-
-  Attributes:
-    value: Pearson's linear correlation; NaN where there is none.
-    n: pairs with truth and two finite figures.
-    why: in words, where there is no value.
-  """
-
-  value: float
-  n: int
-  why: str = ""
-
-
-def correlate(first: np.ndarray, second: np.ndarray) -> Correlation:
-  """Of the figures [n] of the same pairs; pairs with one that is not finite are left out."""
-  there = np.isfinite(first) & np.isfinite(second)
-  x, y = (np.asarray(values, np.float64)[there] for values in (first, second))
-  n = len(x)
-  if n < FEWEST:
-    return Correlation(math.nan, n, f"{n} such pairs, expected {FEWEST} or more")
-  # Of equal numbers the rounded mean is not quite the number.
-  if not (np.ptp(x) and np.ptp(y)):
-    return Correlation(math.nan, n, "one of the two is the same for all pairs")
-  x, y = x - x.mean(), y - y.mean()
-  return Correlation(float(np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0)), n)
-
-
-def correlations(scores: Scores) -> dict[str, dict[str, Correlation]]:
-  """{predictor: {metric: Correlation}} over the pairs that have both figures."""
-  none: np.ndarray = np.array([], np.int64)
-  numbers = [scores.records.get(mode, none) for mode in MODES]
-  _, i, j = np.intersect1d(*numbers, return_indices=True)
-  first = scores.of.get("first")
-  return {
-    predictor: {
-      metric: correlate(first[predictor][metric][i] if first else none, second[metric][j])
-      for metric in CORRELATED
-    }
-    for predictor, second in scores.of.get("second", {}).items()
-  }

@@ -1,6 +1,5 @@
 """A model and its baselines in every mode, over one stream of pictures that is read once."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
@@ -8,34 +7,11 @@ import numpy as np
 
 from scs_jax.core.contract import TrainState
 from scs_jax.engine.baselines import baselines_of
-from scs_jax.engine.evaluate import COLORFULNESS, METRICS, Evaluator, Protocol, measure_alone
+from scs_jax.engine.evaluate import METRICS, Evaluator, Protocol, measure_alone
+from scs_jax.metrics.color import COLORFULNESS
+from scs_jax.metrics.estimates import Scores
 
-ByMetric = dict[str, np.ndarray]
 _PICTURES = ("image", "other", "mono", "color", "truth", "seen")
-
-
-@dataclasses.dataclass
-class Scores:
-  """What was measured, a number a picture.
-
-  Attributes:
-    records: {mode: int64 [n]}, numbers of the pictures, in order.
-    of: {mode: {predictor: {metric: float64 [n]}}}.
-    real: {mode: {metric: float64 [n]}}, of the true pictures themselves.
-    gray: {mode: bool [n]}: whether the true picture has no colour.
-    trivial: {mode: predictor} whose result may be the picture itself whatever the picture, so that
-      an infinite PSNR of it says nothing about the picture.
-  """
-
-  records: dict[str, np.ndarray]
-  of: dict[str, dict[str, ByMetric]]
-  real: dict[str, ByMetric]
-  gray: dict[str, np.ndarray]
-  trivial: dict[str, str] = dataclasses.field(default_factory=dict)
-
-  def aside(self, mode: str) -> tuple[str, ...]:
-    """The trivial predictor of a mode, or none."""
-    return (self.trivial[mode],) if mode in self.trivial else ()
 
 
 # For each mode, batch by batch: numbers of the pictures, and "of", "real" and "gray" of each.

@@ -4,6 +4,8 @@ Neither is "CN" of SCSNet's Table 1: that is a network of Zerman et al. 2019, wh
 public.
 """
 
+from collections.abc import Callable, Mapping
+
 import jax
 import jax.numpy as jnp
 
@@ -53,3 +55,10 @@ def colorfulness_hs_abs(rgb: jax.Array) -> jax.Array:
   """
   rg, yb = _opponents(rgb)
   return _colorfulness(jnp.abs(rg), jnp.abs(yb))
+
+
+# Of a picture alone.
+COLORFULNESS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
+  "colorfulness_hs": colorfulness_hs,
+  "colorfulness_hs_abs": colorfulness_hs_abs,
+}

@@ -20,7 +20,7 @@ from PIL import Image
 from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.core.contract import TrainState
-from scs_jax.engine.estimates import DEFINITIONS
+from scs_jax.metrics.estimates import DEFINITIONS
 from scs_jax.train.checkpoint import Checkpoints
 from scs_jax.train.models import fingerprint
 

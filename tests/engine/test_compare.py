@@ -8,7 +8,7 @@ import skimage.color
 from scs_jax.core.contract import Prediction, Query
 from scs_jax.engine import compare
 from scs_jax.engine.evaluate import Evaluator, Protocol
-from scs_jax.engine.trial import Scores
+from scs_jax.metrics.estimates import Scores
 
 
 def scores_of(row, records, values, mode="automatic"):

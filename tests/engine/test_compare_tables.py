@@ -9,7 +9,7 @@ from scs_jax.engine import compare_page, compare_paper, compare_render, compare_
 from scs_jax.engine import compare_tables as tables
 from scs_jax.engine.compare_speed import Speed
 from scs_jax.engine.compare_tables import Facts, Measured
-from scs_jax.engine.estimates import Estimate, Summary
+from scs_jax.metrics.estimates import Estimate, Summary
 
 
 def estimate(mean):

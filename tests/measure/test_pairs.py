@@ -11,17 +11,11 @@ import skimage.color
 import skimage.metrics
 
 from scs_jax.core.contract import Prediction, Query
-from scs_jax.engine import (
-  estimates,
-  evaluation_page,
-  pairs,
-  pairs_layout,
-  pairs_trial,
-  results,
-)
+from scs_jax.engine import evaluation_page, pairs, pairs_layout, results
 from scs_jax.engine.pairs import PairEvaluator, colorizer, twice
-from scs_jax.engine.pairs_trial import PairTrial, correlate, correlations
-from scs_jax.engine.trial import Scores
+from scs_jax.engine.pairs_trial import PairTrial
+from scs_jax.metrics import estimates
+from scs_jax.metrics.estimates import FEWEST, Scores, correlate, correlations
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -331,4 +325,4 @@ def test_correlation_pairs_the_records_that_both_modes_have():
   assert record["m"]["psnr_rgb"] == {"value": found["psnr_rgb"].value, "n": 3}
   assert "0.8660 (n = 3)" in pairs_layout.correlation_section({"m": found})
   assert "0.8660 (n = 3)" in pairs_layout.correlation_lines({"m": found})
-  assert pairs_trial.FEWEST == 3
+  assert FEWEST == 3

@@ -5,15 +5,15 @@ answer, worth 77 dB where a coloured one gets 25, and a few of them would decide
 of a metric is over the same pictures for all predictors.
 """
 
+import dataclasses
 import math
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from scs_jax.engine.evaluate import COLORFULNESS
-from scs_jax.engine.intervals import percentile_interval, resampled_means
-from scs_jax.engine.trial import ByMetric, Scores
+from scs_jax.metrics.color import COLORFULNESS
+from scs_jax.metrics.intervals import percentile_interval, resampled_means
 
 _PSNR = "10 log10(range^2 / mean squared error) in dB over"
 _LEVELS = "of results rounded to 256 levels, float32"
@@ -52,7 +52,37 @@ DEFINITIONS: Mapping[str, str] = {
 }
 
 REAL = "real"
+FEWEST = 3  # pairs, below which a correlation says nothing: of two it is 1 or -1
+CORRELATED = ("psnr_rgb", "ssim_rgb", "psnr_rgb_true_y", "ssim_rgb_true_y")
 _DIFFERENCE, _GAP = "_set_difference", "_set_gap"
+REFERENTIAL = "referential"
+"""As a mode: the pictures of modes self and random together."""
+
+ByMetric = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class Scores:
+  """What was measured, a number a picture.
+
+  Attributes:
+    records: {mode: int64 [n]}, numbers of the pictures, in order.
+    of: {mode: {predictor: {metric: float64 [n]}}}.
+    real: {mode: {metric: float64 [n]}}, of the true pictures themselves.
+    gray: {mode: bool [n]}: whether the true picture has no colour.
+    trivial: {mode: predictor} whose result may be the picture itself whatever the picture, so that
+      an infinite PSNR of it says nothing about the picture.
+  """
+
+  records: dict[str, np.ndarray]
+  of: dict[str, dict[str, ByMetric]]
+  real: dict[str, ByMetric]
+  gray: dict[str, np.ndarray]
+  trivial: dict[str, str] = dataclasses.field(default_factory=dict)
+
+  def aside(self, mode: str) -> tuple[str, ...]:
+    """The trivial predictor of a mode, or none."""
+    return (self.trivial[mode],) if mode in self.trivial else ()
 
 
 class Estimate(NamedTuple):
@@ -239,3 +269,46 @@ def ranking(
   value = np.nan_to_num(value, nan=0.0)[there]  # both equal to the picture: nothing gained
   order = np.argsort(-value, kind="stable")
   return scores.records[mode][there][order], label
+
+
+class Correlation(NamedTuple):
+  """How first- and second-time figures go together over pairs (Table VI).
+
+  Attributes:
+    value: Pearson's linear correlation; NaN where there is none.
+    n: pairs with truth and two finite figures.
+    why: in words, where there is no value.
+  """
+
+  value: float
+  n: int
+  why: str = ""
+
+
+def correlate(first: np.ndarray, second: np.ndarray) -> Correlation:
+  """Of the figures [n] of the same pairs; pairs with one that is not finite are left out."""
+  there = np.isfinite(first) & np.isfinite(second)
+  x, y = (np.asarray(values, np.float64)[there] for values in (first, second))
+  n = len(x)
+  if n < FEWEST:
+    return Correlation(math.nan, n, f"{n} such pairs, expected {FEWEST} or more")
+  # Of equal numbers the rounded mean is not quite the number.
+  if not (np.ptp(x) and np.ptp(y)):
+    return Correlation(math.nan, n, "one of the two is the same for all pairs")
+  x, y = x - x.mean(), y - y.mean()
+  return Correlation(float(np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0)), n)
+
+
+def correlations(scores: Scores) -> dict[str, dict[str, Correlation]]:
+  """{predictor: {metric: Correlation}} over the pairs that have both figures."""
+  none: np.ndarray = np.array([], np.int64)
+  numbers = [scores.records.get(mode, none) for mode in ("first", "second")]
+  _, i, j = np.intersect1d(*numbers, return_indices=True)
+  first = scores.of.get("first")
+  return {
+    predictor: {
+      metric: correlate(first[predictor][metric][i] if first else none, second[metric][j])
+      for metric in CORRELATED
+    }
+    for predictor, second in scores.of.get("second", {}).items()
+  }

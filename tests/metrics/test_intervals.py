@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scs_jax.engine import intervals
-from scs_jax.engine.intervals import percentile_interval, resampled_means
+from scs_jax.metrics import intervals
+from scs_jax.metrics.intervals import percentile_interval, resampled_means
 
 
 def test_three_values_have_ten_means_of_known_chance():
