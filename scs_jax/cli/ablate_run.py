@@ -15,11 +15,12 @@ from scs_jax.core import ablations_result, failures, files, resolve
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.core.parameters import count
 from scs_jax.data import opening
-from scs_jax.engine import ablations_page, ablations_table, learned, results
+from scs_jax.engine import learned
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer
 from scs_jax.metrics import estimates
 from scs_jax.nn.features import inception
+from scs_jax.report import ablations_page, ablations_table, results
 from scs_jax.train import loop
 
 SPEC, TABLE, CSV, PAGE = "spec.json", "table.md", "table.csv", "report.html"

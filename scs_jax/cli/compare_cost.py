@@ -9,8 +9,8 @@ from scs_jax.cli.compare_settings import Plan
 from scs_jax.core.contract import Prediction, Query
 from scs_jax.engine import compare_speed, pairs
 from scs_jax.engine.baselines import BASELINES, welsh_keys
-from scs_jax.engine.compare_tables import Facts
 from scs_jax.metrics.estimates import REFERENTIAL
+from scs_jax.report.compare_tables import Facts
 
 
 def weigh(plan: Plan, row: Row, facts: Facts, part: str, size: tuple[int, int]) -> None:

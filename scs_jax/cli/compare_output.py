@@ -11,12 +11,13 @@ from scs_jax.cli.compare_rows import Row
 from scs_jax.cli.compare_ruler import Ruler
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.cli.evaluation_panels import shown_name
-from scs_jax.engine import compare_page, compare_render, compare_tables, learned, results
-from scs_jax.engine.compare_tables import Facts, Table
-from scs_jax.engine.layout import PHOTOS, Layout, with_lpips
+from scs_jax.engine import learned
 from scs_jax.engine.pairs import TRIVIAL
-from scs_jax.engine.pairs_layout import PAIRS
 from scs_jax.metrics.estimates import REFERENTIAL
+from scs_jax.report import compare_page, compare_render, compare_tables, results
+from scs_jax.report.compare_tables import Facts, Table
+from scs_jax.report.layout import PHOTOS, Layout, with_lpips
+from scs_jax.report.pairs_layout import PAIRS
 
 FORMAT = "scs_jax comparison 1"
 TABLES = "tables.md"

@@ -12,11 +12,11 @@ from scs_jax.cli.compare_ruler import Ruler
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.cli.evaluation_panels import shown_name
 from scs_jax.data import opening, scan
-from scs_jax.engine import compare, results
-from scs_jax.engine.compare_speed import Speed
-from scs_jax.engine.compare_tables import Facts, Measured
+from scs_jax.engine import compare
 from scs_jax.metrics import intervals
 from scs_jax.metrics.estimates import Scores, Summary
+from scs_jax.report import results
+from scs_jax.report.compare_tables import Facts, Measured, Speed
 
 
 @dataclasses.dataclass

@@ -15,9 +15,9 @@ from scs_jax.cli.compare_ruler import Ruler
 from scs_jax.cli.compare_settings import Plan
 from scs_jax.core import failures
 from scs_jax.engine import compare
-from scs_jax.engine.compare_tables import Facts
 from scs_jax.errors import UserError
 from scs_jax.metrics.estimates import REFERENTIAL
+from scs_jax.report.compare_tables import Facts
 from scs_jax.train.model_file import SUFFIX
 
 

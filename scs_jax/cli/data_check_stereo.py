@@ -104,10 +104,9 @@ def run(args) -> int:
 
 def _plot(report, search_range: int, path) -> None:
   from scs_jax.core import files
-  from scs_jax.data import stereo_plot
-  from scs_jax.engine import report as reports
+  from scs_jax.report import panels, stereo_plot
 
-  files.write_aside(path, reports.png(stereo_plot.draw(report, search_range)))
+  files.write_aside(path, panels.png(stereo_plot.draw(report, search_range)))
 
 
 def _row(report) -> tuple[str, ...]:

@@ -15,14 +15,15 @@ from scs_jax.core import config as configs
 from scs_jax.core import files, resolve
 from scs_jax.core.contract import Query
 from scs_jax.data import bundled, opening, pipeline, subset
-from scs_jax.engine import confidence_sheet, demo_page, magnify_sheet, pairs, report
-from scs_jax.engine.demo_page import SCALES
+from scs_jax.engine import pairs
 from scs_jax.engine.evaluate import Evaluator
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, display
 from scs_jax.infer.colorizer import Colorizer
 from scs_jax.infer.pictures import Picture
 from scs_jax.metrics import image as metrics
+from scs_jax.report import confidence_sheet, demo_page, magnify_sheet, pages, panels
+from scs_jax.report.demo_page import SCALES
 from scs_jax.train import loop, model_card, models
 from scs_jax.train.models import Model
 
@@ -84,7 +85,7 @@ def _shipped(name: str) -> Model:
 
 
 def _write_page(folder: pathlib.Path, sections: list[str]) -> None:
-  files.write_aside(folder / "report.html", report.page(_TITLE, sections))
+  files.write_aside(folder / "report.html", pages.page(_TITLE, sections))
 
 
 def _about(*shown: Model) -> str:
@@ -142,13 +143,13 @@ def _photographs(network: Colorizer, config: ConfigDict, folder: pathlib.Path, s
     found = demo_page.measure(MODES, scale, config.evaluate.reference_size, networks, [batch])
     print("\n".join(demo_page.lines(scale, found)), flush=True)
     rows = [demo_page.row(found, batch["image"], i) for i in range(len(PHOTOS))]
-    panel = report.panel(rows)
-    files.write_aside(folder / f"photos_{scale:g}x.png", report.png(panel))
+    panel = panels.panel(rows)
+    files.write_aside(folder / f"photos_{scale:g}x.png", panels.png(panel))
     sections.append(demo_page.section(scale, found, panel, list(PHOTOS)))
     if first is None:
       first = found
       shown = [r for r, (a, b) in zip(rows, PHOTOS.items(), strict=True) if {a, b} <= free]
-      files.write_aside(folder / "demo.png", report.png(report.panel(shown)))
+      files.write_aside(folder / "demo.png", panels.png(panels.panel(shown)))
   return first, sections
 
 
@@ -168,11 +169,11 @@ def _sweep(network: Colorizer, found: demo_page.ByMode, folder: pathlib.Path) ->
   ]
   title = f"{SWEPT}, {gray.shape[1]}x{gray.shape[0]} pixels, by SCSNet and its own mirror"
   sheet = magnify_sheet.draw([title], gray, window, results, lent)
-  files.write_aside(folder / "magnify.png", report.png(sheet))
+  files.write_aside(folder / "magnify.png", panels.png(sheet))
   moving = magnify_sheet.animate(magnify_sheet.frames(results), "png")
   files.write_aside(folder / "magnify_animation.png", moving)
   caption = f"{title}: one network, {network.programs} compiled programs, any magnification"
-  return "<h2>Any magnification</h2>" + report.figure(sheet, caption)
+  return "<h2>Any magnification</h2>" + pages.figure(sheet, caption)
 
 
 # -- a pair of cameras -----------------------------------------------------------------------------
@@ -195,7 +196,7 @@ def _pair(model: Model, folder: pathlib.Path) -> str:
     rows.append([title, *figures])
     print(f"  {name} {title:<15} PSNR RGB {figures[0]:6.2f}  CbCr {figures[1]:6.2f}", flush=True)
   sheet = confidence_sheet.draw([f"{name}, Cycle CNN, step {model.step}"], answer)
-  files.write_aside(folder / "pair.png", report.png(sheet))
+  files.write_aside(folder / "pair.png", panels.png(sheet))
   camera = (
     "The two views are shot again with two simulated cameras, as in its training. "
     if model.config.data.camera.enabled
@@ -206,8 +207,8 @@ def _pair(model: Model, folder: pathlib.Path) -> str:
     "colours of the other one. <b>reinhard</b>: one tint by means and deviations (Reinhard et al. "
     "2001); <b>zero disparity</b>: the other view's colours at the same pixels; <b>stereo</b>: "
     f"those of semi-global matching. {html.escape(pairs.LEFT_OUT)}</p>"
-    + report.table([name, "PSNR RGB", "PSNR CbCr"], rows, best=(1, 2))
-    + report.figure(sheet, "colours, confidence, disparity and the curve that was estimated")
+    + pages.table([name, "PSNR RGB", "PSNR CbCr"], rows, best=(1, 2))
+    + pages.figure(sheet, "colours, confidence, disparity and the curve that was estimated")
   )
 
 

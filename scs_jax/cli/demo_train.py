@@ -10,10 +10,11 @@ from scs_jax.cli import arguments
 from scs_jax.core import config as configs
 from scs_jax.core import files, resolve
 from scs_jax.data import opening, pipeline, sources
-from scs_jax.engine import demo_page, evaluate, report
-from scs_jax.engine.demo_page import SCALES
+from scs_jax.engine import evaluate
 from scs_jax.engine.evaluate import MODES, Evaluator
 from scs_jax.errors import UserError
+from scs_jax.report import demo_page, pages, panels
+from scs_jax.report.demo_page import SCALES
 from scs_jax.train import loop
 
 OTHERS = ("smsanet/small", "joint_sr/small")
@@ -55,12 +56,12 @@ def run(args) -> int:
   for scale in SCALES:
     by_mode = demo_page.measure(MODES, scale, config.evaluate.reference_size, networks, batches)
     print("\n".join(demo_page.lines(scale, by_mode)), flush=True)
-    panel = report.panel([demo_page.row(by_mode, truth, i) for i in range(len(truth))])
-    files.write_aside(folder / f"heldout_{scale:g}x.png", report.png(panel))
+    panel = panels.panel([demo_page.row(by_mode, truth, i) for i in range(len(truth))])
+    files.write_aside(folder / f"heldout_{scale:g}x.png", panels.png(panel))
     sections.append(demo_page.section(scale, by_mode, panel, names))
   sections.append("<h2>Training</h2>" + demo_page.curves(folder, CURVES))
   path = folder / "report.html"
-  files.write_aside(path, report.page(f"{args.config} on held-out photographs", sections))
+  files.write_aside(path, pages.page(f"{args.config} on held-out photographs", sections))
   print(f"report: {path.resolve()}")
   return 0
 

@@ -17,13 +17,13 @@ from scs_jax.data.heldout import Observed, References
 from scs_jax.data.listing import describe_results
 from scs_jax.data.sources import open_source
 from scs_jax.data.subset import Subset
-from scs_jax.engine import results
 from scs_jax.engine.evaluate import SMALLEST, Protocol
 from scs_jax.engine.trial import Trial
 from scs_jax.errors import UserError
 from scs_jax.metrics import estimates, intervals
 from scs_jax.metrics.estimates import Scores
 from scs_jax.ops import warp
+from scs_jax.report import results
 
 
 def run(args) -> int:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from scs_jax.core import stop
 from scs_jax.core.files import write_aside
-from scs_jax.engine import results
 from scs_jax.errors import UserError
+from scs_jax.report import results
 
 _NAMED = 4  # settings that are named where results are of others
 RESULTS, PER_IMAGE, PAGE = FILES = ("results.json", "per_image.csv", "report.html")

@@ -11,9 +11,9 @@ from scs_jax.cli.evaluation_settings import Settings
 from scs_jax.core import config as configs
 from scs_jax.core.contract import TrainState
 from scs_jax.data import scan
-from scs_jax.engine import evaluation_page, results
-from scs_jax.engine.layout import PHOTOS, Layout, with_lpips
 from scs_jax.metrics.estimates import Scores, Summary
+from scs_jax.report import evaluation_page, results
+from scs_jax.report.layout import PHOTOS, Layout, with_lpips
 from scs_jax.train.models import Model
 
 

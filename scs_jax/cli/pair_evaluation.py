@@ -11,11 +11,11 @@ from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.cli.pair_evaluation_views import Views, open_views, trained_on, watch
 from scs_jax.data import pairs as batches_of
 from scs_jax.engine import pairs
-from scs_jax.engine.pairs_layout import PAIRS, correlation_lines, correlation_record
 from scs_jax.engine.pairs_trial import PairTrial
 from scs_jax.errors import UserError
 from scs_jax.metrics import estimates
 from scs_jax.metrics.estimates import Scores, correlations
+from scs_jax.report.pairs_layout import PAIRS, correlation_lines, correlation_record
 from scs_jax.train.models import Model
 
 

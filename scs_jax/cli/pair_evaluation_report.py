@@ -9,11 +9,12 @@ from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.cli.pair_evaluation_views import Chosen, Views
 from scs_jax.data import opening, scan
 from scs_jax.data import pairs as batches_of
-from scs_jax.engine import pairs, pairs_panels, results
-from scs_jax.engine.pairs_layout import PAIRS, correlation_section
+from scs_jax.engine import pairs
 from scs_jax.engine.pairs_trial import PairTrial
 from scs_jax.metrics import estimates, intervals
 from scs_jax.metrics.estimates import Scores
+from scs_jax.report import pairs_panels, results
+from scs_jax.report.pairs_layout import PAIRS, correlation_section
 
 _RANKED = ("psnr_cbcr", "PSNR CbCr"), ("reinhard", "Reinhard's transfer")
 

@@ -80,12 +80,12 @@ def run(args) -> int:
 
   import numpy as np
 
-  from scs_jax.cli import visualize_attention_numbers as numbers
-  from scs_jax.cli import visualize_attention_panel as panel
   from scs_jax.core import files
   from scs_jax.data import scan
-  from scs_jax.engine import report
   from scs_jax.infer import colorizer, display, resizing
+  from scs_jax.report import attention_numbers as numbers
+  from scs_jax.report import attention_panel as panel
+  from scs_jax.report import panels
 
   out = _out(args)
   picture, reference = _read("GRAY", args.gray), _read("--reference", args.reference)
@@ -129,7 +129,7 @@ def run(args) -> int:
     )
   if looked.levels[0].valves is None:
     display.say("this network has no valves (network.valves=False, as BCAttn): none are shown")
-  files.write_aside(out, report.png(panel.draw(shown)))
+  files.write_aside(out, panels.png(panel.draw(shown)))
   about = {"gray": args.gray, "reference": args.reference, "checkpoint": name}
   written = [out, out.with_suffix(".json")]
   text = json.dumps(about | found, indent=2) + "\n"

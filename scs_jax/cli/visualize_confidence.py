@@ -108,9 +108,9 @@ def _run(args) -> int:
   from scs_jax.cli import visualize_confidence_pairs as pairs
   from scs_jax.core import files
   from scs_jax.data.decode import DecodeError
-  from scs_jax.engine import confidence_sheet, report
   from scs_jax.errors import UserError
   from scs_jax.infer import display
+  from scs_jax.report import confidence_sheet, panels
 
   for flag in ("pairs", "checkpoint", "out"):
     if getattr(args, flag) == "":  # as of an unset variable
@@ -134,7 +134,7 @@ def _run(args) -> int:
       else:
         title = [f"{display.printable(name)}, {oracle.name}, step {found.step}."]
         sheet = confidence_sheet.draw(title, answer, args.low)
-        files.write_aside(out / pairs.file_name(i, name), report.png(sheet))
+        files.write_aside(out / pairs.file_name(i, name), panels.png(sheet))
         display.say(pairs.line(name, answer, args.low))
         written += 1
       bar.update()

@@ -12,10 +12,10 @@ from scs_jax.cli import pair_evaluation_views
 from scs_jax.core.contract import Query
 from scs_jax.data import draw, stereo_lists
 from scs_jax.data.stereo import REDUCTIONS, Pair, PairSource
-from scs_jax.engine import confidence_sheet
-from scs_jax.engine.confidence_sheet import Answer
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer, programs
+from scs_jax.report import confidence_sheet
+from scs_jax.report.confidence_sheet import Answer
 from scs_jax.train import models
 from scs_jax.train.models import Model
 

@@ -115,10 +115,10 @@ def _run(args) -> int:
 
   from scs_jax.cli import visualize_magnify_input as given
   from scs_jax.core.files import write_aside
-  from scs_jax.engine import magnify_sheet, report
   from scs_jax.errors import UserError
   from scs_jax.infer import display
   from scs_jax.infer.colorizer import Colorizer, reference_rgb
+  from scs_jax.report import magnify_sheet, panels
 
   for flag in ("picture", "checkpoint", "reference", "out"):
     if getattr(args, flag) == "":  # as of an unset variable
@@ -151,7 +151,7 @@ def _run(args) -> int:
     shown,
   )
   stem = pathlib.Path(args.picture).stem
-  files = {out / f"{stem}_magnify.png": report.png(sheet)}
+  files = {out / f"{stem}_magnify.png": panels.png(sheet)}
   if moving:
     frames = magnify_sheet.frames([found[scale] for scale in moving])
     path = out / f"{stem}_animation.{args.animation}"

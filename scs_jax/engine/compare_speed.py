@@ -3,26 +3,14 @@
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from scs_jax.report.compare_tables import Speed
+
 RUNS, LEAST = 20, 3
 SECONDS = 20.0  # spent at most, once there are LEAST runs
-
-
-class Speed(NamedTuple):
-  """Seconds of one call, warm: the median of `runs`, the least and the most of them."""
-
-  seconds: float
-  least: float
-  most: float
-  runs: int
-
-  @property
-  def fps(self) -> float:
-    return 1.0 / self.seconds
 
 
 def measure(

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from scs_jax.core.contract import Method
-from scs_jax.engine import report
 from scs_jax.engine.learned import perceptual_of
 from scs_jax.engine.pairs import METRICS, MODES, PairEvaluator, colorizer, measured
+from scs_jax.report import panels
 from scs_jax.train.watch_checks import require_best, require_modes, require_readable
 
 
@@ -58,7 +58,7 @@ class Pairs:
       if drawing and len(rows) < limit:
         rows += _rows(batch, jax.device_get(pictures), scores)
     means = {name: math.fsum(found) / len(found) for name, found in values.items()}
-    return means, report.panel(rows[:limit]) if rows else None
+    return means, panels.panel(rows[:limit]) if rows else None
 
 
 def _rows(batch: Mapping, pictures: Mapping, scores: Mapping) -> list:

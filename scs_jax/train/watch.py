@@ -7,7 +7,6 @@ import numpy as np
 
 from scs_jax.core import files
 from scs_jax.core.contract import Method
-from scs_jax.engine import report
 from scs_jax.engine.evaluate import (
   METRICS,
   MORE_MODES,
@@ -18,6 +17,7 @@ from scs_jax.engine.evaluate import (
 )
 from scs_jax.engine.learned import perceptual_of
 from scs_jax.errors import UserError
+from scs_jax.report import panels
 from scs_jax.train import distributed
 from scs_jax.train.pairs_watch import Pairs
 from scs_jax.train.parallel import Parallel
@@ -65,7 +65,7 @@ class Watch:
     def look() -> dict[str, float]:
       means, image = self._look(state, drawing, _PICTURES)
       if drawing and image is not None:
-        files.write_aside(self.folder / f"step_{step:08d}.png", report.png(image))
+        files.write_aside(self.folder / f"step_{step:08d}.png", panels.png(image))
       return means if scoring else {}
 
     return distributed.from_first(look)
@@ -123,7 +123,7 @@ def draw(results: Mapping[str, Result], heldout: Sequence[Mapping], limit: int) 
         row.append((f"reference ({mode})", result.reference[i]))
       row.append((f"{mode} {result.scores['psnr_ab'][i]:.1f} dB ab", result.rgb[i]))
     rows.append([*row, ("truth", truth[i])])
-  return report.panel(rows)
+  return panels.panel(rows)
 
 
 def _check(config, heldout: Sequence[Mapping]) -> None:

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from scs_jax.cli.evaluation_folder import identify, require_free
-from scs_jax.engine import results
 from scs_jax.errors import UserError
+from scs_jax.report import results
 
 
 def decides(**changes):

@@ -10,10 +10,10 @@ from PIL import Image
 from skimage import data
 
 from scs_jax.cli import main as cli
-from scs_jax.cli import visualize_attention_numbers as numbers
-from scs_jax.cli import visualize_attention_panel as panel
 from scs_jax.core import resolve
 from scs_jax.methods.scsnet.attention_maps import Level
+from scs_jax.report import attention_numbers as numbers
+from scs_jax.report import attention_panel as panel
 from scs_jax.train.checkpoint import Checkpoints
 
 

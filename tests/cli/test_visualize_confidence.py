@@ -16,8 +16,8 @@ from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.core.contract import Query, TrainState
 from scs_jax.data import stereo
-from scs_jax.engine import confidence_sheet, pairs_panels
-from scs_jax.engine.confidence_sheet import Answer
+from scs_jax.report import confidence_sheet, pairs_panels
+from scs_jax.report.confidence_sheet import Answer
 from scs_jax.train.checkpoint import Checkpoints
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))

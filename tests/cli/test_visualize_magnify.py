@@ -15,10 +15,10 @@ from scs_jax.cli import main as cli
 from scs_jax.cli import visualize_magnify_input as given
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Prediction, TrainState
-from scs_jax.engine import magnify_sheet
-from scs_jax.engine.magnify_sheet import Window
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, resizing
+from scs_jax.report import magnify_sheet
+from scs_jax.report.magnify_sheet import Window
 from scs_jax.train import models
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from scs_jax.data import stereo_plot
 from scs_jax.data.matching import match
 from scs_jax.data.stereo import open_pairs
 from scs_jax.data.stereo_check import check_pair, vertical_offset
 from scs_jax.errors import UserError
+from scs_jax.report import stereo_plot
 
 HEIGHT, WIDTH = 200, 320
 

@@ -19,8 +19,8 @@ from scs_jax.core import ablations, ablations_result, resolve
 from scs_jax.core import config as configs
 from scs_jax.core.ablations import Budget, Column, Table
 from scs_jax.core.ablations_result import RowResult
-from scs_jax.engine import ablations_page, ablations_table
 from scs_jax.errors import UserError
+from scs_jax.report import ablations_page, ablations_table
 
 TABLES = ablate_plan.tables()
 

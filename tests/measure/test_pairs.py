@@ -11,11 +11,12 @@ import skimage.color
 import skimage.metrics
 
 from scs_jax.core.contract import Prediction, Query
-from scs_jax.engine import evaluation_page, pairs, pairs_layout, results
+from scs_jax.engine import pairs
 from scs_jax.engine.pairs import PairEvaluator, colorizer, twice
 from scs_jax.engine.pairs_trial import PairTrial
 from scs_jax.metrics import estimates
 from scs_jax.metrics.estimates import FEWEST, Scores, correlate, correlations
+from scs_jax.report import evaluation_page, pairs_layout, results
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from scs_jax.engine import results
 from scs_jax.engine.evaluate import METRICS
 from scs_jax.metrics import estimates
 from scs_jax.metrics.color import COLORFULNESS
 from scs_jax.metrics.estimates import Scores
+from scs_jax.report import results
 
 N = 40
 

@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from scs_jax.engine import compare_render, evaluation_page, report
-from scs_jax.engine.compare_tables import Table
-from scs_jax.engine.layout import Layout
 from scs_jax.metrics.estimates import Scores, Summary
+from scs_jax.report import compare_render, evaluation_page, pages
+from scs_jax.report.compare_tables import Table
+from scs_jax.report.layout import Layout
 
 _STYLE = """<style>
 p,li,dd{overflow-wrap:anywhere}
@@ -124,7 +124,7 @@ def page(
   parts.append(evaluation_page.legend(layout, real))
   parts.append("<dl>" + "".join(f"<dt>{esc(k)}</dt><dd>{esc(v)}</dd>" for k, v in words.items()))
   parts += ["</dl>", evaluation_page.record_table(record), _SCRIPT]
-  return report.page(title, parts)
+  return pages.page(title, parts)
 
 
 def _modes(section: Section, layout: Layout) -> list[str]:
@@ -140,7 +140,7 @@ def _modes(section: Section, layout: Layout) -> list[str]:
     parts.append(evaluation_page.differences_table(differences, next(iter(by)), layout.compared))
     for kind, pictures in section.panels.get(mode, ()):
       parts.append(f"<h4>{html.escape(kind)}</h4>")
-      parts += [f"<p>{html.escape(h)}</p>{report.strip(images)}" for h, images in pictures]
+      parts += [f"<p>{html.escape(h)}</p>{pages.strip(images)}" for h, images in pictures]
   return parts
 
 

@@ -2,7 +2,7 @@
 
 import html
 
-from scs_jax.engine.compare_tables import Table
+from scs_jax.report.compare_tables import Table
 
 
 def to_html(table: Table) -> str:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from scs_jax.engine import pairs_panels, sheets
-from scs_jax.engine.sheets import GAP, LINE
+from scs_jax.report import pairs_panels, sheets
+from scs_jax.report.sheets import GAP, LINE
 
 LOW = (230, 0, 170)
 """What marks low confidence: a colour that neither skin, sky nor leaves have."""

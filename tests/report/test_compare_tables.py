@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from scs_jax.engine import compare_page, compare_paper, compare_render, compare_speed
-from scs_jax.engine import compare_tables as tables
-from scs_jax.engine.compare_speed import Speed
-from scs_jax.engine.compare_tables import Facts, Measured
+from scs_jax.engine import compare_speed
 from scs_jax.metrics.estimates import Estimate, Summary
+from scs_jax.report import compare_page, compare_paper, compare_render
+from scs_jax.report import compare_tables as tables
+from scs_jax.report.compare_tables import Facts, Measured, Speed
 
 
 def estimate(mean):

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from scs_jax.engine import report, results
-from scs_jax.engine.layout import PHOTOS, Column, Layout
 from scs_jax.metrics.estimates import REAL, Estimate, Rows, Scores, Summary
+from scs_jax.report import pages, results
+from scs_jax.report.layout import PHOTOS, Column, Layout
 
 # For each mode: what a group of pictures is, and for each picture a heading and captioned images.
 Panels = Mapping[str, Sequence[tuple[str, Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]]]]
@@ -47,14 +47,14 @@ def page(
     colored = ~scores.gray[mode]
     metric, label = layout.distribution
     of = {predictor: values[metric][colored] for predictor, values in scores.of[mode].items()}
-    sections.append(report.histograms(of, label))
+    sections.append(pages.histograms(of, label))
     for kind, pictures in panels.get(mode, ()):
       sections.append(f"<h3>{html.escape(kind)}</h3>")
       for heading, images in pictures:
-        sections.append(f"<p>{html.escape(heading)}</p>{report.strip(images)}")
+        sections.append(f"<p>{html.escape(heading)}</p>{pages.strip(images)}")
   real = any(REAL in by for by in summary.of.values())
   sections += [*more, legend(layout, real), record_table(record)]
-  return report.page(title, sections)
+  return pages.page(title, sections)
 
 
 def means_table(by: Rows, n: int, layout: Layout, aside: Collection[str]) -> str:
@@ -73,7 +73,7 @@ def means_table(by: Rows, n: int, layout: Layout, aside: Collection[str]) -> str
     rows.append(["pictures", *map(str, counts)])
   header = [f"mean of {n}, 95 % interval", *(heading for heading, *_ in columns)]
   place = lambda wanted: [i + 1 for i, (*_, better) in enumerate(columns) if better == wanted]
-  return report.table(header, rows, best=place(1), least=place(-1))
+  return pages.table(header, rows, best=place(1), least=place(-1))
 
 
 def differences_table(by: Rows, model: str, columns: Sequence[Column]) -> str:
@@ -85,16 +85,16 @@ def differences_table(by: Rows, model: str, columns: Sequence[Column]) -> str:
     for rival, rows in by.items()
   ]
   header = [f"{model} minus, 95 % interval", *(heading for heading, *_ in columns)]
-  return report.table(header, rows)
+  return pages.table(header, rows)
 
 
-def _cell(estimate: Estimate, decimals: int, sign: str = "") -> report.Cell:
+def _cell(estimate: Estimate, decimals: int, sign: str = "") -> pages.Cell:
   text = f"{estimate.mean:{sign}.{decimals}f}" if estimate.n else "-"
   if math.isfinite(estimate.low):
     text += f" [{estimate.low:{sign}.{decimals}f}, {estimate.high:{sign}.{decimals}f}]"
   if estimate.infinite:
     text += f" + {estimate.infinite} equal"
-  return report.Cell(round(estimate.mean, decimals), text)
+  return pages.Cell(round(estimate.mean, decimals), text)
 
 
 def legend(layout: Layout, real: bool) -> str:
@@ -130,4 +130,4 @@ def record_table(record: Mapping) -> str:
       rows.append([path, str(shown)])
 
   walk(record, "")
-  return "<h2>How it was made</h2>" + report.table(["what", "value"], rows)
+  return "<h2>How it was made</h2>" + pages.table(["what", "value"], rows)

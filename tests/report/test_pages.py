@@ -1,18 +1,14 @@
-"""Panels to the pixel, pages without the network, files whole or not at all."""
+"""Panels to the pixel, pages without the network."""
 
 import base64
-import errno
 import io
-import os
 import re
-import stat
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.core import files
-from scs_jax.engine import report
+from scs_jax.report import pages, panels
 
 GAP, HEAD = 6, 18
 
@@ -22,67 +18,12 @@ def picture(seed, height, width, channels=3):
   return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-# --- files
-
-
-def test_write_aside_takes_the_longest_names(tmp_path):
-  for name in ("a" * 251 + ".png", "ä" * 125 + ".png"):  # 255 bytes are the most
-    files.write_aside(tmp_path / name, b"x")
-    assert (tmp_path / name).read_bytes() == b"x"
-
-
-def test_a_file_is_written_with_its_folder_and_replaced(tmp_path):
-  path = tmp_path / "a/b/c.txt"
-  files.write_aside(path, b"one")
-  files.write_aside(str(path), b"two")
-  assert path.read_bytes() == b"two"
-  assert os.listdir(path.parent) == ["c.txt"]
-
-
-@pytest.mark.parametrize("call", ["write_bytes", "replace"])
-def test_what_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, call):
-  path = tmp_path / "c.txt"
-  files.write_aside(path, b"old")
-  seen = []
-
-  def full(*arguments):
-    if call == "write_bytes":
-      arguments[0].touch()  # the system made the file before it found no room
-    seen.append(path.read_bytes())
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-  owner = report.pathlib.Path if call == "write_bytes" else files.os
-  monkeypatch.setattr(owner, call, full)
-  with pytest.raises(OSError, match="No space left") as caught:
-    files.write_aside(path, b"new")
-  monkeypatch.undo()
-  assert caught.value.filename == str(path)
-  assert seen == [b"old"] and path.read_bytes() == b"old"
-  assert os.listdir(tmp_path) == ["c.txt"]
-
-
-def test_the_new_file_is_whole_before_it_has_the_name(tmp_path, monkeypatch):
-  path, replace = tmp_path / "c.txt", os.replace
-  whole = []
-
-  def look(source, target):
-    with open(source, "rb") as file:
-      whole.append(file.read())
-    assert os.fspath(target) == str(path) and not path.exists()
-    replace(source, target)
-
-  monkeypatch.setattr(files.os, "replace", look)
-  files.write_aside(path, b"x" * 10000)
-  assert whole == [b"x" * 10000]
-  assert stat.S_ISREG(path.stat().st_mode)
-
-
 # --- panels
 
 
 def test_every_pixel_of_a_panel_has_its_place():
   a, b, c = picture(0, 20, 30), picture(1, 20, 30), picture(2, 40, 30)
-  shown = report.panel([[("", a), ("", b)], [("", c), ("", a[:, :, 0]), ("", c)]])
+  shown = panels.panel([[("", a), ("", b)], [("", c), ("", a[:, :, 0]), ("", c)]])
   assert shown.dtype == np.uint8
   assert shown.shape == (20 + 40 + 2 * (HEAD + GAP), 3 * (30 + GAP) + GAP, 3)
   expected = np.full_like(shown, 255)
@@ -98,7 +39,7 @@ def test_every_pixel_of_a_panel_has_its_place():
 
 def test_captions_stand_above_their_pictures():
   white = np.full((40, 60, 3), 255, np.uint8)
-  shown = report.panel([[("left", white), ("", white), ("right", white)]])
+  shown = panels.panel([[("left", white), ("", white), ("right", white)]])
   dark = (shown < 128).any(axis=2)
   assert not dark[HEAD:].any()
   columns = np.flatnonzero(dark.any(axis=0))
@@ -110,7 +51,7 @@ def test_captions_stand_above_their_pictures():
 def test_long_captions_do_not_run_into_each_other():
   white = np.full((20, 16, 3), 255, np.uint8)
   black = np.zeros((20, 16, 3), np.uint8)
-  shown = report.panel([[("a caption that is long", white), ("another of that kind", black)]])
+  shown = panels.panel([[("a caption that is long", white), ("another of that kind", black)]])
   dark = (shown[:HEAD] < 128).any(axis=(0, 2)).nonzero()[0]
   picture = (shown[HEAD : HEAD + 20] == 0).all(axis=(0, 2)).nonzero()[0]
   assert picture.tolist() == list(range(picture[0], picture[0] + 16))
@@ -121,13 +62,13 @@ def test_long_captions_do_not_run_into_each_other():
 def test_small_pictures_are_enlarged_by_repeating_pixels():
   small = picture(3, 3, 5, 0)
   expected = np.repeat(np.repeat(small, 4, axis=0), 4, axis=1)[..., None].repeat(3, axis=2)
-  np.testing.assert_array_equal(report.fit(small, (12, 20)), expected)
+  np.testing.assert_array_equal(panels.fit(small, (12, 20)), expected)
 
 
 @pytest.mark.parametrize("channels", [0, 3])
 def test_png_keeps_every_bit(channels):
   image = picture(4, 7, 9, channels)
-  with Image.open(io.BytesIO(report.png(image))) as read:
+  with Image.open(io.BytesIO(panels.png(image))) as read:
     assert read.format == "PNG"
     np.testing.assert_array_equal(np.asarray(read), image)
 
@@ -139,11 +80,11 @@ def test_a_page_needs_no_other_file_and_escapes_what_it_is_given(parse_page):
   image = picture(5, 6, 7)
   evil = "<script>alert('&')</script>"
   sections = [
-    report.figure(image, evil),
-    report.table([evil, "dB"], [[evil, 1.0]]),
-    report.curve([(0, 1.0), (10, 2.0)], evil),
+    pages.figure(image, evil),
+    pages.table([evil, "dB"], [[evil, 1.0]]),
+    pages.curve([(0, 1.0), (10, 2.0)], evil),
   ]
-  page = report.page(evil, sections).decode()
+  page = pages.page(evil, sections).decode()
   assert page.startswith("<!doctype html>")
   links = parse_page(page)
   assert links.open == []
@@ -156,7 +97,7 @@ def test_a_page_needs_no_other_file_and_escapes_what_it_is_given(parse_page):
 
 def test_tables_mark_the_best_of_a_column():
   rows = [["ours", 20.126, 3.0, 7], ["other", 20.131, 3.0, 7], ["none", "-", float("-inf"), 7]]
-  text = report.table(["name", "a", "b", "n"], rows, best=(1, 2))
+  text = pages.table(["name", "a", "b", "n"], rows, best=(1, 2))
   cells = re.findall(r"<td( class=\"best\")?>([^<]*)</td>", text)
   assert [value for _, value in cells] == [
     "ours", "20.13", "3.00", "7", "other", "20.13", "3.00", "7", "none", "-", "-inf", "7",
@@ -166,21 +107,21 @@ def test_tables_mark_the_best_of_a_column():
 
 
 def test_a_curve_runs_from_its_first_to_its_last_point():
-  text = report.curve([(100, 1.0), (150, 3.0), (200, 2.0)], "loss")
+  text = pages.curve([(100, 1.0), (150, 3.0), (200, 2.0)], "loss")
   points = re.search(r'points="([^"]*)"', text)[1].split()
   points = [tuple(map(float, point.split(","))) for point in points]
   assert points == [(50.0, 170.0), (320.0, 20.0), (590.0, 95.0)]  # SVG's y grows downwards
   assert ">3<" in text and ">1<" in text and "step 100" in text
-  assert report.curve([(1, 2.0)], "loss") == report.curve([], "loss") == ""
-  flat = report.curve([(0, 1.0), (1, 1.0)], "flat")
+  assert pages.curve([(1, 2.0)], "loss") == pages.curve([], "loss") == ""
+  flat = pages.curve([(0, 1.0), (1, 1.0)], "flat")
   assert "nan" not in flat and "inf" not in flat
 
 
 def test_cells_have_words_of_their_own_and_the_least_can_be_best():
-  cell = report.Cell
+  cell = pages.Cell
   rows = [["a", cell(2.0, "2 [1, 3]"), 5.0], ["b", cell(1.0, "<1>"), 4.0],
           ["c", cell(float("nan"), "-"), float("nan")]]  # fmt: skip
-  text = report.table(["name", "x", "y"], rows, best=(1,), least=(2,))
+  text = pages.table(["name", "x", "y"], rows, best=(1,), least=(2,))
   cells = re.findall(r"<td( class=\"best\")?>([^<]*)</td>", text)
   assert [value for _, value in cells] == [
     "a", "2 [1, 3]", "5.00", "b", "&lt;1&gt;", "4.00", "c", "-", "nan",
@@ -190,7 +131,7 @@ def test_cells_have_words_of_their_own_and_the_least_can_be_best():
 
 def test_a_strip_embeds_every_picture_and_enlarges_the_small_ones(parse_page):
   smooth = np.linspace(0, 255, 16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
-  text = report.strip([("small", smooth[::4, ::4, 0]), ("<truth>", smooth)])
+  text = pages.strip([("small", smooth[::4, ::4, 0]), ("<truth>", smooth)])
   links = parse_page(text)
   assert links.open == [] and "&lt;truth&gt;" in text
   assert [bool(raw) for raw in re.findall(r"<img( class=\"raw\")?", text)] == [True, False]
@@ -200,11 +141,11 @@ def test_a_strip_embeds_every_picture_and_enlarges_the_small_ones(parse_page):
 
 def test_histograms_count_on_one_axis():
   values = {"one": np.array([0.0, 0.0, 10.0]), "two": np.array([5.0, np.inf])}
-  text = report.histograms(values, "dB", bins=2)
+  text = pages.histograms(values, "dB", bins=2)
   bars = re.findall(r'fill="#27c" d="([^"]*)"', text)
   tops = [[float(v) for v in re.findall(r"v(-[\d.]+)", bar)] for bar in bars]
   assert tops == [[-34.0, -17.0], [-17.0]]  # two and one below and above 5; 5 counts as above
   assert ">0.0<" in text and ">10.0<" in text and "nan" not in text and "inf" not in text
   means = [float(x) for x in re.findall(r'stroke-width="2" d="M([\d.]+)', text)]
   assert means == [110 + 480 / 3, 350.0]
-  assert report.histograms({"none": np.array([np.inf])}, "dB") == ""
+  assert pages.histograms({"none": np.array([np.inf])}, "dB") == ""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from scs_jax.cli.visualize_attention_numbers import focus
 from scs_jax.methods.scsnet.attention_maps import Level
+from scs_jax.report.attention_numbers import focus
 
 _SIDE = 256  # pixels of the longer side of each picture in the panel
 _LEAST = 24  # and at least of the shorter one, of a strip of few pixels

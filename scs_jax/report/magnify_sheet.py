@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from scs_jax.engine import sheets
-from scs_jax.engine.sheets import GAP, LINE
 from scs_jax.ops.resize import resize_weights
+from scs_jax.report import sheets
+from scs_jax.report.sheets import GAP, LINE
 
 Size = tuple[int, int]
 

@@ -4,9 +4,9 @@ import html
 import math
 from collections.abc import Mapping
 
-from scs_jax.engine import report
-from scs_jax.engine.layout import Column, Layout, choose
 from scs_jax.metrics.estimates import CORRELATED, DEFINITIONS, FEWEST, Correlation
+from scs_jax.report import pages
+from scs_jax.report.layout import Column, Layout, choose
 
 _REPLACED = (
   "after Y (BT.601) of the result was replaced by the true picture's; the true picture is the "
@@ -102,12 +102,12 @@ def correlation_section(found: Mapping[str, Mapping[str, Correlation]]) -> str:
   header = ["", *(_METRICS[metric] for metric in CORRELATED)]
   return (
     "<h2>Linear correlation of first- and second-time figures</h2>"
-    f"<p>{html.escape(words)}</p>{report.table(header, rows)}"
+    f"<p>{html.escape(words)}</p>{pages.table(header, rows)}"
   )
 
 
-def _cell(c: Correlation) -> report.Cell:
-  return report.Cell(c.value, f"- ({c.why})" if c.why else f"{c.value:.4f} (n = {c.n})")
+def _cell(c: Correlation) -> pages.Cell:
+  return pages.Cell(c.value, f"- ({c.why})" if c.why else f"{c.value:.4f} (n = {c.n})")
 
 
 def correlation_lines(found: Mapping[str, Mapping[str, Correlation]]) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scs_jax.engine import pairs_panels
+from scs_jax.report import pairs_panels
 
 
 def test_the_most_confident_is_green_and_the_least_red():

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from scs_jax.core.contract import TrainState
-from scs_jax.engine import report
 from scs_jax.engine.baselines import BASELINES, baselines_of
 from scs_jax.engine.evaluate import Evaluator, Protocol, Result
-from scs_jax.engine.report import read_curve
+from scs_jax.report import pages
+from scs_jax.report.pages import read_curve
 
 SCALES = (2.0, 3.3)
 
@@ -70,8 +70,8 @@ def section(scale: float, by_mode: ByMode, panel: np.ndarray, names: Sequence[st
   for mode, results in by_mode.items():
     rows = [[name, *means] for name, means in _means(results).items()]
     header = [f"{mode}, mean of {len(names)}", "PSNR RGB", "PSNR ab", "SSIM"]
-    parts.append(report.table(header, rows, best=(1, 2, 3)))
-  parts.append(report.figure(panel, f"{', '.join(names)} at {scale:g}x"))
+    parts.append(pages.table(header, rows, best=(1, 2, 3)))
+  parts.append(pages.figure(panel, f"{', '.join(names)} at {scale:g}x"))
   return "\n".join(parts)
 
 
@@ -110,7 +110,7 @@ def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> str:
     points = read_curve(workdir, name)
     groups = [points[i : i + mean_of] for i in range(0, len(points), mean_of)]
     means = [(group[-1][0], float(np.mean([y for _, y in group]))) for group in groups]
-    found.append(report.curve(means, label))
+    found.append(pages.curve(means, label))
   return "\n".join(found)
 
 

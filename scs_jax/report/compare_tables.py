@@ -6,11 +6,23 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from scs_jax.engine import compare_paper as paper
-from scs_jax.engine.compare_speed import Speed
 from scs_jax.metrics.estimates import REAL, REFERENTIAL, Estimate, Summary
+from scs_jax.report import compare_paper as paper
 
 NONE = "-"
+
+
+class Speed(NamedTuple):
+  """Seconds of one call, warm: the median of `runs`, the least and the most of them."""
+
+  seconds: float
+  least: float
+  most: float
+  runs: int
+
+  @property
+  def fps(self) -> float:
+    return 1.0 / self.seconds
 
 
 @dataclasses.dataclass

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 import jax
 
 import scs_jax
-from scs_jax.engine.layout import PHOTOS, Layout
 from scs_jax.metrics.estimates import REAL, Estimate, Rows, Scores, Summary, best_of, interval_of
+from scs_jax.report.layout import PHOTOS, Layout
 
 FORMAT = "scs_jax evaluation 2"
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from scs_jax.core.ablations import Table
 from scs_jax.core.ablations_result import RowResult
-from scs_jax.engine import ablations_table, report
-from scs_jax.engine.report import read_curve
+from scs_jax.report import ablations_table, pages
+from scs_jax.report.pages import read_curve
 
 # Told apart on white, also by most who do not see red and green alike (after Okabe and Ito).
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b",
@@ -42,14 +42,14 @@ def page(
   items = lambda texts: "<ul>" + "".join(f"<li>{html.escape(t)}</li>" for t in texts) + "</ul>"
   rows = ablations_table.lines(table, results, cells)
   head = ablations_table.header(table)
-  sections = [_style(head), report.table(head, rows), items(notes)]
+  sections = [_style(head), pages.table(head, rows), items(notes)]
   curves = [curve for metric in table.curves if (curve := _curve(metric, folders))]
   if curves:
     sections += ["<h2>Learning curves</h2>", *curves]
   sections.append("<h2>Rows</h2>")
   for row in table.rows:
     sections.append(_row(row, results.get(row.name), folders[row.name]))
-  return report.page(title, sections)
+  return pages.page(title, sections)
 
 
 def _style(head: Sequence[str]) -> str:
@@ -74,7 +74,7 @@ def _row(row, result: RowResult | None, folder: pathlib.Path) -> str:
     with Image.open(panels[-1]) as image:
       picture = np.asarray(image.convert("RGB"))
     step = int(panels[-1].stem.rpartition("_")[2])
-    shown = report.figure(picture, f"{row.name}: held-out pictures, step {step}")
+    shown = pages.figure(picture, f"{row.name}: held-out pictures, step {step}")
     parts.append(f'<div class="panel">{shown}</div>')
   return "".join(parts)
 

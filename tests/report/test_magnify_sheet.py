@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from scs_jax.engine import magnify_sheet
-from scs_jax.engine.magnify_sheet import Magnified, Window
+from scs_jax.report import magnify_sheet
+from scs_jax.report.magnify_sheet import Magnified, Window
 
 
 def durations(content):
