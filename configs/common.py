@@ -73,7 +73,7 @@ def get_config() -> ConfigDict:
   )
   config.evaluate = ConfigDict(
     {
-      # Colouring modes scored along the way: automatic, self, random (engine/evaluate.py).
+      # Colouring modes scored along the way: automatic, self, random (measure/evaluate.py).
       "modes": ("automatic",),
       # Side of the square reference of the modes that have one, in pixels.
       "reference_size": 128,

@@ -71,6 +71,6 @@ def run(args) -> int:
   from scs_jax.core import stop
 
   with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
-    from scs_jax.cli import ablate_run  # takes seconds
+    from scs_jax.measure import ablate_run  # takes seconds
 
     return ablate_run.run(args)

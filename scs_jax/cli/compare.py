@@ -112,6 +112,6 @@ def run(args) -> int:
   from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
-    from scs_jax.cli import compare_run  # takes seconds
+    from scs_jax.measure import compare_run  # takes seconds
 
     return compare_run.run(args)

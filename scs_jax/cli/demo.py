@@ -57,9 +57,10 @@ def run(args) -> int:
     raise UserError("--all, --config and its keys are of a training from nothing: add --train")
   with stop.exiting():  # until a loop takes SIGTERM over, nothing is there to save
     if args.train:
-      from scs_jax.cli import demo_train
+      from scs_jax.cli import arguments
+      from scs_jax.measure import demo_train
 
-      return demo_train.run(args)
-    from scs_jax.cli import demo_models
+      return demo_train.run(args, arguments.load_config(args))
+    from scs_jax.measure import demo_models
 
     return demo_models.run(args)

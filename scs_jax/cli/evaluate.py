@@ -104,6 +104,6 @@ def run(args) -> int:
   from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
-    from scs_jax.cli import evaluation  # takes seconds
+    from scs_jax.measure import evaluation  # takes seconds
 
     return evaluation.run(args)

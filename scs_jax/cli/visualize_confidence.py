@@ -105,11 +105,11 @@ def _run(args) -> int:
   import pathlib
   import sys
 
-  from scs_jax.cli import visualize_confidence_pairs as pairs
   from scs_jax.core import files
   from scs_jax.data.decode import DecodeError
   from scs_jax.errors import UserError
   from scs_jax.infer import display
+  from scs_jax.measure import confidence_pairs as pairs
   from scs_jax.report import confidence_sheet, panels
 
   for flag in ("pairs", "checkpoint", "out"):

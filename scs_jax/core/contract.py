@@ -88,7 +88,7 @@ class Collective:
   device sees its own part, and the mean goes over the axis. Every mean over the batch goes
   through here, so that the number of devices changes nothing.
 
-  The rest is how engine/step is to do its part; no method looks at it.
+  The rest is how core/step.py is to do its part; no method looks at it.
 
   Attributes:
     axis_name: of pmap, or None.

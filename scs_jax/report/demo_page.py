@@ -1,19 +1,18 @@
 """What the demo's report shows: photographs in every mode, beside baselines, with their figures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from scs_jax.core.contract import TrainState
-from scs_jax.engine.baselines import BASELINES, baselines_of
-from scs_jax.engine.evaluate import Evaluator, Protocol, Result
 from scs_jax.report import pages
 from scs_jax.report.pages import read_curve
 
 SCALES = (2.0, 3.3)
 
-ByMode = Mapping[str, Mapping[str, Result]]
-"""{mode: {predictor: its pictures and scores}}; the network that is shown comes first in a mode."""
+ByMode = Mapping[str, Mapping[str, Any]]
+"""{mode: {predictor: its pictures and scores, a measure.evaluate.Result}}; the network that is
+shown comes first in a mode."""
 
 LEGEND = (
   "<p>PSNR in dB: over RGB, and over the ab planes of Lab alone (data range 220). "
@@ -28,31 +27,6 @@ _REFERENCES = {
   "random": ("another photo", "by another"),
 }
 _SHOWN = ("psnr_rgb", "psnr_ab", "ssim_rgb")
-
-
-def measure(
-  modes: Sequence[str],
-  scale: float,
-  reference_size: int,
-  networks: Mapping[str, tuple[Callable[[Protocol], Evaluator], TrainState | None]],
-  batches: Sequence[Mapping],
-) -> dict[str, dict[str, Result]]:
-  """Every network in automatic mode, the first of them in all modes, each beside its baselines.
-
-  Args:
-    modes: of evaluate.MORE_MODES.
-    scale, reference_size: see Protocol.
-    networks: {title: (what makes its Evaluator, its state)}.
-    batches: as `Evaluator` takes them.
-  """
-  found: dict[str, dict[str, Result]] = {}
-  for mode in modes:
-    protocol = Protocol(mode, scale, reference_size)
-    those = list(networks.items())[: None if mode == "automatic" else 1]
-    found[mode] = {t: make(protocol)(state, batches, keep=True) for t, (make, state) in those}
-    for name in baselines_of(mode):
-      found[mode][_plain(name)] = Evaluator(name, protocol)(None, batches, keep=True)
-  return found
 
 
 def lines(scale: float, by_mode: ByMode) -> list[str]:
@@ -75,21 +49,24 @@ def section(scale: float, by_mode: ByMode, panel: np.ndarray, names: Sequence[st
   return "\n".join(parts)
 
 
-def row(by_mode: ByMode, truth: np.ndarray, i: int) -> list[tuple[str, np.ndarray]]:
-  """One photograph for `report.panel`: the gray input, each mode with its reference and a baseline
-  by it, the truth; under every result its PSNR RGB and ab."""
+def row(
+  by_mode: ByMode, truth: np.ndarray, i: int, networks: Collection[str]
+) -> list[tuple[str, np.ndarray]]:
+  """One photograph for `panels.panel`: the gray input, each mode with its reference and a baseline
+  by it, the truth; under every result its PSNR RGB and ab. `networks`: the predictors that are no
+  baselines."""
 
-  def shown(caption: str, result: Result) -> tuple[str, np.ndarray]:
+  def shown(caption: str, result: Any) -> tuple[str, np.ndarray]:
     rgb, ab = (result.scores[name][i] for name in _SHOWN[:2])
     return f"{caption} {rgb:.1f}/{ab:.1f}", result.rgb[i]
 
   entries = []
   for mode, results in by_mode.items():
-    networks = [name for name in results if name not in map(_plain, BASELINES)]
-    first = results[networks[0]]
+    first, *others = (name for name in results if name in networks)
+    first = results[first]
     if mode == "automatic":
       entries += [("gray input", first.gray[i]), shown("automatic", first)]
-      entries += [shown(name, results[name]) for name in networks[1:]]
+      entries += [shown(name, results[name]) for name in others]
     else:
       reference, by = _REFERENCES[mode]
       entries += [(reference, first.reference[i]), shown(by, first)]
@@ -114,12 +91,7 @@ def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> str:
   return "\n".join(found)
 
 
-def _plain(baseline: str) -> str:
-  """A baseline's name in words."""
-  return baseline.replace("_", " ")
-
-
-def _means(results: Mapping[str, Result]) -> dict[str, list[float]]:
+def _means(results: Mapping[str, Any]) -> dict[str, list[float]]:
   """{predictor: the figures that are shown}."""
   means = {name: result.mean() for name, result in results.items()}
   return {name: [mean[metric] for metric in _SHOWN] for name, mean in means.items()}

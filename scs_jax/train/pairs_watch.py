@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from scs_jax.core.contract import Method
-from scs_jax.engine.learned import perceptual_of
-from scs_jax.engine.pairs import METRICS, MODES, PairEvaluator, colorizer, measured
+from scs_jax.measure.learned import perceptual_of
+from scs_jax.measure.pairs import METRICS, MODES, PairEvaluator, colorizer, measured
 from scs_jax.report import panels
 from scs_jax.train.watch_checks import require_best, require_modes, require_readable
 

@@ -7,16 +7,9 @@ import numpy as np
 
 from scs_jax.core import files
 from scs_jax.core.contract import Method
-from scs_jax.engine.evaluate import (
-  METRICS,
-  MORE_MODES,
-  Evaluator,
-  Protocol,
-  Result,
-  pair_next,
-)
-from scs_jax.engine.learned import perceptual_of
 from scs_jax.errors import UserError
+from scs_jax.measure.evaluate import METRICS, MORE_MODES, Evaluator, Protocol, Result, pair_next
+from scs_jax.measure.learned import perceptual_of
 from scs_jax.report import panels
 from scs_jax.train import distributed
 from scs_jax.train.pairs_watch import Pairs

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from scs_jax.engine.evaluate import SMALLEST
 from scs_jax.errors import UserError
+from scs_jax.measure.evaluate import SMALLEST
 
 
 def require_readable(pictures: int, side: int, what: str = "pictures") -> None:

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from scs_jax.cli import ablate_plan, ablate_run
 from scs_jax.cli import main as cli
 from scs_jax.core.ablations_result import RowResult, read
 from scs_jax.errors import UserError
+from scs_jax.measure import ablate_plan, ablate_run
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

@@ -15,11 +15,10 @@ import pytest
 import skimage.metrics
 from PIL import Image
 
-from scs_jax.cli import compare_folder
 from scs_jax.cli import main as cli
 from scs_jax.core import resolve
 from scs_jax.data.decode import DecodeError
-from scs_jax.engine import pairs
+from scs_jax.measure import compare_folder, pairs
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

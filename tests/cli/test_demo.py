@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
-from scs_jax.cli import demo_models
 from scs_jax.cli import main as cli
 from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.data import bundled
+from scs_jax.measure import demo_models
 from scs_jax.train import model_file, models
 
 PHOTOS = {

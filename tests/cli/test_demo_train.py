@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from scs_jax.cli import demo_train
 from scs_jax.cli import main as cli
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Prediction, TrainState
+from scs_jax.measure import demo_train
 from scs_jax.ops.resize import resize_bicubic
 
 

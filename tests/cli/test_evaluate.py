@@ -554,8 +554,8 @@ def test_weights_decide_the_fingerprint(setup):
 
 def test_sigterm_ends_it_with_143_one_line_and_no_file(setup, monkeypatch, capfd):
   """While it measures; and while it writes, when the files are finished first."""
-  from scs_jax.cli import evaluation
   from scs_jax.core import files
+  from scs_jax.measure import evaluation
 
   fast = ("--modes", "automatic", "--panels", "0")
   measure = evaluation._measure

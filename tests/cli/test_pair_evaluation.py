@@ -11,12 +11,11 @@ import scipy.stats
 import skimage.metrics
 from PIL import Image
 
-from scs_jax.cli import pair_evaluation_passes
-from scs_jax.cli.pair_evaluation_passes import Passes
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Query, TrainState
-from scs_jax.engine import pairs
 from scs_jax.infer.budget import PlannedMemoryError
+from scs_jax.measure import pair_evaluation_passes, pairs
+from scs_jax.measure.pair_evaluation_passes import Passes
 from scs_jax.train.checkpoint import Checkpoints
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -31,7 +30,7 @@ METRICS = ("psnr_rgb", "psnr_rgb_true_y", "psnr_cbcr", "ssim_rgb", "ssim_rgb_tru
 _METHOD = """
 import jax.numpy as jnp
 from scs_jax.core.contract import Prediction, TrainState
-from scs_jax.engine.pairs import luma, mirror
+from scs_jax.measure.pairs import luma, mirror
 from scs_jax.ops import color
 def under(gray, chroma):
   return color.clip_gamut(color.ycbcr_to_rgb(jnp.concatenate([gray, chroma], axis=-1)))

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from scs_jax.cli import main as cli
-from scs_jax.cli import visualize_confidence_pairs as pairs
 from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.core.contract import Query, TrainState
 from scs_jax.data import stereo
+from scs_jax.measure import confidence_pairs as pairs
 from scs_jax.report import confidence_sheet, pairs_panels
 from scs_jax.report.confidence_sheet import Answer
 from scs_jax.train.checkpoint import Checkpoints

@@ -6,8 +6,8 @@ from PIL import Image
 
 from scs_jax.data import draw
 from scs_jax.data.sources import FolderSource
-from scs_jax.engine import compare
 from scs_jax.errors import UserError
+from scs_jax.measure import compare
 
 CLASSES, EACH = 20, 10
 

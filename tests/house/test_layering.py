@@ -1,4 +1,7 @@
-"""The arrows: ops <- nn, losses, metrics, data <- engine <- methods <- infer, cli."""
+"""The arrows: ops <- nn, metrics <- core <- data <- train, methods <- infer <- measure <- cli.
+
+report stands beside measure.
+"""
 
 import ast
 import pathlib
@@ -9,23 +12,33 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # What each package may import of the others, besides itself, `errors` and the package root.
-# infer and cli stand side by side for everybody else, yet a verb has to call what it offers.
-_OPS = {"ops"}
-_ENGINE = _OPS | {"nn", "losses", "metrics"}
+_NUMBERS = {"ops", "nn", "losses", "metrics"}
 ALLOWED = {
   "errors": set(),
   "ops": set(),
-  "nn": _OPS,
-  "losses": _OPS,
-  "metrics": _OPS,
-  "data": _OPS,
-  "engine": _ENGINE,
-  "methods": _ENGINE | {"data", "engine"},
-  "infer": _ENGINE | {"data", "engine", "methods"},
-  "cli": _ENGINE | {"data", "engine", "methods", "infer"},
-  "configs": {"engine"},
+  "nn": {"ops"},
+  "losses": {"ops"},
+  "metrics": {"ops"},
+  "core": _NUMBERS,
+  "data": {"ops", "core"},
+  # What is shown is handed in. Stereo checks and attention maps, of data and of a method, have
+  # plots of their own.
+  "report": {"ops", "metrics", "core", "data", "methods"},
+  "methods": _NUMBERS | {"core", "data"},
+  "train": _NUMBERS | {"core", "data", "report"},
+  "infer": _NUMBERS | {"core", "data", "methods", "train"},
+  "measure": _NUMBERS | {"core", "data", "methods", "train", "infer", "report"},
+  "cli": _NUMBERS | {"core", "data", "methods", "train", "infer", "report", "measure"},
+  "configs": {"core"},
   "__main__": {"cli"},
   "__init__": set(),
+}
+# Against the arrows, for now: held-out pictures are scored along a training by what measures them
+# afterwards. The list may only become shorter.
+FOR_NOW = {
+  ("scs_jax.train.pairs_watch", "scs_jax.measure"),
+  ("scs_jax.train.watch", "scs_jax.measure"),
+  ("scs_jax.train.watch_checks", "scs_jax.measure"),
 }
 # ops stays pure arrays: nothing but the standard library and these.
 OPS_LIBRARIES = {"jax", "numpy"}
@@ -65,6 +78,8 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
       other_method = own == package == "methods" and target[2:3] != parts[2:3]
       if other_method and len(parts) > 2:
         found.append(f"{module} imports {name}: methods do not know each other")
+    elif (module, f"scs_jax.{package}") in FOR_NOW:
+      continue
     elif package not in ALLOWED.get(own, set()):
       found.append(f"{module} imports {name}: {own} may import {sorted(ALLOWED.get(own, ()))}")
   return found
@@ -87,6 +102,14 @@ def test_every_import_follows_the_arrows():
   assert not found, "\n".join(found)
 
 
+def test_what_is_allowed_for_now_is_still_needed():
+  found = set()
+  for path, module, is_package in _sources():
+    for name in imported(path.read_text(encoding="utf-8"), module, is_package):
+      found.add((module, ".".join(name.split(".")[:2])))
+  assert found >= FOR_NOW
+
+
 def test_every_package_has_its_place_in_the_arrows():
   places = {module.split(".")[1] for _, module, _ in _sources() if module != "scs_jax"}
   assert places <= set(ALLOWED)
@@ -102,12 +125,17 @@ def test_every_package_has_its_place_in_the_arrows():
     ("scs_jax.nn.blocks", "from scs_jax import losses"),
     ("scs_jax.losses", "import scs_jax.metrics.image"),
     ("scs_jax.metrics.image", "from ..data import decode"),
-    ("scs_jax.train.loop", "def f():\n  from scs_jax.data.pipeline import make"),
+    ("scs_jax.train.loop", "def f():\n  from scs_jax.infer.colorizer import Colorizer"),
     ("scs_jax.train.loop", "from scs_jax.methods.scsnet import method"),
     ("scs_jax.methods.scsnet.method", "from scs_jax.methods.smsanet import network"),
     ("scs_jax.methods.scsnet.method", "from ..smsanet import network"),
     ("scs_jax.methods.scsnet.method", "from scs_jax.cli import main"),
     ("scs_jax.infer.colorizer", "from scs_jax.cli import main"),
+    ("scs_jax.core.config", "from scs_jax.data import decode"),
+    ("scs_jax.data.opening", "from scs_jax.train.loop import train"),
+    ("scs_jax.train.loop", "from scs_jax.measure import evaluate"),
+    ("scs_jax.report.pages", "from scs_jax.measure import evaluate"),
+    ("scs_jax.measure.compare", "from scs_jax.cli import arguments"),
     ("scs_jax.configs.scsnet.paper", "from scs_jax.methods.scsnet import method"),
   ],
 )
@@ -120,10 +148,10 @@ def test_an_import_against_the_arrows_is_found(module, source):
   [
     ("scs_jax.ops.color", "import math\nimport jax.numpy as jnp\nimport numpy as np"),
     ("scs_jax.ops.color", "from . import check\nfrom scs_jax.errors import UserError"),
-    ("scs_jax.methods.scsnet.method", "from . import network\nfrom ...engine import step"),
+    ("scs_jax.methods.scsnet.method", "from . import network\nfrom ...core import step"),
     ("scs_jax.methods.scsnet.method", "from scs_jax.methods.scsnet.network import SCSNet"),
     ("scs_jax.cli.main", "import scs_jax\nfrom scs_jax.infer import colorizer"),
-    ("scs_jax.configs.scsnet.paper", "from .. import common\nfrom scs_jax.engine import config"),
+    ("scs_jax.configs.scsnet.paper", "from .. import common\nfrom scs_jax.core import config"),
   ],
 )
 def test_an_import_along_the_arrows_is_not(module, source):

@@ -11,9 +11,9 @@ import skimage.color
 import skimage.metrics
 
 from scs_jax.core.contract import Prediction, Query
-from scs_jax.engine import pairs
-from scs_jax.engine.pairs import PairEvaluator, colorizer, twice
-from scs_jax.engine.pairs_trial import PairTrial
+from scs_jax.measure import pairs
+from scs_jax.measure.pairs import PairEvaluator, colorizer, twice
+from scs_jax.measure.pairs_trial import PairTrial
 from scs_jax.metrics import estimates
 from scs_jax.metrics.estimates import FEWEST, Scores, correlate, correlations
 from scs_jax.report import evaluation_page, pairs_layout, results

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scs_jax.engine.evaluate import METRICS
+from scs_jax.measure.evaluate import METRICS
 from scs_jax.metrics import estimates
 from scs_jax.metrics.color import COLORFULNESS
 from scs_jax.metrics.estimates import Scores

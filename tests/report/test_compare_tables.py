@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from scs_jax.engine import compare_speed
+from scs_jax.measure import compare_speed
 from scs_jax.metrics.estimates import Estimate, Summary
 from scs_jax.report import compare_page, compare_paper, compare_render
 from scs_jax.report import compare_tables as tables

@@ -12,9 +12,9 @@ from PIL import Image
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Prediction
 from scs_jax.data import opening
-from scs_jax.engine.pairs import PairEvaluator, colorizer
-from scs_jax.engine.pairs_trial import PairTrial
 from scs_jax.errors import UserError
+from scs_jax.measure.pairs import PairEvaluator, colorizer
+from scs_jax.measure.pairs_trial import PairTrial
 from scs_jax.train import loop
 from scs_jax.train.pairs_watch import Pairs
 from scs_jax.train.watch import Watch

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from scs_jax.engine.evaluate import Evaluator, Protocol
+from scs_jax.measure.evaluate import Evaluator, Protocol
 from scs_jax.train import models
 
 # PSNR over RGB and over ab in dB of the cat at 2x, 80 to 160 pixels, seen when each was shipped.

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from scs_jax.core.contract import Query
-from scs_jax.engine.evaluate import Evaluator, Protocol
 from scs_jax.errors import UserError
+from scs_jax.measure.evaluate import Evaluator, Protocol
 from scs_jax.methods.joint_sr.cascade import Cascade
 from scs_jax.methods.joint_sr.method import JointSR
 

@@ -1,0 +1,186 @@
+"""The rows of a comparison: runs, cascades, folders of others' pictures, baselines."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from scs_jax.core.contract import Prediction, TrainState
+from scs_jax.errors import UserError
+from scs_jax.measure import compare, evaluate, evaluation_output, evaluation_settings, pairs
+from scs_jax.measure.baselines import BASELINES, baselines_of
+from scs_jax.measure.compare_folder import Folder
+from scs_jax.measure.pairs import ColorizeTwice
+from scs_jax.methods.joint_sr.method import JointSR
+from scs_jax.train import models
+
+
+@dataclasses.dataclass
+class Row:
+  """One row of the tables.
+
+  Attributes:
+    name: unique.
+    kind: "run", "cascade", "results" or "baseline".
+    predict, state: as Trial takes them; predict of a baseline is its name, of results "".
+    make: what measures a batch, see Trial.
+    referential: whether it takes a reference picture.
+    takes_pairs: whether it colours pairs.
+    method: of a run; config: of a run, of a cascade that of its colorizer.
+    folder: of results.
+    true_light: whether it has the true picture's L.
+    record: what results.json says of it.
+  """
+
+  name: str
+  kind: str
+  predict: Callable | str = ""
+  state: Any = None
+  make: Callable = evaluate.Evaluator
+  referential: bool = True
+  takes_pairs: bool = False
+  method: Any = None
+  config: Any = None
+  folder: Folder | None = None
+  true_light: bool = False
+  record: dict = dataclasses.field(default_factory=dict)
+
+  def takes(self, mode: str) -> bool:
+    """Whether it has an answer in a mode of photos."""
+    if self.kind == "baseline":
+      return self.name in baselines_of(mode)
+    return self.referential or mode == "automatic"
+
+  def require_photos(self, scale: float) -> None:
+    """Raises UserError where it cannot colour photos at this magnification."""
+    if self.takes_pairs:
+      raise UserError("it colours pairs of a monochrome and a colour view, not photos")
+    if self.method is not None:
+      if isinstance(self.method, JointSR) and self.method.task == "super_resolution":
+        raise UserError("it enlarges colour pictures: name it in --cascade, after a colorizer")
+      evaluation_settings.read_scale(scale, self.config, self.method)
+
+  def colorize_pairs(self) -> ColorizeTwice:
+    """Both passes of a photo method: the colour view is its reference, if it takes one."""
+
+    def answer(state, query):
+      query = query if self.referential else query.replace(reference=None)
+      return Prediction(self.predict(state, query.replace(want_extras=False)).rgb)
+
+    return pairs.twice(answer)
+
+
+def open_run(spec: str, step: str, name: str) -> list[Row]:
+  """A run's row; of the joint network two.
+
+  Raises:
+    UserError: no such checkpoint, or one that cannot be used.
+  """
+  found, method, state, record = _restore(spec, step)
+  common: dict[str, Any] = {
+    "kind": "run",
+    "state": state,
+    "referential": getattr(method, "takes_reference", True),
+    "takes_pairs": found.takes_pairs,
+    "method": method,
+    "config": found.config,
+    "record": record,
+  }
+  if not (isinstance(method, JointSR) and method.task == "joint"):
+    return [Row(name, predict=method.predict, **common)]
+  return [
+    Row(f"{name}, L interpolated", predict=method.predict, **common),
+    Row(
+      f"{name}, true L",
+      predict=method.predict,
+      make=compare.TrueLightness,
+      true_light=True,
+      **common,
+    ),
+  ]
+
+
+def open_cascade(spec: str, step: str, name: str) -> Row:
+  """A cascade's row.
+
+  Raises:
+    UserError: not two runs, one that cannot be used, or one that does not do its part.
+  """
+  parts = spec.split("+")
+  if len(parts) != 2 or not all(parts):
+    raise UserError(f"--cascade {spec}: expected two runs, COLORIZER+ENLARGER")
+  (first, colors, state_c, record_c), (second, enlarger, state_e, record_e) = (
+    _restore(part, step) for part in parts
+  )
+  if not (isinstance(enlarger, JointSR) and enlarger.task == "super_resolution"):
+    raise UserError(f"{parts[1]} enlarges no colour pictures: expected a joint_sr run, trained "
+                    "with task=super_resolution")  # fmt: skip
+  if first.takes_pairs or (isinstance(colors, JointSR) and colors.task == "super_resolution"):
+    raise UserError(f"{parts[0]} colours no single pictures: expected a run that does")
+  factor = second.config.data.crop / max(second.config.input_sizes)
+  both = compare.Cascade(colors, enlarger, factor)
+  return Row(
+    name,
+    "cascade",
+    both.predict,
+    {"colorizer": state_c, "enlarger": state_e},
+    referential=both.takes_reference,
+    config=first.config,
+    record={"colorizer": record_c, "enlarger": record_e, "enlarged": factor},
+  )
+
+
+def open_results(spec: str, name: str) -> Row:
+  """The row of a folder of pictures.
+
+  Raises:
+    UserError: no such folder, a method.json that cannot be read.
+  """
+  folder = pathlib.Path(spec).expanduser()
+  if not folder.is_dir():
+    raise UserError(f"no folder {spec}; expected pictures that another program made")
+  record: dict[str, Any] = {"path": spec, "told": _told(folder / "method.json")}
+  return Row(name, "results", make=compare.Given, folder=Folder(folder), record=record)
+
+
+def baselines(track: str) -> list[Row]:
+  """Rows that need no training."""
+  if track == "photos":
+    return [Row(name, "baseline", name) for name in BASELINES]
+  return [Row(name, "baseline") for name in pairs.BASELINES]
+
+
+def _restore(spec: str, step: str) -> tuple[models.Model, Any, TrainState, dict]:
+  found = models.find(spec, evaluation_settings.read_step(step))
+  record = evaluation_output.checkpoint_record(found, step, found.fingerprint())
+  return found, found.method, jax.device_put(found.restore()), record
+
+
+def _told(path: pathlib.Path) -> dict[str, float]:
+  """What a method.json says of its method, under the names that are known."""
+  if not path.exists():
+    return {}
+  try:
+    found = json.loads(path.read_bytes())
+    known = ("parameters", "pictures_a_second")
+    told = {key: float(found[key]) for key in known if key in found}
+    if not all(0 < value < math.inf for value in told.values()):
+      raise ValueError("numbers above 0")
+    return told
+  except (OSError, ValueError, TypeError) as error:
+    raise UserError(
+      f"{path}: expected {{\"parameters\": 12.3e6, \"pictures_a_second\": 4.5}} ({error})"
+    ) from error
+
+
+def identity(row: Row) -> Mapping:
+  """What decides a row's figures; of results, names, sizes and times of the files."""
+  if row.folder is not None:
+    return {"files": row.folder.fingerprint()}
+  marks = [row.record.get("fingerprint")]
+  marks += [row.record[k]["fingerprint"] for k in ("colorizer", "enlarger") if k in row.record]
+  return {"kind": row.kind, "fingerprints": [mark for mark in marks if mark]}

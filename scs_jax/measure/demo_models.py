@@ -1,0 +1,273 @@
+"""`scs-jax demo`: the shipped models on bundled photographs and the motorcycle, and a training."""
+
+import functools
+import html
+import pathlib
+import shutil
+import time
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from scs_jax.core import config as configs
+from scs_jax.core import files, resolve
+from scs_jax.core.contract import Query
+from scs_jax.data import bundled, opening, pipeline, subset
+from scs_jax.errors import UserError
+from scs_jax.infer import colorizer, display
+from scs_jax.infer.colorizer import Colorizer
+from scs_jax.infer.pictures import Picture
+from scs_jax.measure import confidence_pairs, demo, pairs
+from scs_jax.measure.evaluate import Evaluator
+from scs_jax.metrics import image as metrics
+from scs_jax.report import confidence_sheet, demo_page, magnify_sheet, pages, panels
+from scs_jax.report.demo_page import SCALES
+from scs_jax.train import loop, model_card, models
+from scs_jax.train.models import Model
+
+# Held-out photographs and whose colours each is lent. Only those of the public domain meet, so that
+# a picture of them may stand anywhere.
+PHOTOS = {
+  "chelsea.png": "coffee.png",
+  "coffee.png": "chelsea.png",
+  "china.jpg": "rocket.jpg",
+}
+MODES = ("automatic", "mirrored", "random")
+SWEPT = "coffee.png"
+SWEEP = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+STEPS = 30
+_TILE = 192  # pixels: one tile holds an input of the usual size, and one set of programs does all
+_TITLE = "scs_jax: models that come with the package"
+
+
+def run(args) -> int:
+  folder = pathlib.Path(args.workdir)
+  photos, views = _shipped(models.DEFAULT), _shipped(models.DEFAULT_PAIRS)
+  training = folder / "training"
+  _require_ours(training)
+  folder.mkdir(parents=True, exist_ok=True)
+  sections = [_about(photos, views)]
+  page = functools.partial(_write_page, folder, sections)
+  page()  # refused before the work, where it cannot be written
+  started = time.monotonic()
+  say = lambda what: display.say(f"[{time.monotonic() - started:4.0f} s] {what}")
+  say(f"colouring {len(PHOTOS)} photographs with {photos.place}, step {photos.step}")
+  network = Colorizer.from_checkpoint(photos, tile=min(512, max(_TILE, args.size // 2)))
+  found, more = _photographs(network, photos.config, folder, args.size)
+  sections += more
+  page()
+  say(f"{SWEPT} at magnifications from {SWEEP[0]:g} to {SWEEP[-1]:g}")
+  sections.append(_sweep(network, found, folder))
+  page()
+  say(f"colouring a pair of cameras with {views.place}, step {views.step}")
+  sections.append(_pair(views, folder))
+  page()
+  say(f"training {photos.stem} on for {STEPS} steps (compiling comes first)")
+  section = _go_on(photos, training, args.quiet)
+  if section is None:
+    return 0
+  sections.append(section)
+  page()
+  say("done")
+  print(f"report: {(folder / 'report.html').resolve()}")
+  return 0
+
+
+def _shipped(name: str) -> Model:
+  if name not in models.names():
+    raise UserError(
+      f"no model {name!r} ships with this copy of scs_jax, and the demo shows it; `scs-jax demo "
+      "--train` trains one from nothing"
+    )
+  return models.shipped(name)
+
+
+def _write_page(folder: pathlib.Path, sections: list[str]) -> None:
+  files.write_aside(folder / "report.html", pages.page(_TITLE, sections))
+
+
+def _about(*shown: Model) -> str:
+  parts = [
+    "<p>Nothing below was trained for here, but for the last part: these are models that ship with "
+    "the package. Their weights are for research, as the pictures that they saw are research data. "
+    "They saw none of these photographs.</p>"
+  ]
+  for model in shown:
+    card = "<br>".join(map(html.escape, model_card.headlines(model.card)))
+    parts.append(f"<p><b>{html.escape(model.stem)}</b>, step {model.step}. {card}</p>")
+  return "\n".join(parts) + demo_page.LEGEND
+
+
+# -- photographs -----------------------------------------------------------------------------------
+
+
+class Colored(Evaluator):
+  """Asks and measures as Evaluator does, and colours as `scs-jax colorize` does: in tiles, whose
+  few programs do every mode and magnification."""
+
+  def __init__(self, network: Colorizer, protocol):
+    super().__init__(None, protocol)
+    self._network = network
+
+  def answer(self, state, query: Query, batch):
+    del state, batch
+    gray, lent = np.asarray(query.gray[..., 0]), query.reference
+    if lent is None:
+      references = [None] * len(gray)
+    else:
+      references = [colorizer.read(x) for x in np.asarray(jnp.round(lent * 255), np.uint8)]
+    rgb = [
+      self._network.color(Picture(g), reference, size=query.size, keep_luminance=False)
+      for g, reference in zip(gray, references, strict=True)
+    ]
+    return np.stack(rgb) / np.float32(255)
+
+
+def _photographs(network: Colorizer, config: ConfigDict, folder: pathlib.Path, size: int):
+  """(results by mode at the first magnification, sections of the report)."""
+  source = bundled.BundledSource()
+  number = {source.name(i): i for i in range(len(source))}
+
+  def cut(names) -> dict:
+    chosen = subset.Subset(source, [number[name] for name in names])
+    with pipeline.eval_batches(chosen, size, len(chosen)) as batches:
+      return next(iter(batches))
+
+  batch = {**cut(PHOTOS), "other": cut(PHOTOS.values())["image"]}
+  free = {photo.name for photo in bundled.select(public_domain_only=True)}
+  networks = {"SCSNet": (functools.partial(Colored, network), None)}
+  first, sections = None, []
+  for scale in SCALES:
+    found = demo.measure(MODES, scale, config.evaluate.reference_size, networks, [batch])
+    print("\n".join(demo_page.lines(scale, found)), flush=True)
+    rows = [demo_page.row(found, batch["image"], i, networks) for i in range(len(PHOTOS))]
+    panel = panels.panel(rows)
+    files.write_aside(folder / f"photos_{scale:g}x.png", panels.png(panel))
+    sections.append(demo_page.section(scale, found, panel, list(PHOTOS)))
+    if first is None:
+      first = found
+      shown = [r for r, (a, b) in zip(rows, PHOTOS.items(), strict=True) if {a, b} <= free]
+      files.write_aside(folder / "demo.png", panels.png(panels.panel(shown)))
+  return first, sections
+
+
+def _sweep(network: Colorizer, found: demo_page.ByMode, folder: pathlib.Path) -> str:
+  """One photograph by its mirrored self at many magnifications; also a file that moves."""
+  mirrored, i = found["mirrored"]["SCSNet"], list(PHOTOS).index(SWEPT)
+  gray, lent = mirrored.gray[i] / np.float32(255), mirrored.reference[i]
+  window = magnify_sheet.busiest(gray, max(16, gray.shape[0] // 2))
+  results = [
+    magnify_sheet.magnified(
+      gray,
+      network.color(Picture(gray), colorizer.read(lent), scale=scale, keep_luminance=False),
+      scale,
+      window,
+    )
+    for scale in SWEEP
+  ]
+  title = f"{SWEPT}, {gray.shape[1]}x{gray.shape[0]} pixels, by SCSNet and its own mirror"
+  sheet = magnify_sheet.draw([title], gray, window, results, lent)
+  files.write_aside(folder / "magnify.png", panels.png(sheet))
+  moving = magnify_sheet.animate(magnify_sheet.frames(results), "png")
+  files.write_aside(folder / "magnify_animation.png", moving)
+  caption = f"{title}: one network, {network.programs} compiled programs, any magnification"
+  return "<h2>Any magnification</h2>" + pages.figure(sheet, caption)
+
+
+# -- a pair of cameras -----------------------------------------------------------------------------
+
+
+def _pair(model: Model, folder: pathlib.Path) -> str:
+  """The motorcycle: its sheet, and figures beside the baselines."""
+  source = opening.open_pairs(model.config, "bundled")
+  pair, name = source.load(0), source.name(0)
+  answer = confidence_pairs.Oracle(model).ask(pair)
+  own = answer.mirrored() if pair.mirrored else answer
+  unit = lambda image: np.asarray(image, np.float32)[None] / np.float32(255)
+  query = Query(unit(pair.mono), pair.mono.shape[:2], unit(pair.color))
+  results = {"Cycle CNN": unit(own.found)}
+  for baseline, colorize in pairs.BASELINES.items():
+    results[baseline.replace("_", " ")] = colorize(None, query)[0].rgb
+  truth, rows = unit(pair.truth), []
+  for title, rgb in results.items():
+    figures = [float(m(rgb, truth)[0]) for m in (metrics.psnr_rgb, metrics.psnr_cbcr)]
+    rows.append([title, *figures])
+    print(f"  {name} {title:<15} PSNR RGB {figures[0]:6.2f}  CbCr {figures[1]:6.2f}", flush=True)
+  sheet = confidence_sheet.draw([f"{name}, Cycle CNN, step {model.step}"], answer)
+  files.write_aside(folder / "pair.png", panels.png(sheet))
+  camera = (
+    "The two views are shot again with two simulated cameras, as in its training. "
+    if model.config.data.camera.enabled
+    else ""
+  )
+  return (
+    f"<h2>A monochrome and a colour camera</h2><p>{camera}The result is the monochrome view in the "
+    "colours of the other one. <b>reinhard</b>: one tint by means and deviations (Reinhard et al. "
+    "2001); <b>zero disparity</b>: the other view's colours at the same pixels; <b>stereo</b>: "
+    f"those of semi-global matching. {html.escape(pairs.LEFT_OUT)}</p>"
+    + pages.table([name, "PSNR RGB", "PSNR CbCr"], rows, best=(1, 2))
+    + pages.figure(sheet, "colours, confidence, disparity and the curve that was estimated")
+  )
+
+
+# -- a training ------------------------------------------------------------------------------------
+
+
+def _require_ours(training: pathlib.Path) -> None:
+  """Refuses a folder that an earlier demo did not make: it is made anew."""
+  if not training.exists():
+    return
+  try:
+    found = configs.from_json((training / "config.json").read_text(encoding="utf-8"))
+  except (OSError, ValueError, UserError):
+    found = {}
+  if not found.get("init_from") and (not training.is_dir() or any(training.iterdir())):
+    raise UserError(
+      f"{training} is not of an earlier demo and would be replaced; choose another --workdir, or "
+      "move it away"
+    )
+
+
+def _training_config(model: Model) -> ConfigDict:
+  """That of a short training which goes on from a model: its network, automatic mode alone and one
+  magnification (one program to compile), a fresh and plain optimizer, the bundled photographs."""
+  config = model.config.copy_and_resolve_references()
+  with config.unlocked():
+    config.init_from = str(model.path)
+    config.mode, config.magnification = "automatic", (2.0, 2.0)
+    config.steps, config.epochs, config.batch_size = STEPS, 0.0, 8
+    config.loss.adversarial = config.loss.perceptual = 0.0
+    config.optimizer.update(
+      name="adam", learning_rate=5e-4, schedule="cosine", clip_norm=1.0, weight_decay=0.0
+    )
+    config.data.update(
+      source="bundled", heldout="", crop=2 * config.input_size, exclude_gray=False,
+      reference_probability=0.0,
+    )  # fmt: skip
+    config.checkpoint.update(every_steps=STEPS, keep_best=0, best_metric="")
+    config.log.update(every_steps=1, evaluate_every=0, panels_every=0)
+  return config.lock()
+
+
+def _go_on(model: Model, folder: pathlib.Path, quiet: bool) -> str | None:
+  """Trains, and shows the curve; None where it was told to stop."""
+  shutil.rmtree(folder, ignore_errors=True)
+  config = _training_config(model)
+  # First of all, so that what was interrupted is known to be ours.
+  files.write_aside(folder / "config.json", configs.to_json(config).encode())
+  method = resolve.build(config)
+  data, _ = opening.open_data(config, folder, progress=not quiet)
+  started = time.monotonic()
+  if loop.train(config, method, data, folder, quiet=quiet).stopped:
+    return None
+  seconds = time.monotonic() - started
+  label = "content loss on random crops of the training photographs, means of 3 steps"
+  return (
+    f"<h2>Training it further</h2><p>{STEPS} steps of {config.batch_size} crops of the eight "
+    f"bundled training photographs, automatic mode, with a fresh optimizer on the parameters of "
+    f"{html.escape(model.stem)}; {seconds:.0f} s with compiling. It learns these eight; so short a "
+    "training makes nothing better elsewhere. Yours: <code>scs-jax train --config NAME "
+    f"--config.init_from={html.escape(model.stem)} --data PHOTOS --workdir RUN</code>.</p>"
+    + demo_page.curves(folder, {"loss/content": label}, mean_of=3)
+  )

@@ -1,0 +1,120 @@
+"""`scs-jax demo --train`: trains a small SCSNet on bundled photos, shows what it does to others."""
+
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scs_jax.core import config as configs
+from scs_jax.core import files, resolve
+from scs_jax.data import opening, pipeline, sources
+from scs_jax.errors import UserError
+from scs_jax.measure import demo, evaluate
+from scs_jax.measure.evaluate import MODES, Evaluator
+from scs_jax.report import demo_page, pages, panels
+from scs_jax.report.demo_page import SCALES
+from scs_jax.train import loop
+
+OTHERS = ("smsanet/small", "joint_sr/small")
+TITLES = {"scsnet": "SCSNet", "smsanet": "SMSANet", "joint_sr": "joint network"}
+FIRST = TITLES["scsnet"]
+CURVES = {
+  "loss/content": "content loss on training crops",
+  "self/psnr_ab": "ab PSNR of held-out crops, self-reference (dB)",
+  "automatic/psnr_ab": "ab PSNR of held-out crops, automatic (dB)",
+}
+
+
+def run(args, config) -> int:
+  if config.method.name != "scsnet":
+    raise UserError(f"--config {args.config} is of {config.method.name!r}; the demo shows scsnet")
+  folder = pathlib.Path(args.workdir)
+  runs = [(FIRST, args.config, config, folder)]
+  for name in OTHERS if args.all else ():
+    short = name.partition("/")[0]
+    runs.append((TITLES[short], name, _other(name, config), folder / short))
+  models = {}
+  for title, name, its_config, its_folder in runs:
+    model = _train(name, its_config, its_folder, args.quiet)
+    if model is None:
+      return 0
+    models[title] = model
+  heldout = sources.open_source(config.data.heldout)
+  with pipeline.eval_batches(heldout, args.size, config.evaluate.batch_size) as opened:
+    batches = evaluate.pair_next(opened)
+  names = [n for b in batches for n in pipeline.record_names(heldout, b) if n]
+  print(f"colouring {len(names)} held-out photos", flush=True)
+  sections = [_about(config, int(models[FIRST].state.step)), *map(_beside, runs[1:])]
+  truth = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
+  networks = {
+    title: (functools.partial(Evaluator, model.method.predict), model.state)
+    for title, model in models.items()
+  }
+  for scale in SCALES:
+    by_mode = demo.measure(MODES, scale, config.evaluate.reference_size, networks, batches)
+    print("\n".join(demo_page.lines(scale, by_mode)), flush=True)
+    panel = panels.panel([demo_page.row(by_mode, truth, i, networks) for i in range(len(truth))])
+    files.write_aside(folder / f"heldout_{scale:g}x.png", panels.png(panel))
+    sections.append(demo_page.section(scale, by_mode, panel, names))
+  sections.append("<h2>Training</h2>" + demo_page.curves(folder, CURVES))
+  path = folder / "report.html"
+  files.write_aside(path, pages.page(f"{args.config} on held-out photographs", sections))
+  print(f"report: {path.resolve()}")
+  return 0
+
+
+class Model(NamedTuple):
+  """A trained method."""
+
+  method: Any
+  state: Any
+
+
+def _other(name: str, main):
+  """Another method's small config, for a third of its steps; fewer where the demo is cut short."""
+  own, usual = configs.load(name), configs.load("scsnet/small")
+  share = min(1.0, main.steps / usual.steps) / 3
+  keys = {"steps": max(1, round(own.steps * share))}
+  for key in ("seed", "dtype"):  # the same pictures and numbers as the first
+    keys[key] = main[key]
+  for key in ("source", "heldout"):
+    keys[f"data.{key}"] = main.data[key]
+  # Looked at along the way as often as SCSNet is, by the share of the run.
+  for key in ("checkpoint.every_steps", "log.evaluate_every", "log.panels_every"):
+    keys[key] = max(1, keys["steps"] // 4)
+  return configs.apply_overrides(own, [f"{key}={value}" for key, value in keys.items()])
+
+
+def _train(name: str, config, workdir, quiet: bool) -> Model | None:
+  """Trains, or goes on with what is in the folder; None where it was told to stop."""
+  method = resolve.build(config)
+  data, steps = opening.open_data(config, workdir)
+  with config.unlocked():
+    config.steps, config.epochs = steps, 0.0
+  method = resolve.build(config)  # again: a schedule depends on the number of steps
+  print(f"training {name} for {steps} steps on {config.data.source} photos", flush=True)
+  outcome = loop.train(config, method, data, workdir, quiet=quiet)
+  return None if outcome.stopped else Model(method, outcome.state)
+
+
+def _about(config, step: int) -> str:
+  low, high = config.magnification
+  return (
+    f"<p>Trained for {step} steps of {config.batch_size} crops of {config.data.source}, at "
+    f"magnifications drawn from {low:g} to {high:g}. The photos below were not among them. These "
+    "are figures of a small network after minutes on a few photographs; they say nothing about the "
+    "paper's, which come from a network of 15 million parameters, trained on 407,041 pictures.</p>"
+  ) + demo_page.LEGEND
+
+
+def _beside(run) -> str:
+  """What a reader must know of another method's row."""
+  title, name, config, folder = run
+  return (
+    f"<p><b>{title}</b>: {name}, {config.steps} steps (a third of what its config says, or less) "
+    f"of {config.batch_size} crops of {config.data.crop} pixels of {config.data.source}; automatic "
+    f"mode alone. Its curves are in {folder.name}/metrics.jsonl.</p>"
+  )
+
+

@@ -1,0 +1,235 @@
+"""Pairs of a monochrome and a colour view: colour the one, then the other by the result, measure.
+
+Cycle CNN, Section III-A. First-time: the monochrome view I_G is coloured by the colour view R_C.
+Second-time: R_G, the Y of R_C (BT.601), is coloured by the first-time result, and may be compared
+with R_C itself: the only figure that a pair without truth has. A predictor looks for the match of
+column i at i and to the right of it, in the second pass to the left: so all that goes into it is
+mirrored, and what comes out is mirrored back.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scs_jax.core.contract import Method, Prediction, Query, TrainState
+from scs_jax.measure import semi_global
+from scs_jax.metrics import image as metrics
+from scs_jax.ops import color, transfer
+from scs_jax.ops.degrade import to_eight_bits
+
+Array = jax.Array
+Predict = Callable[[TrainState | None, Query], Prediction]
+Metrics = Mapping[str, Callable[[Array, Array], Array]]
+ColorizeTwice = Callable[[TrainState | None, Query], tuple[Prediction, Prediction]]
+
+MODES = ("first", "second")
+# Of a result and the true picture: the truth of the monochrome view, or the colour view.
+METRICS: Metrics = {
+  "psnr_rgb": metrics.psnr_rgb,
+  "psnr_rgb_true_y": metrics.psnr_rgb_true_luma,
+  "psnr_cbcr": metrics.psnr_cbcr,
+  "ssim_rgb": metrics.ssim_rgb,
+  "ssim_rgb_true_y": metrics.ssim_rgb_true_luma,
+}
+UNREFINED = "unrefined"
+"""The extra of a method whose colours are refined: what they were before, RGB [N, H, W, 3]."""
+TRIVIAL = "zero_disparity"
+"""The baseline that copies there and back: second-time it returns the colour view, whatever it is,
+but for colours that left the gamut on the way."""
+STEREO = "semi_global"
+"""The baseline of classical stereo matching; only where OpenCV is installed."""
+
+
+def mirror(x: Array) -> Array:
+  """[N, H, W, C], each row from right to left."""
+  return x[:, :, ::-1]
+
+
+def luma(rgb: Array) -> Array:
+  """Y of BT.601, [N, H, W, 1] of RGB [N, H, W, 3] in [0, 1]: the monochrome view of a picture."""
+  return color.rgb_to_ycbcr(rgb)[..., :1]
+
+
+def twice(predict: Predict) -> ColorizeTwice:
+  """Both colorizations by a predictor that knows the first kind alone.
+
+  Returns:
+    (state, query) -> (first, second): first as `predict` gives it, second the colour view coloured
+    anew, at its own side, without extras.
+  """
+
+  def colorize(state, query: Query) -> tuple[Prediction, Prediction]:
+    first = predict(state, query)
+    gray = mirror(luma(query.reference))
+    second = predict(state, Query(gray, gray.shape[1:3], mirror(first.rgb)))
+    return first, Prediction(mirror(second.rgb))
+
+  return colorize
+
+
+def colorizer(method: Method) -> ColorizeTwice:
+  """A method's own `colorize_twice`, or its `predict` run twice."""
+  return getattr(method, "colorize_twice", None) or twice(method.predict)
+
+
+def zero_disparity(query: Query) -> Array:
+  """RGB [N, H, W, 3] in [0, 1]: Cb and Cr of the reference at the same pixel under the gray."""
+  return _under(query.gray, color.rgb_to_ycbcr(query.reference)[..., 1:])
+
+
+def reinhard(query: Query) -> Array:
+  """RGB [N, H, W, 3] in [0, 1]: Cb and Cr of Reinhard's colour transfer under the gray.
+
+  Reinhard et al. 2001 give the gray picture the mean and deviation of the reference in l, alpha
+  and beta: a gray picture has none to scale in the last two, so that its colour is one tint whose
+  strength goes with brightness. Ours: Y stays the input's, as in every result here; the transfer's
+  own brightness is that of the other camera.
+  """
+  gray = jnp.repeat(query.gray, 3, axis=-1)
+  moved = transfer.transfer_color(gray, query.reference)
+  return _under(query.gray, color.rgb_to_ycbcr(moved)[..., 1:])
+
+
+def stereo(query: Query) -> Array:
+  """RGB [N, H, W, 3] in [0, 1]: Cb and Cr carried over by semi-global matching under the gray.
+
+  Matches on the host: not to be traced.
+  """
+  chroma = semi_global.carried_chroma(query.gray, color.rgb_to_ycbcr(query.reference))
+  return _under(query.gray, chroma)
+
+
+def _under(gray: Array, chroma: Array) -> Array:
+  """RGB in [0, 1] of this Y, Cb and Cr, clipped to the gamut."""
+  return color.clip_gamut(color.ycbcr_to_rgb(jnp.concatenate([gray, chroma], axis=-1)))
+
+
+def _baseline(colored: Callable[[Query], Array]) -> ColorizeTwice:
+  return twice(lambda state, query: Prediction(colored(query)))
+
+
+BASELINES: Mapping[str, ColorizeTwice] = {
+  "reinhard": _baseline(reinhard),
+  TRIVIAL: _baseline(zero_disparity),
+  **({STEREO: _baseline(stereo)} if semi_global.available() else {}),
+}
+UNCOMPILED = (STEREO,)
+"""Baselines that run on the host, and can be part of no program."""
+LEFT_OUT = "" if semi_global.available() else (
+  f"the baseline {STEREO} (stereo matching, colours carried over) is left out, as OpenCV is not "
+  "installed; pip install -e .[stereo] brings it"
+)
+"""Says which baselines are not there, and why; empty where all are."""
+
+
+def measured(mode: str, batch: Mapping) -> np.ndarray:
+  """bool [N]: which places of a batch a mode has a figure of; the first needs the truth."""
+  return batch["mask"] & batch["has_truth"] if mode == "first" else np.asarray(batch["mask"])
+
+
+class PairEvaluator:
+  """Colours both views of batches of pairs and measures; compiles once a size.
+
+  Args:
+    colorize: see `colorizer` and `BASELINES`.
+    compiled: whether it is to be one program; False for one that runs programs of its own, or is
+      one of `UNCOMPILED`.
+    more: further metrics by name, as those of METRICS.
+  """
+
+  def __init__(
+    self,
+    colorize: ColorizeTwice,
+    compiled: bool = True,
+    more: Metrics | None = None,
+  ):
+    self._more = more or {}
+    answer = functools.partial(_answer, colorize)
+    self._answer = jax.jit(answer, static_argnums=2) if compiled else answer
+
+  def start(
+    self, state: TrainState | None, batch: Mapping, want_extras: bool = False
+  ) -> tuple[dict[str, dict[str, dict[str, Array]]], dict[str, Array]]:
+    """(scores, pictures) of every place of a batch, still on the device.
+
+    Args:
+      state: a method's; None for a baseline.
+      batch: "mono" uint8 [N, H, W, 1], "color" and "truth" uint8 [N, H, W, 3]; where the truth is
+        known of some pixels alone, "seen" bool [N, H, W, 1]: first-time figures are over these.
+      want_extras: for the method's named extras of the first pass among the pictures.
+
+    Returns:
+      {variant: {mode: {metric: float32 [N]}}}, of results on the 256 levels of a file; the variant
+      "" is the result itself, "unrefined" what the method says its colours were before the
+      refinement, where it does. And uint8 [N, H, W, 3] "first" and "second"; extras as the method
+      documents them.
+    """
+    query = _query(batch["mono"], batch["color"])
+    found, extras = self._answer(state, query, want_extras)
+    scores, pictures = {}, {}
+    for variant, results in found.items():
+      shown = _levels(*results)
+      scores[variant] = {}
+      for mode, name, seen in (("first", "truth", batch.get("seen")), ("second", "color", None)):
+        of = shown[mode], batch[name], seen
+        scores[variant][mode] = _score(*of) | score(self._more, *of)
+      pictures = pictures or shown
+    return scores, {**pictures, **extras}
+
+
+def _answer(colorize: ColorizeTwice, state, query: Query, want_extras: bool) -> tuple[dict, dict]:
+  """({variant: (first, second)}, extras). Under jit, what is not returned is not computed."""
+  first, second = colorize(state, query.replace(want_extras=True))
+  found = {"": (first.rgb, second.rgb)}
+  if UNREFINED in first.extras and UNREFINED in second.extras:
+    found[UNREFINED] = first.extras[UNREFINED], second.extras[UNREFINED]
+  return found, dict(first.extras) if want_extras else {}
+
+
+@jax.jit
+def _unit(image: Array) -> Array:
+  return image / jnp.float32(255)
+
+
+def _query(mono: Array, colored: Array) -> Query:
+  return Query(_unit(mono), tuple(mono.shape[1:3]), _unit(colored))
+
+
+@jax.jit
+def _levels(first: Array, second: Array) -> dict[str, Array]:
+  """uint8 pictures of both results."""
+  to_bytes = lambda rgb: jnp.round(to_eight_bits(rgb) * 255.0).astype(jnp.uint8)
+  return {"first": to_bytes(first), "second": to_bytes(second)}
+
+
+def score(metrics: Metrics, shown: Array, true: Array, seen: Array | None) -> dict[str, Array]:
+  """{metric: [N]} of results, over the pixels that are seen.
+
+  Elsewhere the result is taken to be the truth, and what differs is counted over the rest: exactly
+  so in a mean squared error; SSIM and LPIPS look at neighbourhoods, which see as much of it.
+
+  Args:
+    metrics: a name that begins with psnr is of decibels, ssim of a likeness up to 1, others are of
+      a distance.
+    shown, true: uint8 [N, H, W, 3].
+    seen: bool [N, H, W, 1]; None: all of them.
+  """
+  rgb, truth = _unit(shown), _unit(true)
+  if seen is None:
+    return {name: metric(rgb, truth) for name, metric in metrics.items()}
+  share = jnp.mean(seen, axis=(1, 2, 3), dtype=jnp.float32)
+  rgb = jnp.where(seen, rgb, truth)
+  scores = {}
+  for name, metric in metrics.items():
+    value = metric(rgb, truth)
+    if name.startswith("psnr"):
+      scores[name] = value + 10 * jnp.log10(share)
+    else:
+      scores[name] = 1 - (1 - value) / share if name.startswith("ssim") else value / share
+  return scores
+
+
+_score = jax.jit(functools.partial(score, METRICS))
