@@ -78,16 +78,6 @@ def cut(image: Picture, crop: int, where: Crop) -> np.ndarray:
   return _array(pillow.crop((left, top, left + crop, top + crop)), where.flip)
 
 
-def random_crop_flip(
-  image: Picture, crop: int, rng: np.random.Generator, max_zoom: float = 1.25
-) -> np.ndarray:
-  """Resize so that the short side is crop * U(1, max_zoom), cut at random, mirror at random.
-
-  Returns uint8 [crop, crop, 3].
-  """
-  return apply_crop(image, crop, draw_crop(rng, max_zoom))
-
-
 def center_crop(image: Picture, crop: int | tuple[int, int]) -> np.ndarray:
   """The largest central region of the crop's shape, resized to it: uint8 [crop_h, crop_w, 3].
 
@@ -99,15 +89,6 @@ def center_crop(image: Picture, crop: int | tuple[int, int]) -> np.ndarray:
   rows, cols = max(crop_h, round(height * scale)), max(crop_w, round(width * scale))
   origin = ((rows - crop_h) // 2, (cols - crop_w) // 2)
   return _array(_resample(image, (rows, cols), origin, (crop_h, crop_w)))
-
-
-def resize_short_side(image: Picture, size: int) -> np.ndarray:
-  """uint8 [h, w, 3]: the whole picture with min(height, width) == size, aspect kept.
-
-  The long side is rounded to whole pixels, so a picture of extreme aspect ratio becomes long.
-  """
-  shape = _resized(*_shape(image), size)
-  return _array(_resample(image, shape, (0, 0), shape))
 
 
 def _resized(height: int, width: int, short: int) -> tuple[int, int]:

@@ -200,30 +200,6 @@ class StripPainter:
     return Colored(*made)
 
 
-def colorize_pair(
-  method: Any,
-  state: TrainState,
-  mono: np.ndarray,
-  color: np.ndarray,
-  memory_limit: int | None = None,
-  want_disparity: bool = False,
-) -> Colored:
-  """One pair by one call; for several of them keep a StripPainter, which keeps what it compiled.
-
-  Args:
-    method, state, memory_limit, want_disparity: as of StripPainter.
-    mono, color: as of StripPainter.paint, or uint8 of the same shapes.
-  """
-  painter = StripPainter(method, state, memory_limit, want_disparity)
-  return painter.paint(_unit(mono), _unit(color))
-
-
-def _unit(picture: np.ndarray) -> np.ndarray:
-  picture = np.asarray(picture)
-  scale = 255.0 if picture.dtype == np.uint8 else 1.0
-  return picture.astype(np.float32) / np.float32(scale)
-
-
 def _paint(method, want_disparity: bool, state: TrainState, mono, color) -> tuple[jax.Array, ...]:
   """(rgb,) or (rgb, disparity); other extras are not computed, as nothing reads them."""
   prediction = method.predict(state, Query(mono, mono.shape[1:3], color, want_disparity))

@@ -117,15 +117,6 @@ class Statistics:
     return self._factor
 
 
-def frechet_distance(
-  mean_a: np.ndarray, covariance_a: np.ndarray, mean_b: np.ndarray, covariance_b: np.ndarray
-) -> float:
-  """The same of two Gaussians given by mean [D] and covariance [D, D]."""
-  _require_same_features(mean_a, mean_b)
-  root_a, root_b = (_factor(np.asarray(c, np.float64)) for c in (covariance_a, covariance_b))
-  return _distance(np.asarray(mean_a), root_a, np.asarray(mean_b), root_b)
-
-
 def _distance(mean_a, root_a, mean_b, root_b) -> float:
   """Tr (C_1 C_2)^(1/2) is the sum of the singular values of F_1^T F_2, where C_i = F_i F_i^T.
 

@@ -157,16 +157,10 @@ def test_the_plan_goes_by_what_xla_says():
   assert 32 <= height <= 64 and tight.program((240, 32), height).bytes <= need // 4
 
 
-def test_colorize_pair_takes_bytes_and_floats():
-  method = block_matcher.BlockMatcher()
-  mono, color = views((40, 24))
-  one = strips.colorize_pair(method, block_matcher.STATE, mono, color, want_disparity=True)
-  two = strips.colorize_pair(
-    method, block_matcher.STATE, mono / np.float32(255), color / np.float32(255)
-  )
-  np.testing.assert_array_equal(one.rgb, two.rgb)
-  assert two.disparity is None
-  assert abs(float(np.median(one.disparity)) - 3) < 0.05  # the scene's
+def test_the_disparity_is_the_scenes():
+  painter = StripPainter(block_matcher.BlockMatcher(), block_matcher.STATE, want_disparity=True)
+  found = painter.paint(*(x.astype(np.float32) / np.float32(255) for x in views((40, 24))))
+  assert abs(float(np.median(found.disparity)) - 3) < 0.05
 
 
 def test_a_method_for_photos_is_refused(pieces_method, pieces_state):

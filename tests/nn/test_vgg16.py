@@ -8,7 +8,7 @@ from scipy import signal
 
 from scs_jax.errors import UserError
 from scs_jax.nn.features import preprocess, vgg16
-from scs_jax.nn.features.preprocess import CAFFE_VGG, IMAGENET, imagenet_normalize
+from scs_jax.nn.features.preprocess import CAFFE_VGG, IMAGENET
 
 WIDTHS = (2, 4, 5, 6, 7)
 # Input and output channels of the thirteen convolutions as published, written out by hand.
@@ -110,10 +110,10 @@ def _apply(params, preprocessing, images, **attributes):
   return jax.jit(net.apply)({"params": params}, images)
 
 
-def test_imagenet_normalize_by_hand():
+def test_imagenet_preprocessing_by_hand():
   rgb = jnp.array([[0.485, 0.456, 0.406], [0.714, 0.680, 0.631], [0.0, 0.0, 0.0]])
   expected = [[0, 0, 0], [1, 1, 1], [-2.117904, -2.035714, -1.804444]]
-  np.testing.assert_allclose(imagenet_normalize(rgb), expected, atol=1e-5)
+  np.testing.assert_allclose(IMAGENET(rgb), expected, atol=1e-5)
 
 
 def test_caffe_preprocessing_by_hand():

@@ -3,7 +3,6 @@
 Not the network of 2012: one column, 64-192-384-256-256 channels, no local response normalisation.
 """
 
-import os
 import re
 from collections.abc import Mapping
 
@@ -11,7 +10,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from scs_jax.errors import UserError
 from scs_jax.nn.features import files
 from scs_jax.nn.features.preprocess import IMAGENET
 from scs_jax.ops import check
@@ -26,10 +24,6 @@ _SIDES = (11, 5, 3, 3, 3)
 _POOLED_BEFORE = ("conv2", "conv3")
 # Position in torchvision's `features`, where ReLU and pooling count too.
 INDICES = dict(zip(LAYERS, (0, 3, 6, 8, 10), strict=True))
-
-MISSING_WEIGHTS_HELP = (
-  "get torchvision's alexnet-owt-7be5be79.pth (models.alexnet, IMAGENET1K_V1) and give its path"
-)
 
 
 class AlexNet(nn.Module):
@@ -92,16 +86,3 @@ def from_torchvision(
     }
     for name, i in INDICES.items()
   }
-
-
-def load_alexnet(path: str | os.PathLike[str] | None) -> Params:
-  """Parameters for `AlexNet` from a file the user brings.
-
-  Raises:
-    UserError: no path, no such file, a damaged one, or one that is not torchvision's AlexNet.
-  """
-  if path is None or not os.fspath(path):
-    raise UserError(f"no AlexNet weights given: {MISSING_WEIGHTS_HELP}")
-  if not os.path.exists(path):
-    raise UserError(f"{os.fspath(path)}: no such file: {MISSING_WEIGHTS_HELP}")
-  return from_torchvision(files.read_arrays(path), source=os.fspath(path))

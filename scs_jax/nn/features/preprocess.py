@@ -48,15 +48,3 @@ CAFFE_VGG = Preprocessing("caffe_vgg", True, 255.0, (103.939, 116.779, 123.68))
 CAFFE_SQUEEZENET = Preprocessing("caffe_squeezenet", True, 255.0, (104.0, 117.0, 123.0))
 
 BY_NAME = {p.name: p for p in (IMAGENET, CAFFE_VGG, CAFFE_SQUEEZENET)}
-
-
-def imagenet_normalize(rgb: Array) -> Array:
-  """(rgb - mean) / std with the ImageNet statistics of torchvision's models.
-
-  Args:
-    rgb: float [..., 3] in [0, 1].
-
-  Returns:
-    float32 [..., 3], about -2.1 to 2.6.
-  """
-  return IMAGENET(rgb)
