@@ -99,23 +99,24 @@ def _check(name, folder, capsys, *files):
   """Compares what was printed and these files of out/ with those that are held, or writes them."""
   found = {"screen.txt": capsys.readouterr().out}
   found |= {file.replace("/", "-"): (folder / "out" / file).read_text() for file in files}
+  found = {file: _plain(file, text, folder) for file, text in found.items()}
   held = HERE / name
-  write = os.environ.get("SCS_JAX_GOLDEN") == "write"
-  if write:
+  if os.environ.get("SCS_JAX_GOLDEN") == "write":
     held.mkdir(exist_ok=True)
-  for file, text in found.items():
-    text = text.replace(str(folder), "<folder>").replace(folder.name, "<folder>")
-    text = _HASH.sub("<hash>", text)
-    if file.endswith("row.json"):  # every key of a config, new ones too, is in its identity
-      text = json.dumps(json.loads(text) | {"identity": "<aside>"})
-    if file.endswith(".json"):
-      text = json.dumps(_without(json.loads(text)), indent=1) + "\n"
-    if write:
+    for file, text in found.items():
       (held / file).write_text(text)
-  if write:
     pytest.skip(f"wrote {held}")
   for file, text in found.items():
     _compare(f"{name}/{file}", (held / file).read_text(), text)
+
+
+def _plain(file, text, folder):
+  """A text without what differs from run to run."""
+  text = text.replace(str(folder), "<folder>").replace(folder.name, "<folder>")
+  text = _HASH.sub("<hash>", text)
+  if file.endswith("row.json"):  # every key of a config, new ones too, is in its identity
+    text = json.dumps(json.loads(text) | {"identity": "<aside>"})
+  return json.dumps(_without(json.loads(text)), indent=1) + "\n" if file.endswith(".json") else text
 
 
 def _without(record):
