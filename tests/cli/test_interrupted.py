@@ -48,12 +48,11 @@ def config_file(tmp_path_factory, make_tiny_config):
 
 
 @pytest.fixture(scope="module")
-def start(config_file):
+def start(config_file, xla_flags):
   """Starts `python -m scs_jax train` in a folder, on one device."""
   environment = os.environ | {
     "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0",  # one device; compiled in half the time
-    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax"),
+    "XLA_FLAGS": xla_flags(1),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }
   started = []
