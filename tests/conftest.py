@@ -15,8 +15,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 # Tests compile much and compute little: without LLVM's optimizations they take half the time, and
-# half of what is left without the emitters of fusions, where XLA still has others. It ends the
-# process at flags that it does not know.
+# without XLA's newer emitters of fusions a third to two thirds of the rest. From jaxlib 0.11 on
+# there may be no others: XLA ends the process at a flag that it does not know.
 _COMPILE = {"--xla_backend_optimization_level": "0"}
 if importlib.metadata.version("jaxlib").startswith("0.10."):
   _COMPILE["--xla_cpu_use_fusion_emitters"] = "false"
@@ -55,6 +55,28 @@ def _forget_programs():
 def xla_flags():
   """A function: XLA_FLAGS of a process with so many devices, which compiles as the tests do."""
   return _flags
+
+
+@pytest.fixture(scope="module")
+def plain_volumes():
+  """Cycle CNN's volumes go through XLA's own convolutions, as on GPUs: far fewer operations.
+
+  For tests that are about something else than those for CPUs, which have theirs in
+  methods/cycle_cnn (test_volume.py, test_unet.py, test_wac.py, test_method.py).
+  """
+  from scs_jax.ops import platform
+
+  with platform.compiling_for("gpu"):
+    yield
+
+
+@pytest.fixture(scope="module")
+def one_device():
+  """Trainings of this process use one device: programs for eight take longer to compile."""
+  first = jax.devices()[:1]
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(jax, "devices", lambda *_: first)
+    yield
 
 
 def _unlocked(name):
