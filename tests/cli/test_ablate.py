@@ -66,7 +66,7 @@ def call(tiny, photos, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def ran(tiny, photos, tmp_path_factory):
+def ran(tiny, photos, one_device, tmp_path_factory):
   """One run, with a row that can be trained and one whose weights are missing."""
   out = tmp_path_factory.mktemp("out")
   flags = ["--config", str(tiny), "--data", str(photos), "--heldout", str(photos), "--quiet"]
@@ -274,11 +274,12 @@ def test_every_table_can_be_run_dry(name, capsys):
     assert f"\n  {row.name}: " in out
 
 
+@pytest.mark.usefixtures("plain_volumes", "one_device")
 def test_pairs_are_measured_both_ways(make_cycle_config, tmp_path, capsys):
   """A row of Table VII: both passes, and beside them what they were with the Y that was found."""
   config = make_cycle_config()
-  config.data.heldout_crop = (32, 64)
-  config.batch_size, config.evaluate.batch_size, config.steps = 8, 1, 6
+  config.data.heldout_crop, config.network.pairs = (32, 64), 0
+  config.batch_size, config.evaluate.batch_size, config.steps = 1, 1, 6
   config.log.panels_every = 0
   path = _write_config(config, tmp_path)
   out = tmp_path / "out"
