@@ -4,28 +4,40 @@ import contextlib
 import functools
 import gc
 import html.parser
+import importlib.metadata
 import os
 import pathlib
 import subprocess
 
+_CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "jax"
+# In the environment, so that processes that tests start have them as well.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-_FLAGS = {
-  "--xla_force_host_platform_device_count": 8,
-  # Tests compile much and compute little: without LLVM's optimizations they take half the time.
-  "--xla_backend_optimization_level": 0,
-}
-for _flag, _value in _FLAGS.items():
-  if _flag not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}={_value}".strip()
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+# Tests compile much and compute little: without LLVM's optimizations they take half the time, and
+# without XLA's newer emitters of fusions a third to two thirds of the rest. From jaxlib 0.11 on
+# there may be no others: XLA ends the process at a flag that it does not know.
+_COMPILE = {"--xla_backend_optimization_level": "0"}
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+  _COMPILE["--xla_cpu_use_fusion_emitters"] = "false"
+
+
+def _flags(devices, given=""):
+  wanted = {"--xla_force_host_platform_device_count": devices} | _COMPILE
+  flags = [f"{flag}={value}" for flag, value in wanted.items() if flag not in given]
+  return " ".join([given, *flags]).strip()
+
+
+os.environ["XLA_FLAGS"] = _flags(8, os.environ.get("XLA_FLAGS", ""))
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import pytest  # noqa: E402
 
-_CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "jax"
-jax.config.update("jax_compilation_cache_dir", str(_CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+# Tracing makes millions of objects, few of them garbage: looking for it takes a fifth of its time.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 _MOST_MEMORY = 4e9  # bytes of a worker between two files
 
@@ -37,6 +49,34 @@ def _forget_programs():
   if psutil.Process().memory_info().rss > _MOST_MEMORY:
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def xla_flags():
+  """A function: XLA_FLAGS of a process with so many devices, which compiles as the tests do."""
+  return _flags
+
+
+@pytest.fixture(scope="module")
+def plain_volumes():
+  """Cycle CNN's volumes go through XLA's own convolutions, as on GPUs: far fewer operations.
+
+  For tests that are about something else than those for CPUs, which have theirs in
+  methods/cycle_cnn (test_volume.py, test_unet.py, test_wac.py, test_method.py).
+  """
+  from scs_jax.ops import platform
+
+  with platform.compiling_for("gpu"):
+    yield
+
+
+@pytest.fixture(scope="module")
+def one_device():
+  """Trainings of this process use one device: programs for eight take longer to compile."""
+  first = jax.devices()[:1]
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(jax, "devices", lambda *_: first)
+    yield
 
 
 def _unlocked(name):

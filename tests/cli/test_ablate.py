@@ -42,7 +42,7 @@ def call(tiny, photos, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def ran(tiny, photos, tmp_path_factory):
+def ran(tiny, photos, one_device, tmp_path_factory):
   """One run, with a row that can be trained and one whose weights are missing."""
   out = tmp_path_factory.mktemp("out")
   flags = ["--config", str(tiny), "--data", str(photos), "--heldout", str(photos), "--quiet"]
@@ -250,6 +250,7 @@ def test_every_table_can_be_run_dry(name, capsys):
     assert f"\n  {row.name}: " in out
 
 
+@pytest.mark.usefixtures("plain_volumes", "one_device")
 def test_pairs_are_measured_both_ways(make_cycle_config, tmp_path, capsys):
   """A row of Table VII: both passes, and beside them what they were with the Y that was found."""
   path = ablating.write_cycle(make_cycle_config(), tmp_path)

@@ -305,6 +305,7 @@ def save_run(folder, method, config, draw_state):
   return state
 
 
+@pytest.mark.usefixtures("plain_volumes")
 def test_each_checkpoint_colours_what_it_was_made_for(
   make_tiny_config, make_cycle_config, draw_state, tmp_path, monkeypatch, capfd
 ):

@@ -25,7 +25,7 @@ PHOTOS = {
   "network.texture_blocks": 1, "network.fused_features": 8, "network.level_features": 8,
   "network.key_features": 4, "network.cpm_widths": "8,8,8", "evaluate.reference_size": 24,
 }  # fmt: skip
-PAIRS = {"network.pairs": 1, "network.features": 2, "network.search_range": 16, "data.reduce": 8}
+PAIRS = {"network.pairs": 0, "network.features": 2, "network.search_range": 16, "data.reduce": 8}
 ORDER = ("chelsea.png", "coffee.png", "china.jpg")
 CARD = {"summary": "A stand-in, <not> trained.", "licence": "none", "figures": []}
 
@@ -95,6 +95,7 @@ def middle(name, size):
   return image.crop((left, top, left + side, top + side)).resize((size, size), Image.BICUBIC)
 
 
+@pytest.mark.usefixtures("plain_volumes", "one_device")
 def test_everything_is_shown_and_written(there, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(demo_models, "STEPS", 10)
   out = tmp_path / "shown"

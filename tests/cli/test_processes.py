@@ -72,7 +72,7 @@ def folder(tmp_path_factory, make_joint_config):
 
 
 @pytest.fixture
-def start(folder):
+def start(folder, xla_flags):
   """Starts one run: as one process of four devices, or as two of two."""
   started = []
 
@@ -80,12 +80,10 @@ def start(folder):
     with socket.socket() as probe:
       probe.bind(("127.0.0.1", 0))
       port = probe.getsockname()[1]
-    flags = f"--xla_force_host_platform_device_count={4 // processes}"
     environment = os.environ | {
       "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0",
+      "XLA_FLAGS": xla_flags(4 // processes),
       "PYTHONPATH": f"{ROOT}:{folder}",
-      "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax"),
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
       "PACE": str(pace),
     }

@@ -282,6 +282,7 @@ def test_a_run_without_a_confidence_map_is_refused(setup, make_cycle_config, dra
   one_line(capfd, "this run of CycleCNN learned no confidence map", "network.confidence=True")
 
 
+@pytest.mark.usefixtures("plain_volumes")
 def test_the_answer_is_the_network_s(setup, make_cycle_config, draw_state):
   method, state = save_cycle(make_cycle_config, draw_state)
   pair = stereo.open_pairs("mono,color", mono_view="right").load(1)

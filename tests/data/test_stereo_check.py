@@ -1,5 +1,7 @@
 """What is measured of a pair, on pairs whose numbers are known, and on the bundled one."""
 
+import functools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +16,7 @@ from scs_jax.report import stereo_plot
 HEIGHT, WIDTH = 200, 320
 
 
+@functools.cache
 def texture(seed=0):
   """float64 [H + 40, W + 80, 3] in 0..255 with structure at several sizes."""
   rng = np.random.default_rng(seed)

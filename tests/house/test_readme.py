@@ -40,7 +40,7 @@ TINY_SMSANET = {
   "data.crop": 16,
 }
 TINY_PAIRS = {
-  "network.pairs": 1,
+  "network.pairs": 0,
   "network.features": 2,
   "network.search_range": 16,
   "data.crop": "16,32",
@@ -48,7 +48,7 @@ TINY_PAIRS = {
   "refine_share": 0.5,
   "evaluate.batch_size": 1,
   "evaluate.limit": 1,
-  "batch_size": 8,
+  "batch_size": 1,
   "steps": 2,
 }
 EVERY = {
@@ -109,7 +109,7 @@ def place(tmp_path_factory, make_tiny_config, draw_state):
 
 
 @pytest.fixture(autouse=True)
-def there(place, monkeypatch):
+def there(place, plain_volumes, one_device, monkeypatch):
   monkeypatch.chdir(place)
   monkeypatch.setattr(models, "FOLDER", place / "models")
 
@@ -169,7 +169,11 @@ def test_python(number):
   code = blocks("python")[number]
   if "net.apply" in code:
     names["photo"] = np.random.default_rng(1).random((1, 20, 20, 3)).astype(np.float32)
-    code = code.replace("SCSNet()", "SCSNet((4, 4, 8), texture_blocks=1, cpm_widths=(8, 8, 8))")
+    # Compiled whole, which takes a fraction of what its many operations one by one take.
+    code = code.replace("net.init(", "jax.jit(net.init)(")
+    code = code.replace("net.apply(", "jax.jit(net.apply, static_argnums=3)(")
+    small = "*3 * [(0, 0, 1)], texture_blocks=1, fused_features=8, level_features=8, levels=1"
+    code = code.replace("SCSNet()", f"SCSNet((4, 4, 8), {small}, cpm_widths=(8, 8, 8))")
     code = code.replace("481, 333", "81, 33")
   exec(compile(code, f"README.md, python block {number}", "exec"), names)
   if "result" in names:

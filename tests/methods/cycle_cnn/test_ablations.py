@@ -16,6 +16,7 @@ from scs_jax.configs.cycle_cnn.ablations import ABLATIONS  # noqa: E402
 
 ROWS = ABLATIONS["variants"]
 KEY = jax.random.key(0)
+pytestmark = pytest.mark.usefixtures("plain_volumes")
 
 
 class Traced:
@@ -128,13 +129,13 @@ def test_the_reconstruction_is_labelled_so():
   assert all(not of(other).method.remarks for other in ROWS if other is not row)
 
 
-def test_without_y_structure_says_nothing_of_wac(make_cycle_config, make_pair):
+def test_without_y_structure_says_nothing_of_wac(make_cycle_config, make_pair, draw_pair_state):
   """Section IV-F: "makes the structure similarity loss meaningless": it has no gradient there."""
   config = make_cycle_config()
-  config.network.luma = False
+  config.network.luma = config.network.refinement = False
   config.loss.cycle = config.loss.smooth = 0.0
   method = build(config)
-  state = jax.jit(lambda key: method.init(key, {}))(KEY)
+  state = draw_pair_state(method)
   step = jax.jit(lambda s, b: method.train_step(s, b, KEY, Collective(), "cycle"))
   found, _ = step(state, make_pair())
   squares = lambda name: jax.tree.leaves(found.opt_state[name][0].nu)  # of RMSProp's gradients

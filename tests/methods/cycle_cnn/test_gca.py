@@ -73,7 +73,7 @@ def test_positions_by_hand():
 def test_an_exposure_is_found():
   """A gray view of 0.7 times the levels: without a confidence map the curve is that line."""
   x = levels(5, shape=(1, 40, 40, 1)) / 255
-  found = GCA(confidence=False).apply({}, x, 0.7 * x)
+  found = jax.jit(lambda x: GCA(confidence=False).apply({}, x, 0.7 * x))(x)
   np.testing.assert_allclose(found.luma, 0.7 * x, atol=0.02)  # flatter at the ends
   inner = slice(3, -3)
   np.testing.assert_allclose(found.curve[0, inner], 0.7 * np.arange(0, 256, 4)[inner], atol=2.5)
@@ -84,13 +84,14 @@ def test_parts_are_wired_as_in_figure_five():
   """The ResNet sees both pictures in 0 .. 255 and positions; its sigmoid is M; M weighs Eq. 5."""
   luma, gray = levels(6, 0, 1, (2, 12, 10, 1)), levels(7, 0, 1, (2, 12, 10, 1))
   module = GCA(4, 1)
-  variables = module.init(jax.random.key(0), luma, gray)
-  found, _ = module.apply(variables, luma, gray, True, mutable=["batch_stats"])
+  variables = jax.jit(module.init)(jax.random.key(0), luma, gray)
+  run = lambda net: jax.jit(lambda v, *x: net.apply(v, *x, True, mutable=["batch_stats"])[0])
+  found = run(module)(variables, luma, gray)
   position = np.broadcast_to(gca.position_map(12, 10), (2, 12, 10, 2))
   seen = np.concatenate([255 * luma, 255 * gray, position], -1)
   net = gca.ResNet(4, 1, out_features=1, out_activation="sigmoid")
   inner = {name: tree["resnet"] for name, tree in variables.items()}
-  m, _ = net.apply(inner, seen, True, mutable=["batch_stats"])
+  m = run(net)(inner, seen)
   np.testing.assert_allclose(found.confidence, m, rtol=1e-4, atol=1e-6)
   for n in range(2):
     log_m = np.log(np.asarray(m[n], np.float64))
@@ -112,6 +113,21 @@ def test_switches_take_parts_away():
   assert params(confidence=False) == {}
 
 
+@pytest.fixture(scope="module")
+def slopes():
+  """Variables, and as one program: -> a loss and its gradients by them and both pictures."""
+  module = GCA(3, 1)
+  picture = jnp.zeros((1, 12, 12, 1))
+  variables = jax.jit(module.init)(jax.random.key(1), picture, picture)
+
+  def loss(params, luma, gray):
+    seen = {**variables, "params": params}
+    out, _ = module.apply(seen, luma, gray, True, mutable=["batch_stats"])
+    return ((out.luma - gray) ** 2).mean() + 1e-4 * (out.curve**2).mean()
+
+  return variables["params"], jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))
+
+
 @pytest.mark.parametrize(
   "make",
   [
@@ -122,20 +138,11 @@ def test_switches_take_parts_away():
   ],
   ids=["dark", "black", "white", "flat"],
 )
-def test_gradients_are_finite(make):
-  """With respect to both pictures and every parameter; and they equal finite differences."""
+def test_gradients_are_finite(make, slopes):
+  """With respect to both pictures and every parameter."""
   luma, gray = make(), levels(9, 0, 1, (1, 12, 12, 1))
-  module = GCA(3, 1)
-  variables = module.init(jax.random.key(1), luma, gray)
-
-  def loss(params, luma, gray):
-    seen = {**variables, "params": params}
-    out, _ = module.apply(seen, luma, gray, True, mutable=["batch_stats"])
-    return ((out.luma - gray) ** 2).mean() + 1e-4 * (out.curve**2).mean()
-
-  value, grads = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(
-    variables["params"], luma, gray
-  )
+  params, run = slopes
+  value, grads = run(params, luma, gray)
   assert np.isfinite(value)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
@@ -146,7 +153,7 @@ def test_gradient_of_the_curve_is_the_slope():
   log_m = np.log(levels(12, 0.1, 1, (1, 3, 4)))
   pull = np.random.default_rng(13).normal(size=64)
   of = lambda x, y, l: (gca.curve_nodes(x, y, l)[0][0] * pull).sum()
-  grads = jax.grad(of, argnums=(0, 1, 2))(x, y, log_m)
+  grads = jax.jit(jax.grad(of, argnums=(0, 1, 2)))(x, y, log_m)
   inputs = [a.astype(np.float64) for a in (x, y, log_m)]
   for which, grad in enumerate(grads):
     for at in ((0, 0, 0), (0, 1, 2), (0, 2, 3)):

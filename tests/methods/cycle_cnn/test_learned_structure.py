@@ -10,6 +10,7 @@ from scs_jax.methods.cycle_cnn import learned_structure as learned
 from scs_jax.methods.cycle_cnn.method import CycleCNN
 
 KEY = jax.random.key(0)
+pytestmark = pytest.mark.usefixtures("plain_volumes")
 
 
 def textured(seed, shape, shift):
@@ -43,13 +44,13 @@ def test_registration_finds_the_shift():
 
 def test_registration_looks_no_further_than_the_range():
   gray, reference = textured(1, (1, 24, 40), 5)
-  _, score = learned.register(gray, reference, 5)  # 0 .. 4
+  _, score = jax.jit(learned.register, static_argnums=2)(gray, reference, 5)  # 0 .. 4
   assert score[:, 4:-4, 4:31].max() < 0.9
 
 
 def test_flat_pictures_are_never_well_registered():
   flat = jnp.full((1, 16, 32, 1), 0.5)
-  _, score = learned.register(flat, flat, 4)
+  _, score = jax.jit(learned.register, static_argnums=2)(flat, flat, 4)
   assert np.abs(score).max() < learned.AGREEMENT
 
 
@@ -81,7 +82,8 @@ def test_half_of_the_samples_stay_where_they_are(samples):
 def test_an_example_draws_the_same_in_any_batch(samples):
   gray, found = samples
   _, reference = textured(2, (16, 32, 48), 5)
-  alone = learned.make_samples(KEY, np.array([7], np.uint32), gray[7:8], reference[7:8], 16)
+  make = jax.jit(learned.make_samples, static_argnums=4)
+  alone = make(KEY, np.array([7], np.uint32), gray[7:8], reference[7:8], 16)
   np.testing.assert_allclose(alone.candidate[0], found.candidate[7], atol=1e-5)
   np.testing.assert_allclose(alone.similarity[0], found.similarity[7], atol=1e-5)
 
@@ -140,7 +142,8 @@ def test_it_learns_to_tell_what_is_displaced(method, trained, samples):
   assert all(np.isfinite(value) for logs in told for value in logs.values())
   gray, found = samples
   apply, stats = method.nets.training(None), state.model_state["similarity"]
-  logits, _ = apply("similarity", state.params["similarity"], stats, found.candidate, gray)
+  run = jax.jit(lambda *x: apply("similarity", *x)[0])
+  logits = run(state.params["similarity"], stats, found.candidate, gray)
   mask, target = np.asarray(found.mask), np.asarray(found.similarity)
   mean = (mask * target).sum() / mask.sum()
   constant = np.full(mask.shape, np.log(mean / (1 - mean)), np.float32)
@@ -152,9 +155,8 @@ def test_it_tells_a_shifted_picture_from_a_registered_one(method, trained):
   """With running averages, as the loss has it; and whatever the levels are."""
   state, _ = trained
   gray, _ = textured(99, (2, 32, 48), 0)
-  score = lambda other: np.asarray(
-    learned.structure(method.nets.use(state, "similarity", other, gray))
-  )
+  run = jax.jit(lambda x: learned.structure(method.nets.use(state, "similarity", x, gray)))
+  score = lambda other: np.asarray(run(other))
   assert (score(0.7 * gray) < score(0.7 * np.roll(gray, 3, axis=2))).all()
 
 
@@ -166,18 +168,20 @@ def test_in_the_cycle_it_is_frozen_and_has_a_gradient(method, step, trained, mak
     for a, b in zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True):
       np.testing.assert_array_equal(a, b)
   assert 0 < logs["loss/structure"] < 1
-  grads = jax.grad(
+  slope = jax.grad(
     lambda luma: learned.structure(method.nets.use(state, "similarity", luma, luma * 0.5)).sum()
-  )(jnp.asarray(make_pair()["mono"] / np.float32(255)))
+  )
+  grads = jax.jit(slope)(jnp.asarray(make_pair()["mono"] / np.float32(255)))
   assert np.isfinite(grads).all() and np.any(grads)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_flat_pictures_change_nothing_to_nan(step, trained, level):
   state, _ = trained
-  flat = lambda channels: np.full((2, 16, 32, channels), level, np.uint8)
-  batch = {"mono": flat(1), "color": flat(3), "index": np.arange(2, dtype=np.uint32)}
-  for phase in ("structure", "cycle"):
+  # Of sizes at which each phase is compiled above.
+  for phase, size in (("structure", (4, 32, 48)), ("cycle", (2, 16, 32))):
+    flat = lambda channels, size=size: np.full((*size, channels), level, np.uint8)
+    batch = {"mono": flat(1), "color": flat(3), "index": np.arange(size[0], dtype=np.uint32)}
     found, logs = jax.device_get(step(state, batch, phase))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.params))
     assert all(np.isfinite(value) for value in logs.values())

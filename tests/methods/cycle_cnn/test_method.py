@@ -61,6 +61,11 @@ def query(batch):
 
 
 @pytest.fixture(scope="module")
+def predict(method):
+  return jax.jit(method.predict)
+
+
+@pytest.fixture(scope="module")
 def both(method, state, query):
   return jax.device_get(jax.jit(method.colorize_twice)(state, query))
 
@@ -171,7 +176,8 @@ class TestCycle:
     second = np.asarray(two.ycbcr)[:, :, ::-1]
     gca = method.networks["gca"]
     seen = {"params": state.params["gca"], "batch_stats": state.model_state["gca"]}
-    adjusted = gca.apply(seen, one.ycbcr[..., :1], gray, True, mutable=["batch_stats"])[0].luma
+    adjust = jax.jit(lambda v, *x: gca.apply(v, *x, True, mutable=["batch_stats"])[0].luma)
+    adjusted = adjust(seen, one.ycbcr[..., :1], gray)
 
     def loss(a, b):
       return 1 - np.mean([
@@ -195,32 +201,20 @@ class TestCycle:
     for a, b in leaves:
       np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
-  def test_the_truth_is_not_read(self, step, state, batch, after):
-    """Nor anything else that is not in a training batch: the same bits with it and without."""
-    rng = np.random.default_rng(0)
-    for seed, phase in ((1, "cycle"), (2, "refinement")):
-      more = {
-        **batch,
-        "truth": np.random.default_rng(seed).integers(0, 256, batch["color"].shape, np.uint8),
-        "has_truth": rng.random(2) < 0.5,
-        "record": rng.integers(0, 9, 2),
-      }
-      found, logs = jax.device_get(step(state, more, phase))
-      expected, expected_logs = after[phase]
-      assert logs == expected_logs
-      for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        assert a.tobytes() == b.tobytes()
-
   def test_every_phase_reads_the_same_names_and_no_more(self, make_cycle_config, make_pair):
-    """What a step asks a batch for, recorded while it is traced: no truth among it."""
+    """What a step asks a batch for, recorded while it is traced: no truth among it. It can be asked
+    for by name alone, so that nothing is read unseen."""
     config = make_cycle_config()
     config.loss.structure_kind, config.structure_share = "learned", 0.25
     method, asked = CycleCNN(config), set()
 
-    class Recording(dict):
+    class Recording:
+      def __init__(self, batch):
+        self._batch = batch
+
       def __getitem__(self, name):
         asked.add(name)
-        return super().__getitem__(name)
+        return self._batch[name]
 
     shapes = jax.eval_shape(lambda: method.init(KEY, {}))
     for phase in ("structure", "cycle", "refinement"):
@@ -255,9 +249,8 @@ class TestRefinement:
     seen = {
       "params": state.params["refinement"], "batch_stats": state.model_state["refinement"]
     }  # fmt: skip
-    refined, _ = method.networks["refinement"].apply(
-      seen, reference[..., :1], second, True, mutable=["batch_stats"]
-    )
+    refine = lambda *x: method.networks["refinement"].apply(*x, True, mutable=["batch_stats"])[0]
+    refined = jax.jit(refine)(seen, reference[..., :1], second)
     assert logs["loss/unrefined"] == pytest.approx(loss(second), rel=2e-3)
     assert logs["loss/refined"] == pytest.approx(loss(np.asarray(refined)), rel=2e-3)
 
@@ -281,33 +274,34 @@ class TestPredict:
     }  # fmt: skip
     one = jax.jit(method.networks["wac"].apply)(seen("wac"), gray, reference)
     chroma = np.asarray(one.ycbcr)[..., 1:]
-    refined = method.networks["refinement"].apply(seen("refinement"), gray, chroma)
+    refine = jax.jit(method.networks["refinement"].apply)
+    refined = refine(seen("refinement"), gray, chroma)
     show = lambda y, c: np.clip(color.ycbcr_to_rgb(np.concatenate([y, c], -1)), 0, 1)
     np.testing.assert_allclose(first.rgb, show(gray, refined), atol=1e-4)
     np.testing.assert_allclose(first.extras["unrefined"], show(gray, chroma), atol=1e-4)
     np.testing.assert_allclose(first.extras["disparity"], one.disparity, atol=1e-3)
     again = _second_chroma(method, state, batch, reference)
     luma = reference[..., :1]
-    refined = method.networks["refinement"].apply(seen("refinement"), luma, again)
+    refined = refine(seen("refinement"), luma, again)
     np.testing.assert_allclose(second.rgb, show(luma, refined), atol=1e-4)
     assert second.extras["unrefined"].shape == (2, 16, 32, 3)
 
-  def test_predict_is_the_first_pass(self, method, state, query, both):
+  def test_predict_is_the_first_pass(self, method, predict, state, query, both):
     bare = state.replace(opt_state={}, frozen={})
-    found = jax.jit(method.predict)(bare, query)
+    found = predict(bare, query)
     np.testing.assert_allclose(found.rgb, both[0].rgb, atol=1e-5)
     assert found.extras.keys() == both[0].extras.keys()
     quiet = jax.eval_shape(method.predict, bare, query.replace(want_extras=False))
     assert not quiet.extras
 
-  def test_luma_is_the_mono_views(self, method, state):
+  def test_luma_is_the_mono_views(self, predict, state):
     """Wherever nothing leaves the gamut; quiet colours, so that much stays inside."""
     rng = np.random.default_rng(1)
-    gray = rng.uniform(0.4, 0.6, (1, 16, 32, 1)).astype(np.float32)
-    colour = np.repeat(rng.uniform(0.4, 0.6, (1, 16, 32, 1)), 3, -1).astype(np.float32)
-    quiet = state.replace(params={**state.params, "refinement": jax.tree.map(
+    gray = rng.uniform(0.4, 0.6, (2, 16, 32, 1)).astype(np.float32)
+    colour = np.repeat(rng.uniform(0.4, 0.6, (2, 16, 32, 1)), 3, -1).astype(np.float32)
+    quiet = state.replace(opt_state={}, params={**state.params, "refinement": jax.tree.map(
       lambda x: 0.01 * x, state.params["refinement"])})  # fmt: skip
-    rgb = np.asarray(jax.jit(method.predict)(quiet, Query(gray, (16, 32), colour)).rgb)
+    rgb = np.asarray(predict(quiet, Query(gray, (16, 32), colour, want_extras=True)).rgb)
     inside = ((rgb > 0) & (rgb < 1)).all(-1)
     assert inside.mean() > 0.9
     np.testing.assert_allclose(ycbcr_of(rgb)[..., :1][inside], gray[inside], atol=1e-5)
@@ -363,6 +357,7 @@ class TestPredict:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_volumes")
 def test_it_learns_to_find_a_shift(make_cycle_config, make_pair):
   """Forty steps on one pair, its views three pixels apart: the loss falls to a third."""
   config = make_cycle_config()

@@ -24,7 +24,8 @@ def part(variables, name):
 
 
 def run(network, variables, x, train):
-  return np.asarray(network.apply(variables, x, train, mutable=["batch_stats"])[0])
+  apply = lambda *x: network.apply(*x, train, mutable=["batch_stats"])[0]
+  return np.asarray(jax.jit(apply)(variables, x))
 
 
 @pytest.mark.parametrize("norm", [True, False])
@@ -34,7 +35,8 @@ def test_each_channel_goes_through_the_same_weights(variables, train, norm):
   network = Refinement(4, 1, residue_norm=norm)
   drawn = variables(network)
   gray, chroma = views(1)
-  found, changed = network.apply(drawn, gray, chroma, train, mutable=["batch_stats"])
+  apply = lambda *x: network.apply(*x, train, mutable=["batch_stats"])
+  found, changed = jax.jit(apply)(drawn, gray, chroma)
   feature = run(ResNet(4, 1, 1), part(drawn, "resnet_1"), gray, train)
   assert feature.min() >= 0  # Table I takes the ReLU from ResNet2's last layer alone
   second = ResNet(4, 1, 1, out_norm=norm, out_activation="none")
@@ -55,22 +57,23 @@ def test_both_channels_at_once(variables):
   feature = run(ResNet(4, 1, 1), part(drawn, "resnet_1"), gray, False)
   second = ResNet(4, 1, 2, out_activation="none")
   residue = run(second, part(drawn, "resnet_2"), np.concatenate([feature, chroma], -1), False)
-  np.testing.assert_allclose(network.apply(drawn, gray, chroma), chroma + residue, atol=2e-5)
+  found = jax.jit(network.apply)(drawn, gray, chroma)
+  np.testing.assert_allclose(found, chroma + residue, atol=2e-5)
 
 
 @pytest.mark.parametrize("options", [{}, {"together": True}, {"residue_norm": False}])
 def test_it_starts_by_refining_nothing_and_can_learn(options):
   network = Refinement(4, 1, **options)
   gray, chroma = views(3)
-  variables = network.init(jax.random.key(0), gray, chroma)
-  np.testing.assert_array_equal(network.apply(variables, gray, chroma), chroma)
+  variables = jax.jit(network.init)(jax.random.key(0), gray, chroma)
+  np.testing.assert_array_equal(jax.jit(network.apply)(variables, gray, chroma), chroma)
 
   def loss(params):
     seen = {**variables, "params": params}
     out, _ = network.apply(seen, gray, chroma, True, mutable=["batch_stats"])
     return ((out - gray) ** 2).mean()
 
-  last = jax.grad(loss)(variables["params"])["resnet_2"]["last"]
+  last = jax.jit(jax.grad(loss))(variables["params"])["resnet_2"]["last"]
   assert any(np.any(leaf) for leaf in jax.tree.leaves(last))
 
 
@@ -80,7 +83,8 @@ def test_a_pixel_reaches_as_far_as_it_says(variables):
   gray, chroma = np.zeros((1, 31, 5, 1), np.float32), np.zeros((1, 31, 5, 2), np.float32)
   moved = gray.copy()
   moved[0, 15, 2] = 1e3
-  difference = network.apply(drawn, moved, chroma) - network.apply(drawn, gray, chroma)
+  apply = jax.jit(network.apply)
+  difference = apply(drawn, moved, chroma) - apply(drawn, gray, chroma)
   rows = np.flatnonzero(np.abs(np.asarray(difference)).max((0, 2, 3)))
   assert (15 - rows.min(), rows.max() - 15) == (network.reach(), network.reach())
 

@@ -67,7 +67,8 @@ def test_equals_table_one_in_torch(variables_of, options, out, train):
   network = ResNet(4, 2, **options)
   variables = variables_of(network, 3)
   x = np.random.default_rng(1).random((2, 9, 7, 3)).astype(np.float32)
-  found = network.apply(variables, x, train, mutable=["batch_stats"])[0]
+  run = jax.jit(lambda *x: network.apply(*x, train, mutable=["batch_stats"])[0])
+  found = run(variables, x)
   np.testing.assert_allclose(found, in_torch(variables, x, 2, out, train), atol=2e-5)
 
 
@@ -103,7 +104,8 @@ def test_a_pixel_reaches_as_far_as_it_says(variables_of, options):
   variables = jax.tree.map(np.abs, variables_of(network, 1, seed=3))
   x = np.zeros((1, 31, 31, 1), np.float32)
   x[0, 15, 15] = 1e3
-  moved = network.apply(variables, x) - network.apply(variables, np.zeros_like(x))
+  apply = jax.jit(network.apply)
+  moved = apply(variables, x) - apply(variables, np.zeros_like(x))
   rows = np.flatnonzero(np.abs(np.asarray(moved)).max((0, 2, 3)))
   assert (15 - rows.min(), rows.max() - 15) == (network.reach(), network.reach())
 
@@ -120,7 +122,7 @@ def test_remat_changes_no_number(variables_of):
       y, changed = network.apply(seen, x, True, mutable=["batch_stats"])
       return (y**2).sum(), changed
 
-    return jax.grad(loss, has_aux=True)(variables["params"])
+    return jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
 
   plain, again = gradient(False), gradient(True)
   assert jax.tree.structure(plain) == jax.tree.structure(again)
@@ -132,10 +134,11 @@ def test_a_quiet_end_starts_at_zero_and_learns():
   x = np.random.default_rng(5).random((1, 8, 8, 1)).astype(np.float32)
   for norm in (True, False):
     network = ResNet(2, 1, 1, out_norm=norm, out_activation="none", out_quiet=True)
-    variables = network.init(jax.random.key(1), x)
+    variables = jax.jit(network.init)(jax.random.key(1), x)
     apply = lambda params, network=network, v=variables: network.apply(
       {**v, "params": params}, x, True, mutable=["batch_stats"]
     )[0]
-    assert not np.any(apply(variables["params"]))
-    grads = jax.grad(lambda p, apply=apply: (apply(p) * x).sum())(variables["params"])
+    assert not np.any(jax.jit(apply)(variables["params"]))
+    loss = lambda p, apply=apply: (apply(p) * x).sum()
+    grads = jax.jit(jax.grad(loss))(variables["params"])
     assert all(np.any(leaf) for leaf in jax.tree.leaves(grads["last"]["norm" if norm else "conv"]))

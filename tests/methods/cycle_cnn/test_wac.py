@@ -50,7 +50,8 @@ def plain(variables, gray, reference, train):
   params, stats = variables["params"], variables["batch_stats"]
   tree = {"params": params["resnet"], "batch_stats": stats["resnet"]}
   views = np.concatenate([gray, reference[..., :1]])
-  seen, _ = ResNet(N, PAIRS).apply(tree, views, train, mutable=["batch_stats"])
+  run = lambda *x: ResNet(N, PAIRS).apply(*x, train, mutable=["batch_stats"])[0]
+  seen = jax.jit(run)(tree, views)
   n, height, width, _ = gray.shape
   seen = np.pad(seen, ((0, 0), (0, -height % 16), (0, -width % 16), (0, 0))).astype(np.float64)
   features = [torch.as_tensor(f) for f in (seen[:n], seen[n:])]
@@ -113,17 +114,23 @@ def test_equal_views_have_equal_features_in_training(variables, network):
   gray, reference = draw(16, 16)
   reference[..., :1] = gray
   reference[0] *= 0.5  # other examples of the batch do not make them differ either
-  seen = {}
 
-  def watch(next_method, args, kwargs, context):
-    out = next_method(*args, **kwargs)
-    if isinstance(context.module, ResNet) and context.method_name == "__call__":
-      seen["features"] = np.asarray(out)
-    return out
+  @jax.jit  # which compiles what the features need, and no volumes
+  def look(variables, gray, reference):
+    seen = []
 
-  with nn.intercept_methods(watch):
-    network.apply(variables, gray, reference, True, mutable=["batch_stats"])
-  features_a, features_b = seen["features"][0::2], seen["features"][1::2]
+    def watch(next_method, args, kwargs, context):
+      out = next_method(*args, **kwargs)
+      if isinstance(context.module, ResNet) and context.method_name == "__call__":
+        seen.append(out)
+      return out
+
+    with nn.intercept_methods(watch):
+      network.apply(variables, gray, reference, True, mutable=["batch_stats"])
+    return seen[-1]
+
+  features = np.asarray(look(variables, gray, reference))
+  features_a, features_b = features[0::2], features[1::2]
   assert_allclose(features_a[1], features_b[1], atol=1e-5)
   assert np.abs(features_a[0] - features_b[0]).max() > 0.01
 

@@ -54,9 +54,14 @@ def _inside(method, state, pictures):
   lightness = color.gray_to_lightness(gray[None, ..., None]) / 50.0 - 1.0
   lab = color.normalize_lab(color.rgb_to_lab(reference[None]))
   net = method.network
-  _, features = net.apply(variables, lightness, method="encode")
-  sources = net.apply(variables, features, method="source_levels")
-  memories = net.apply(variables, lab, method="reference_memories")
+
+  @jax.jit
+  def run(variables, lightness, lab):
+    _, features = net.apply(variables, lightness, method="encode")
+    sources = net.apply(variables, features, method="source_levels")
+    return sources, net.apply(variables, lab, method="reference_memories")
+
+  sources, memories = run(variables, lightness, lab)
   values = [attention.flatten_positions(value)[0] for _, value in memories]
   return [np.asarray(s[0]) for s in sources], [np.asarray(v) for v in values]
 
@@ -112,7 +117,7 @@ def test_they_are_the_rows_of_the_whole_map(tiny_config, draw_state, pictures):
   looked = attention_maps.look(method, state, *pictures, _POINTS)
   gray, reference = pictures
   query = Query(gray[None, ..., None], gray.shape, reference[None], want_extras=True)
-  extras = method.predict(state, query).extras["attention"]
+  extras = jax.jit(lambda s, q: method.predict(s, q).extras["attention"])(state, query)
   for level, whole in zip(looked.levels, extras, strict=True):
     row, column = level.at.T
     np.testing.assert_allclose(level.weights, whole.map[0, row, column], atol=1e-6)

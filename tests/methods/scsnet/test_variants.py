@@ -45,7 +45,7 @@ def test_concatenation_meets_at_the_same_place(random_variables):
   source, reference = (rng.normal(size=s).astype(np.float32) for s in ((1, 3, 4, 2), (1, 6, 8, 2)))
   module = variants.Concatenation(5)
   params = random_variables(module, source, reference)
-  found = module.apply(params, source, reference)
+  found = jax.jit(module.apply)(params, source, reference)
   halved = reference.reshape(1, 3, 2, 4, 2, 2).mean((2, 4))
   both = np.pad(np.concatenate([source, halved], -1), ((0, 0), (1, 1), (1, 1), (0, 0)))
   kernel, bias = (params["params"]["join"]["conv"][name] for name in ("kernel", "bias"))
@@ -138,6 +138,8 @@ def trace():
     config = configs.load("scsnet/paper").copy_and_resolve_references()
     config.input_size, config.data.crop, config.reference.size = 8, 32, 8
     config.network.widths, config.network.cpm_widths = (4, 4, 8), (8, 8, 8)
+    for part in ("source", "reference", "decoder"):
+      config.network[f"{part}_blocks"] = (0, 0, 1)
     config.network.texture_blocks, config.network.fused_features = 1, 8
     config.network.level_features, config.network.key_features = 8, 4
     config.discriminator.width, config.discriminator.layers = 4, 1

@@ -1,5 +1,6 @@
 """The base against a second implementation in NumPy, and where attention stands in it."""
 
+import functools
 import pathlib
 import sys
 
@@ -77,7 +78,7 @@ def test_doubling_is_a_transposed_convolution():
   weight = rng.normal(size=(6, 4, 4, 4)).astype(np.float32)
   bias = rng.normal(size=4).astype(np.float32)
   params = {"kernel": weights.turn(weight, "transposed"), "bias": bias}
-  found = DoublingConv(4).apply({"params": params}, x)
+  found = jax.jit(DoublingConv(4).apply)({"params": params}, x)
   for one, picture_ in zip(found, x, strict=True):
     want = zhang.spread(np.moveaxis(picture_, -1, 0), weight, bias)
     np.testing.assert_allclose(np.moveaxis(np.asarray(one), -1, 0), want, atol=1e-4)
@@ -137,7 +138,7 @@ def test_a_shortcut_reads_what_attention_made_of_its_block(tensors, place, chang
   zero = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes["params"]["attention_1"])
   params = {**variables["params"], "attention_1": zero}
   x = picture((16, 8))
-  found = net.apply({**variables, "params": params}, x[None])[0]
+  found = jax.jit(net.apply)({**variables, "params": params}, x[None])[0]
   halved = dict(tensors)
   for part, factor in changed.items():
     halved[f"model1.4.{part}"] = tensors[f"model1.4.{part}"] * factor
@@ -150,10 +151,13 @@ def test_channel_weights_of_pictures_that_are_normalised_together(kind):
   Before it they differ, however many there are."""
   x = np.stack([picture((16, 16), 1, seed) * (1 + seed) for seed in range(3)])
 
-  def spread(place, together):
+  @functools.cache
+  def program(place):
     net = Colorizer(
       width=1 / 8, attention=kind, attention_blocks=(1,), attention_place=place, reduction=1
     )
+
+    @jax.jit  # which compiles what is looked at, block 1
     def run(part):
       capture = lambda module, name: name == "__call__" and module.name == "channel"
       variables = net.init(jax.random.key(4), x[:1])
@@ -163,8 +167,11 @@ def test_channel_weights_of_pictures_that_are_normalised_together(kind):
       )
       return changed["intermediates"]["attention_1"]["channel"]["__call__"][0]
 
+    return run
+
+  def spread(place, together):
     parts = [x] if together else [x[i : i + 1] for i in range(3)]
-    logits = np.concatenate([run(part) for part in parts])
+    logits = np.concatenate([program(place)(part) for part in parts])
     return np.ptp(logits, axis=0).max()
 
   assert spread("after_norm", together=False) < 1e-5
@@ -192,7 +199,7 @@ def test_half_precision_is_near(tensors):
   variables = weights.from_published(tensors, NARROW).variables
   half = Colorizer(width=NARROW, attention="none", dtype=jnp.bfloat16)
   x = picture((16, 8))
-  found = half.apply(variables, x[None])
+  found = jax.jit(half.apply)(variables, x[None])
   assert found.dtype == jnp.float32
   error = np.abs(np.asarray(found)[0] - zhang.forward(tensors, x))
   assert 1e-3 < error.max() < 12  # of ab that reach beyond 20
