@@ -66,7 +66,7 @@ def make(args) -> dict:
 
   from scs_jax.cli import arguments
   from scs_jax.data import opening
-  from scs_jax.train import plan
+  from scs_jax.training import plan
 
   config = arguments.load_config(args)
   # Before anything touches JAX's own backend: planning for a TPU must not wait for one.

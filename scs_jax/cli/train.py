@@ -91,7 +91,7 @@ def _run_together(args, together) -> int:
   """One process of several: none may leave without the others' knowing."""
   from scs_jax.core import failures, stop
   from scs_jax.errors import UserError
-  from scs_jax.train import distributed
+  from scs_jax.training import distributed
 
   if args.distributed is not None and together != (None, None, None):
     raise UserError("--distributed auto finds out by itself; give it, or --coordinator, not both")
@@ -116,7 +116,7 @@ def _run(args, stopped=None) -> int:
   from scs_jax.cli import arguments
   from scs_jax.core import resolve
   from scs_jax.data import opening
-  from scs_jax.train import distributed, loop, models, resume
+  from scs_jax.training import distributed, loop, models, resume
 
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:

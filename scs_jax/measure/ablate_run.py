@@ -20,7 +20,7 @@ from scs_jax.measure.ablate_plan import Plan, Row
 from scs_jax.metrics import estimates
 from scs_jax.nn.features import inception
 from scs_jax.report import ablations_page, ablations_table, results
-from scs_jax.train import loop
+from scs_jax.training import loop
 
 SPEC, TABLE, CSV, PAGE = "spec.json", "table.md", "table.csv", "report.html"
 

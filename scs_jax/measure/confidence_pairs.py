@@ -16,8 +16,8 @@ from scs_jax.infer import budget, colorizer, programs
 from scs_jax.measure import pair_evaluation_views
 from scs_jax.report import confidence_sheet
 from scs_jax.report.confidence_sheet import Answer
-from scs_jax.train import models
-from scs_jax.train.models import Model
+from scs_jax.training import models
+from scs_jax.training.models import Model
 
 _NEEDED = {"confidence", "curve", "curve_support", "disparity"}
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]")

@@ -23,8 +23,8 @@ from scs_jax.measure.evaluate import Evaluator
 from scs_jax.metrics import image as metrics
 from scs_jax.report import confidence_sheet, demo_page, magnify_sheet, pages, panels
 from scs_jax.report.demo_page import SCALES
-from scs_jax.train import loop, model_card, models
-from scs_jax.train.models import Model
+from scs_jax.training import loop, model_card, models
+from scs_jax.training.models import Model
 
 # Held-out photographs and whose colours each is lent. Only those of the public domain meet, so that
 # a picture of them may stand anywhere.

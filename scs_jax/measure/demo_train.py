@@ -14,7 +14,7 @@ from scs_jax.measure import demo, evaluate
 from scs_jax.measure.evaluate import MODES, Evaluator
 from scs_jax.report import demo_page, pages, panels
 from scs_jax.report.demo_page import SCALES
-from scs_jax.train import loop
+from scs_jax.training import loop
 
 OTHERS = ("smsanet/small", "joint_sr/small")
 TITLES = {"scsnet": "SCSNet", "smsanet": "SMSANet", "joint_sr": "joint network"}

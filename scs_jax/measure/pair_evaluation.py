@@ -16,7 +16,7 @@ from scs_jax.measure.pairs_trial import PairTrial
 from scs_jax.metrics import estimates
 from scs_jax.metrics.estimates import Scores, correlations
 from scs_jax.report.pairs_layout import PAIRS, correlation_lines, correlation_record
-from scs_jax.train.models import Model
+from scs_jax.training.models import Model
 
 
 def run(args, found: Model) -> int:

@@ -15,8 +15,8 @@ from PIL import Image
 
 from scs_jax.cli import main as cli
 from scs_jax.data import opening
-from scs_jax.train import models
-from scs_jax.train.checkpoint_folder import find_checkpoint
+from scs_jax.training import models
+from scs_jax.training.checkpoint_folder import find_checkpoint
 
 # A method that compiles in no time: the command line, the data and the loop are the real ones.
 _METHOD = """
@@ -414,7 +414,7 @@ def test_flags_of_several_processes_that_do_not_fit(setup, capfd, flags, said):
 
 @pytest.mark.parametrize("moment", ["metrics", "panel", "checkpoint"])
 def test_a_disk_that_fills_up_on_the_way(setup, small_disk, capfd, monkeypatch, moment):
-  from scs_jax.train import loop, monitor, watch
+  from scs_jax.training import loop, monitor, watch
 
   with small_disk(setup / "disk", "4m") as disk:
     run = disk / "run"

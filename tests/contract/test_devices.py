@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from scs_jax.core import resolve
-from scs_jax.train import update
-from scs_jax.train.parallel import Parallel
-from scs_jax.train.sharding import FSDP
+from scs_jax.training import update
+from scs_jax.training.parallel import Parallel
+from scs_jax.training.sharding import FSDP
 
 STEPS, BATCH, FSDP_LEAST = 3, 16, 64
 

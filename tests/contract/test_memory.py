@@ -7,8 +7,8 @@ import pytest
 
 from scs_jax.core import resolve
 from scs_jax.core.contract import Collective
-from scs_jax.train import update
-from scs_jax.train.parallel import Parallel
+from scs_jax.training import update
+from scs_jax.training.parallel import Parallel
 
 TINY = {
   "scsnet": "make_tiny_config", "smsanet": "make_smsanet_config",

@@ -11,8 +11,8 @@ from scs_jax.core import resolve
 from scs_jax.core.contract import Query
 from scs_jax.infer import plan
 from scs_jax.infer.painter import Painter
-from scs_jax.train.checkpoint import Checkpoints
-from scs_jax.train.parallel import Parallel
+from scs_jax.training.checkpoint import Checkpoints
+from scs_jax.training.parallel import Parallel
 
 # Built-in name -> fixture of conftest.py that makes its config at the smallest sizes.
 TINY = {

@@ -12,7 +12,7 @@ from skimage import data
 from scs_jax.cli import main as cli
 from scs_jax.core import resolve
 from scs_jax.methods.smsanet import weights
-from scs_jax.train import model_file, models
+from scs_jax.training import model_file, models
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

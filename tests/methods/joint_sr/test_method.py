@@ -11,7 +11,7 @@ from scs_jax.core.contract import Collective, Query
 from scs_jax.errors import UserError
 from scs_jax.methods.joint_sr.method import TASKS, JointSR, merge
 from scs_jax.ops.resize import resize_weights
-from scs_jax.train.parallel import Parallel
+from scs_jax.training.parallel import Parallel
 
 TASK_NAMES = sorted(TASKS)
 
