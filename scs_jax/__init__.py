@@ -1,3 +1,26 @@
 """scs_jax: image colorization and super-resolution in JAX and Flax, after four papers."""
 
+import importlib
+
 __version__ = "0.1.0"
+
+# Imported when first asked for: `import scs_jax` and `scs-jax --help` load no array library.
+_EXPORTS = {
+  "Colorizer": "scs_jax.infer.colorizer:Colorizer",
+  "PairColorizer": "scs_jax.infer.pairs:PairColorizer",
+  "load_config": "scs_jax.core.config:load",
+  "models": "scs_jax.training.models",
+  "train": "scs_jax.training.run:train",
+}
+
+
+def __getattr__(name: str):
+  if name not in _EXPORTS:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+  module, _, attribute = _EXPORTS[name].partition(":")
+  found = importlib.import_module(module)
+  return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+  return sorted([*globals(), *_EXPORTS])

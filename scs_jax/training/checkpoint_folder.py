@@ -96,7 +96,7 @@ def parse_config(stored: dict) -> ConfigDict:
   if "parallel" in config:  # made from configs/common.py
     with config.unlocked():
       config.update_from_flattened_dict(missing_earlier(config))
-      _complete(config, config_lib.load("common"))
+      _complete(config, engine_defaults(config))
   return config
 
 
@@ -106,8 +106,21 @@ EARLIER = {"data.enlarge": True}
 
 def missing_earlier(config: ConfigDict) -> dict[str, Any]:
   """Those of EARLIER that a config of photos lacks."""
-  photos = "data" in config and config.data.get("kind", "photos") == "photos"
-  return {k: v for k, v in EARLIER.items() if photos and k not in flatten(config)}
+  return {k: v for k, v in EARLIER.items() if _of_photos(config) and k not in flatten(config)}
+
+
+def engine_defaults(config: ConfigDict) -> ConfigDict:
+  """Defaults of the keys that all configs of this one's kind share: those of pairs have a section
+  `data` of their own."""
+  defaults = config_lib.load("common")
+  if not _of_photos(config):
+    with defaults.unlocked():
+      del defaults.data
+  return defaults
+
+
+def _of_photos(config: ConfigDict) -> bool:
+  return "data" in config and config.data.get("kind", "photos") == "photos"
 
 
 def read_stored(folder: str | os.PathLike[str], step: int) -> ConfigDict:

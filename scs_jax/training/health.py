@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
-from scs_jax.training.parallel import STOP, Parallel
-from scs_jax.training.update import FINITE
+from scs_jax.training.parallel import Parallel
+from scs_jax.training.update import FINITE, STOP
 
 LAG = 2
 """Steps that are under way on the devices before the first is asked how it went."""

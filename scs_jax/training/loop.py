@@ -1,7 +1,6 @@
-"""The training loop: one straight line from a config to a finished run."""
+"""The training loop: the next batch, the step, and those that watch it."""
 
 import contextlib
-import dataclasses
 import math
 import pathlib
 
@@ -16,20 +15,12 @@ from scs_jax.errors import UserError
 from scs_jax.training import distributed, lock, models, resume, update
 from scs_jax.training.checkpoint import Checkpoints
 from scs_jax.training.monitor import Monitor
+from scs_jax.training.outcome import Outcome
 from scs_jax.training.parallel import Parallel
 from scs_jax.training.watch import Watch
 
 
-@dataclasses.dataclass
-class Outcome:
-  """How a run ended: the final state, its step, and whether a SIGTERM ended it early."""
-
-  state: TrainState
-  step: int
-  stopped: bool
-
-
-def train(
+def run_steps(
   config,
   method: Method,
   data: Data,
@@ -86,7 +77,7 @@ def train(
     )
     for note in [*notes, *data.notes]:
       monitor.say(note)
-    step_function = parallel.train_step(method, key)
+    programs = update.Programs(update.device_step(method, key, parallel))
     batches = data.open_batches(start)
     stack.callback(getattr(batches, "close", lambda: None))
     ahead = parallel.ahead(batches)
@@ -98,8 +89,12 @@ def train(
       if monitor.ended(stopped):
         break
       batch = parallel.flag(batch, bool(stopped))
-      state, logs = monitor.run(step_function, state, batch, method.phase(step), step, host)
+      phase = method.phase(step)
+      monitor.before(step, phase)
+      program, work = programs.of(phase, state, batch)
+      state, logs = program(state, batch)
       step += 1
+      monitor.after(step, phase, work, host, logs)
       last = step == config.steps
       logging = step % config.log.every_steps == 0 or last
       saving = step % config.checkpoint.every_steps == 0 or last
@@ -133,7 +128,7 @@ def train(
     monitor.sum_up()
     if stopped.interrupted:  # who called this is to stop as well
       raise KeyboardInterrupt
-    return Outcome(parallel.fetch(state), step, ended_early)
+    return Outcome(workdir, config, step, ended_early, method, parallel.fetch(state))
 
 
 def _open_checkpoints(config, workdir: pathlib.Path) -> Checkpoints:

@@ -1,7 +1,6 @@
 """What a run tells of its steps while they run, and whether it can go on."""
 
 import contextlib
-import functools
 import pathlib
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -9,10 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 import jax
 
 from scs_jax.core.stop import Flag
-from scs_jax.training import distributed, flops, update
+from scs_jax.training import distributed, update
 from scs_jax.training.health import Health
 from scs_jax.training.logbook import Logbook, Silent
-from scs_jax.training.parallel import STOP, Parallel
+from scs_jax.training.parallel import Parallel
 from scs_jax.training.throughput import Meter, Profile
 
 _NAMED = 10  # unreadable files that are named at the end of a run
@@ -20,7 +19,7 @@ _COMPILED = "compile_seconds/"
 
 
 class Monitor:
-  """Runs steps and keeps the books of them; a context manager.
+  """Keeps the books of steps, which it does not run; a context manager.
 
   Args:
     config, parallel: the run's.
@@ -53,8 +52,8 @@ class Monitor:
     first = distributed.is_first()
     if profile is not None and first:
       self._profile = Profile(workdir / "profile", *profile)
-    self._work: dict[str, int] = {}  # operations of each program
-    self._programs: dict[str, Callable] = {}
+    self._phases: set[str] = set()  # whose programs are there
+    self._since = 0.0  # when the program was asked for that is being compiled
     self._compiled: dict[str, float] = {}  # seconds, until they are written
     self._bad: set[int] = set()
     self._book = Logbook(workdir, start, config.steps, quiet) if first else Silent()
@@ -81,37 +80,34 @@ class Monitor:
     """A context, around what is done to get a batch."""
     return self._meter.waiting()
 
-  def run(self, step_function: Callable, state, batch: Mapping, phase: str, step: int, host):
-    """(state, logs) after step number `step` (from 0); `host` is the batch's host part."""
+  def before(self, step: int, phase: str) -> None:
+    """Takes down that step number `step` (from 0) is next; says so where its phase is new."""
     if self._profile is not None:
       self._profile.before(step)
-    fresh = phase not in self._work
-    if fresh:
+    if phase not in self._phases:
       self.say(_compiling(phase, self._book.before.get(f"{_COMPILED}{phase}")))
-      began = time.monotonic()
-      self._prepare(step_function, state, batch, phase)
-    state, logs = self._programs[phase](state, batch)
-    if fresh:  # leave compiling out of images/s
-      jax.block_until_ready(logs)
-      self._compiled[f"{_COMPILED}{phase}"] = round(time.monotonic() - began, 3)
-      self._meter.restart(step + 1)
-    else:
-      self._meter.count(self._work[phase])
-    self._book.tick()
-    if self._profile is not None and self._profile.after(step + 1, logs):
-      self.say(f"traced the steps up to {step + 1} into {self._profile.folder}")
-    self.health.add(step + 1, host, logs)
-    self._bad.update(int(i) for i in host.get("bad", ()) if i >= 0)
-    return state, logs
+      self._since = time.monotonic()
 
-  def _prepare(self, step_function: Callable, state, batch: Mapping, phase: str) -> None:
-    program = functools.partial(_call, step_function, phase)
-    self._work[phase] = flops.count(program, state, batch)
-    if jax.process_count() > 1:
-      # Compiled before it runs: one that compiles longer would keep the others in a collective.
-      program = step_function.lower(state, batch, phase).compile()
-      distributed.meet()
-    self._programs[phase] = program
+  def after(self, step: int, phase: str, work: int, host: Mapping, logs: Mapping) -> None:
+    """Takes down that step number `step` (from 1) has been started.
+
+    Args:
+      work: its floating-point operations, over all devices.
+      host: its batch, as the host had it.
+      logs: what it said.
+    """
+    if phase not in self._phases:  # leave compiling out of images/s
+      jax.block_until_ready(logs)
+      self._compiled[f"{_COMPILED}{phase}"] = round(time.monotonic() - self._since, 3)
+      self._phases.add(phase)
+      self._meter.restart(step)
+    else:
+      self._meter.count(work)
+    self._book.tick()
+    if self._profile is not None and self._profile.after(step, logs):
+      self.say(f"traced the steps up to {step} into {self._profile.folder}")
+    self.health.add(step, host, logs)
+    self._bad.update(int(i) for i in host.get("bad", ()) if i >= 0)
 
   def look(self, everything: bool) -> None:
     """Finds out how steps went: those that must be done by now, or all."""
@@ -121,7 +117,7 @@ class Monitor:
   def write(self, step: int, logs: Mapping) -> None:
     """A line of the step's logs, and of how fast the steps since the last line went."""
     values = self._parallel.read_logs(logs)
-    values = {name: v for name, v in values.items() if name not in (update.FINITE, STOP)}
+    values = {name: v for name, v in values.items() if name not in (update.FINITE, update.STOP)}
     values["unreadable_files"] = float(len(self._bad))
     if self.health.skipped:
       values["skipped_updates"] = float(self.health.skipped)
@@ -146,10 +142,6 @@ def _compiling(phase: str, before: float | None) -> str:
     text = f"{before:.0f} s" if before < 120 else f"{before / 60:.0f} min"
     last = f"about as long as last time, {text}"
   return f"compiling the training step ({phase}): {last}"
-
-
-def _call(step_function: Callable, phase: str, state, batch: Mapping):
-  return step_function(state, batch, phase)
 
 
 def _unreadable(bad: Collection[int], name: Callable[[int], str]) -> str:

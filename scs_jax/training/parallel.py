@@ -1,10 +1,10 @@
-"""One step on many devices: jit over a mesh (default), or pmap.
+"""The devices of a run: where its arrays lie, under jit over a mesh (default) or under pmap.
 
 Everything that knows how many devices there are, or where an array lies, is in this file and in
-sharding.py.
+sharding.py; update.py compiles the step for them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,21 +13,16 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from scs_jax.core.contract import Batch, Collective, Logs, Method, TrainState
+from scs_jax.core.contract import Batch, Logs, Method, TrainState
 from scs_jax.errors import UserError
 from scs_jax.training import sharding, update
-
-PMAP_AXIS = "data"
-STOP = "step/stop"
-"""Among a batch of several processes: a mark a device, above 0 where its process was asked to stop;
-among the logs then the largest of them."""
 
 # What a batch carries for the host's book-keeping and no step reads.
 HOST_ONLY = ("record", "bad")
 
 
 class Parallel:
-  """How a method's step runs on the devices at hand.
+  """The devices that a method's step runs on.
 
   Args:
     mode: "jit" (arrays are global, sharded over a mesh) or "pmap" (a leading device axis).
@@ -147,40 +142,9 @@ class Parallel:
     if jax.process_count() == 1:
       return batch
     marks = np.full(len(self.mesh.local_devices), stopped, np.float32)
-    return {**batch, STOP: jax.make_array_from_process_local_data(self.by_batch, marks)}
+    return {**batch, update.STOP: jax.make_array_from_process_local_data(self.by_batch, marks)}
 
-  # -- steps ---------------------------------------------------------------------------------------
-
-  def train_step(self, method: Method, key: jax.Array) -> Callable[[TrainState, Batch, str], Any]:
-    """Compiles lazily; the state's buffers are donated. The step's key is key folded with its step.
-
-    Returns:
-      (state, batch, phase) -> (state, logs), logs being replicated scalars, `update.FINITE` among
-      them.
-    """
-    if self.mode == "pmap":
-      collective = Collective(PMAP_AXIS, self.options.remat)
-      step = update.make_step(method, key, collective, self.options)
-      return jax.pmap(
-        step, PMAP_AXIS, donate_argnums=0, static_broadcasted_argnums=2, devices=self.devices
-      )
-    gather = None
-    if self.mesh.shape[sharding.FSDP] > 1:
-      # Said aloud, or the compiler may as well send activations to where the parameters are.
-      gather = lambda tree: jax.lax.with_sharding_constraint(tree, self.replicated)
-    collective = Collective(None, self.options.remat, gather)
-    step = update.make_step(method, key, collective, self.options)
-
-    def placed(state: TrainState, batch: Batch, phase: str) -> tuple[TrainState, Logs]:
-      batch = dict(jax.lax.with_sharding_constraint(batch, self.by_batch))
-      marks = {STOP: batch.pop(STOP).max()} if STOP in batch else {}
-      where = self.shardings(state)
-      state, logs = step(jax.lax.with_sharding_constraint(state, where), batch, phase)
-      logs = {**logs, **marks}
-      logs = jax.lax.with_sharding_constraint(logs, self.replicated)
-      return jax.lax.with_sharding_constraint(state, where), logs
-
-    return jax.jit(placed, donate_argnums=0, static_argnums=2)
+  # -- batches and logs ----------------------------------------------------------------------------
 
   def read_logs(self, logs: Logs) -> dict[str, float]:
     """Logs as Python floats; waits for the step."""

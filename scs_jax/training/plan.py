@@ -18,7 +18,7 @@ import numpy as np
 from scs_jax.core import resolve
 from scs_jax.errors import UserError
 from scs_jax.ops import platform
-from scs_jax.training import chips, flops
+from scs_jax.training import chips, flops, update
 from scs_jax.training.chips import Chip
 from scs_jax.training.collectives import sent_bytes
 from scs_jax.training.parallel import Parallel
@@ -160,7 +160,8 @@ class Planner:
       method, key = resolve.build(config), jax.random.key(config.seed)
       parallel = Parallel.of(config, self.machine.devices)
       parallel.check_batch(config.batch_size)
-      step, state = parallel.train_step(method, key), parallel.shapes(method, key, _frozen(method))
+      step = update.device_step(method, key, parallel)
+      state = parallel.shapes(method, key, _frozen(method))
       like = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.by_batch)
       batch = {name: like(x) for name, x in self._batch_shapes(config).items()}
       work = flops.count(lambda *shapes: step(*shapes, phase), state, batch)

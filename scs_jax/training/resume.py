@@ -4,14 +4,17 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.core.overrides import flatten
 from scs_jax.errors import UserError
 from scs_jax.training.checkpoint_folder import (
+  EARLIER,
   FOLDER,
   absolute,
+  engine_defaults,
   missing_earlier,
   read_config,
   read_stored,
@@ -67,8 +70,8 @@ def keep_earlier(workdir: str | os.PathLike[str], config) -> list[str]:
   if not steps:
     return []
   stored, now = read_stored(workdir, steps[-1]), flatten(config)
-  earlier = dict(getattr(resolve.resolve(config.method.name), "EARLIER", {}))
-  earlier = {p: v for p, v in earlier.items() if p not in flatten(stored)} | missing_earlier(stored)
+  earlier = {p: v for p, v in _of_method(config).items() if p not in flatten(stored)}
+  earlier |= missing_earlier(stored)
   changed = [p for p, value in earlier.items() if now.get(p, value) != value]
   with config.unlocked():
     config.update_from_flattened_dict({path: earlier[path] for path in changed})
@@ -77,6 +80,16 @@ def keep_earlier(workdir: str | os.PathLike[str], config) -> list[str]:
     f"--workdir has {now[path]!r}"
     for path in changed
   ]
+
+
+def earlier_values(config) -> dict[str, Any]:
+  """{key: value} of a config's keys, as one that lacks the key, being older, was trained."""
+  known = flatten(engine_defaults(config)) | EARLIER | _of_method(config)
+  return {path: value for path, value in known.items() if path in flatten(config)}
+
+
+def _of_method(config) -> Mapping[str, Any]:
+  return getattr(resolve.resolve(config.method.name), "EARLIER", {})
 
 
 def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
@@ -92,8 +105,13 @@ def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
       f"{config.method.name!r}; choose another --workdir"
     )
   resolve.complete(old)
-  changed = [d for d in configs.difference(old, config) if not d[0].startswith(_FREE)]
-  return [f"config.{path} was {a!r} in the checkpoint, now {b!r}" for path, a, b in changed]
+  written = flatten(read_stored(workdir, step))
+  return [
+    f"config.{path} was {a!r} in the checkpoint, now {b!r}"
+    for path, a, b in configs.difference(old, config)
+    # What neither of the two has was filled in by reading.
+    if not path.startswith(_FREE) and (path in written or b is not configs.ABSENT)
+  ]
 
 
 def position(step: int, best: float, metric: str, identity: Mapping) -> dict:

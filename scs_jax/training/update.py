@@ -1,8 +1,10 @@
-"""A whole training step around the method's own: microbatches, averages, and what is not finite."""
+"""A whole training step around the method's own: microbatches, averages, what is not finite; and
+its programs for the devices at hand."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +12,19 @@ import jax.numpy as jnp
 from scs_jax.core.contract import Batch, Collective, Logs, Method, TrainState
 from scs_jax.core.step import Pending
 from scs_jax.errors import UserError
+from scs_jax.training import distributed, flops, sharding
+
+if TYPE_CHECKING:
+  from scs_jax.training.parallel import Parallel
 
 Tree = Any
 
 FINITE = "step/finite"
 """Among a step's logs: 1, or 0 where a loss or gradient was not finite and nothing was changed."""
+STOP = "step/stop"
+"""Among a batch of several processes: a mark a device, above 0 where its process was asked to stop;
+among the logs then the largest of them."""
+_PMAP_AXIS = "data"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +55,70 @@ def init(method: Method, key: jax.Array, options: Options) -> TrainState:
   # A copy: params and average are donated both, and may not share a buffer.
   average = jax.tree.map(jnp.copy, state.params) if options.ema_decay else {}
   return state.replace(average=average)
+
+
+class Programs:
+  """The step's programs, one a phase.
+
+  Args:
+    step: as `device_step` gives it.
+  """
+
+  def __init__(self, step: Callable[[TrainState, Batch, str], tuple[TrainState, Logs]]):
+    self._step = step
+    self._known: dict[str, tuple[Callable, int]] = {}
+
+  def of(self, phase: str, state: TrainState, batch: Batch) -> tuple[Callable, int]:
+    """((state, batch) -> (state, logs), its floating-point operations over all devices).
+
+    One process compiles when it first calls it; several have compiled when this returns.
+    """
+    if phase not in self._known:
+      program = functools.partial(_call, self._step, phase)
+      work = flops.count(program, state, batch)
+      if jax.process_count() > 1:
+        # Compiled before it runs: one that compiles longer would keep the others in a collective.
+        program = self._step.lower(state, batch, phase).compile()
+        distributed.meet()
+      self._known[phase] = program, work
+    return self._known[phase]
+
+
+def _call(step: Callable, phase: str, state: TrainState, batch: Batch):
+  return step(state, batch, phase)
+
+
+def device_step(
+  method: Method, key: jax.Array, parallel: "Parallel"
+) -> Callable[[TrainState, Batch, str], tuple[TrainState, Logs]]:
+  """The step under jit or pmap; it compiles when it is called, and takes the state's buffers.
+
+  Returns:
+    (state, batch, phase) -> (state, logs), logs being replicated scalars, `FINITE` among them. The
+    step's key is `key` folded with its number.
+  """
+  options = parallel.options
+  if parallel.mode == "pmap":
+    step = make_step(method, key, Collective(_PMAP_AXIS, options.remat), options)
+    return jax.pmap(
+      step, _PMAP_AXIS, donate_argnums=0, static_broadcasted_argnums=2, devices=parallel.devices
+    )
+  keep = jax.lax.with_sharding_constraint
+  gather = None
+  if parallel.mesh.shape[sharding.FSDP] > 1:
+    # Said aloud, or the compiler may as well send activations to where the parameters are.
+    gather = lambda tree: keep(tree, parallel.replicated)
+  step = make_step(method, key, Collective(None, options.remat, gather), options)
+
+  def placed(state: TrainState, batch: Batch, phase: str) -> tuple[TrainState, Logs]:
+    batch = dict(keep(batch, parallel.by_batch))
+    marks = {STOP: batch.pop(STOP).max()} if STOP in batch else {}
+    where = parallel.shardings(state)
+    state, logs = step(keep(state, where), batch, phase)
+    logs = keep({**logs, **marks}, parallel.replicated)
+    return keep(state, where), logs
+
+  return jax.jit(placed, donate_argnums=0, static_argnums=2)
 
 
 def make_step(

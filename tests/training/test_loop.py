@@ -136,7 +136,7 @@ def run(config, folder, source=None, method=None, steps=None):
   if steps is not None:
     config.steps = steps
   source = source or Source()
-  return loop.train(config, method or Toy(), source.data, folder, quiet=True)
+  return loop.run_steps(config, method or Toy(), source.data, folder, quiet=True)
 
 
 def lines(folder, key="loss/mean"):

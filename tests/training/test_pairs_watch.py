@@ -54,7 +54,7 @@ def test_a_training_logs_exact_means_and_draws(config, tmp_path):
     def predict(self, state, query):
       return Prediction(0.9 * super().predict(state, query).rgb)
 
-  loop.train(config, Dim(), data, tmp_path / "run", quiet=True)
+  loop.run_steps(config, Dim(), data, tmp_path / "run", quiet=True)
   lines = map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
   found = {name: value for line in lines for name, value in line.items() if "/" in name}
   scores = PairTrial("m", colorizer(Dim()), None, baselines=False).run(pairs)

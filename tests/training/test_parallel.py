@@ -7,6 +7,7 @@ import pytest
 
 from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
+from scs_jax.training import update
 from scs_jax.training.parallel import Parallel
 from scs_jax.training.update import Options
 
@@ -120,7 +121,7 @@ def test_a_step_sees_the_whole_batch_and_its_own_key(mode):
 
   parallel = Parallel(mode, devices(4))
   key = jax.random.key(5)
-  step = parallel.train_step(Mean(), key)
+  step = update.device_step(Mean(), key, parallel)
   state = parallel.place(TrainState(jnp.asarray(7, jnp.int32), {"mean": jnp.zeros(())}, {}, {}))
   x = np.array([1, 2, 3, 4, 5, 6, 7, 20], np.float32)
   for at, phase, factor in ((7, "a", 1.0), (8, "b", 2.0)):

@@ -9,6 +9,7 @@ from scs_jax.core import config as configs
 from scs_jax.core.contract import TrainState
 from scs_jax.training import resume
 from scs_jax.training.checkpoint import Checkpoints
+from scs_jax.training.checkpoint_folder import read_config
 
 KEY = "network.attention_place"
 
@@ -61,6 +62,48 @@ def test_a_run_from_before_small_pictures_were_left_out_goes_on_with_them(
   (line,) = resume.keep_earlier(tmp_path, config)
   assert line.startswith("config.data.enlarge stays True") and config.data.enlarge is True
   assert resume.differences(tmp_path, config, 3) == []
+
+
+@pytest.fixture
+def stored(tmp_path):
+  """A function: config -> the folder of a run that wrote a checkpoint of step 3 with it."""
+
+  def make(config):
+    x = np.ones(2, np.float32)
+    state = TrainState(np.int32(3), {"net": {"w": x}}, {"net": {"m": x}}, {})
+    with Checkpoints(tmp_path) as checkpoints:
+      checkpoints.save(3, state, data={}, config=config.lock(), wait=True)
+    return tmp_path
+
+  return make
+
+
+def test_a_run_of_pairs_is_not_said_to_have_had_keys_of_photos(stored, make_cycle_config):
+  folder = stored(make_cycle_config())
+  assert "enlarge" not in read_config(folder).data and "max_zoom" not in read_config(folder).data
+  assert resume.keep_earlier(folder, make_cycle_config()) == []
+  assert resume.differences(folder, make_cycle_config(), 3) == []
+  config = make_cycle_config()
+  config.data.reduce = 4
+  (line,) = resume.differences(folder, config, 3)
+  assert line == "config.data.reduce was 1 in the checkpoint, now 4"
+
+
+def test_a_key_that_neither_config_has_is_no_difference(stored, make_smsanet_config):
+  config = make_smsanet_config()
+  del config.data.enlarge, config.data.resample
+  folder = stored(config)
+  assert read_config(folder).data.enlarge is True
+  assert resume.differences(folder, config, 3) == []
+
+
+def test_values_of_keys_that_came_later(make_smsanet_config, make_cycle_config):
+  found = resume.earlier_values(make_smsanet_config())
+  assert (found["data.enlarge"], found[KEY], found["init_from"]) == (True, "after_norm", "")
+  assert "batch_size" in found and "network.width" not in found
+  of_pairs = resume.earlier_values(make_cycle_config())
+  assert of_pairs["optimizer.rmsprop"] == "keras3"
+  assert not [path for path in of_pairs if path.startswith("data.")]
 
 
 def test_a_new_folder_keeps_nothing(tmp_path, make_smsanet_config):
