@@ -10,6 +10,7 @@ _EXPORTS = {
   "PairColorizer": "scs_jax.infer.pairs:PairColorizer",
   "load_config": "scs_jax.core.config:load",
   "models": "scs_jax.training.models",
+  "plan": "scs_jax.training.planned:plan",
   "train": "scs_jax.training.run:train",
 }
 

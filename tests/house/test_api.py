@@ -22,7 +22,7 @@ def test_what_is_not_exported_is_an_attribute_error():
 def test_no_module_has_the_name_of_an_export():
   """Importing such a module would put it in the export's place."""
   modules = {module.name for module in pkgutil.iter_modules(scs_jax.__path__)}
-  assert not modules & {*scs_jax._EXPORTS, "evaluate", "compare", "ablate", "plan"}
+  assert not modules & {*scs_jax._EXPORTS, "evaluate", "compare", "ablate"}
 
 
 def test_importing_the_package_imports_no_array_library():
