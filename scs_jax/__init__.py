@@ -1,4 +1,11 @@
-"""scs_jax: image colorization and super-resolution in JAX and Flax, after four papers."""
+"""scs_jax: image colorization and super-resolution in JAX and Flax, after four papers.
+
+  load_config("scsnet/small")       a config, to be changed and handed on
+  train(config, "runs/small")       trains, and goes on where an earlier run stopped
+  plan(config, topology="v5e:4x4")  what training takes on a machine that need not be there
+  models.names(), models.find(...)  trained networks: those that ship, files, runs
+  Colorizer, PairColorizer          colour pictures, and pairs of cameras, with one
+"""
 
 import importlib
 
