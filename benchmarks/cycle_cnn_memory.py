@@ -63,7 +63,7 @@ def compile_case(args) -> dict:
 
   from scs_jax.methods.cycle_cnn.wac import WAC
   from scs_jax.ops import platform
-  from scs_jax.train import plan
+  from scs_jax.training import plan
 
   machine = plan.topology(args.topology)
   device = jax.sharding.SingleDeviceSharding(machine.devices[0])

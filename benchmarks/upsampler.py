@@ -51,7 +51,7 @@ def run_scale(scale: float, args) -> dict:
   """Times of all heads and of their parts, taken in turns; parameters, FLOPs, memory."""
   import jax
 
-  from scs_jax.train import flops
+  from scs_jax.training import flops
 
   programs, found = {}, {}
   for name, (function, inputs, parameters) in heads(scale, args.dtype).items():

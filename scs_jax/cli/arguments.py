@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # ml_collections is slow to import, and --help needs none of 
 _OVERRIDE = "--config."
 
 TRAINED = "a trained network: a run's folder, one checkpoint in it, a model's file, or its name"
-"""Of every flag that takes one; train.models finds it."""
+"""Of every flag that takes one; training.models finds it."""
 
 
 class Parser(argparse.ArgumentParser):

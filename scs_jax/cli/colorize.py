@@ -174,7 +174,7 @@ def _run(args) -> int:
   from scs_jax.data.decode import MAX_PIXELS
   from scs_jax.errors import UserError
   from scs_jax.infer import batch, inputs, pair_inputs, pictures, record, references
-  from scs_jax.train import models
+  from scs_jax.training import models
 
   for flag in ("checkpoint", "reference", "mono", "color"):
     if getattr(args, flag) == "":  # as of an unset variable

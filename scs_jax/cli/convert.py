@@ -33,7 +33,7 @@ def run(args) -> int:
   import scs_jax
   from scs_jax.methods.smsanet import weights
   from scs_jax.nn.features import files
-  from scs_jax.train import model_file
+  from scs_jax.training import model_file
 
   model_file.require_name(args.out)
   converted = weights.from_published(files.read_arrays(args.file), source=args.file)

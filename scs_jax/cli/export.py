@@ -6,7 +6,7 @@ the file is code, and no path of this machine. Every verb that takes a run takes
 
 The card says what the network is, what it was trained on, how long, its figures and what it cannot
 do: TOML or JSON with the sections summary, licence, data, budget, figures and limits, in one file
-or several (scs_jax/train/model_card.py shows one)."""
+or several (scs_jax/training/model_card.py shows one)."""
 
 EXAMPLES = """
 scs-jax export runs/small small.safetensors
@@ -38,7 +38,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.train import model_card, model_file, models
+  from scs_jax.training import model_card, model_file, models
 
   model_file.require_name(args.out)
   card = None if args.card is None else model_card.read(args.card)

@@ -19,7 +19,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-  from scs_jax.train import models
+  from scs_jax.training import models
 
   print("\n".join(_list() if args.name is None else _describe(models.find(args.name))))
   return 0
@@ -29,7 +29,7 @@ def _list() -> list[str]:
   """All that ship, with what one chooses by."""
   import textwrap
 
-  from scs_jax.train import model_card, models
+  from scs_jax.training import model_card, models
 
   names = models.names()
   if not names:
@@ -55,7 +55,7 @@ def _list() -> list[str]:
 
 def _describe(model) -> list[str]:
   """One, whole."""
-  from scs_jax.train import model_card
+  from scs_jax.training import model_card
 
   versions = ", ".join(f"{name} {version}" for name, version in sorted(model.versions.items()))
   return [

@@ -73,15 +73,10 @@ def run(args) -> int:
 
 
 def _check(args) -> None:
+  from scs_jax.core import files
   from scs_jax.errors import UserError
 
-  if not args.workdir:  # as of an unset variable; a path would take it for the current folder
-    raise UserError("--workdir is empty: expected the run's folder")
-  if "://" in args.workdir:
-    raise UserError(
-      f"--workdir {args.workdir} is in a bucket: expected a folder; mount the bucket "
-      "(docs/scaling.md) and give the folder in it"
-    )
+  files.require_workdir(args.workdir)
   if not 0 <= args.stopped_code < 256:
     raise UserError(f"--stopped-code is {args.stopped_code}: expected 0 to 255")
   _profile(args.profile)
@@ -91,7 +86,7 @@ def _run_together(args, together) -> int:
   """One process of several: none may leave without the others' knowing."""
   from scs_jax.core import failures, stop
   from scs_jax.errors import UserError
-  from scs_jax.train import distributed
+  from scs_jax.training import distributed
 
   if args.distributed is not None and together != (None, None, None):
     raise UserError("--distributed auto finds out by itself; give it, or --coordinator, not both")
@@ -113,27 +108,19 @@ def _profile(text: str | None) -> tuple[int, int] | None:
 
 
 def _run(args, stopped=None) -> int:
+  import scs_jax
   from scs_jax.cli import arguments
-  from scs_jax.core import resolve
-  from scs_jax.data import opening
-  from scs_jax.train import distributed, loop, models, resume
+  from scs_jax.training import distributed
 
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:
       args.overrides.append(f"{key}={flag}")
-  config = arguments.load_config(args)
-  kept = resume.keep_earlier(args.workdir, config)
-  method = resolve.build(config)
-  method.load_frozen()  # says what is missing before any picture is read
-  if config.get("init_from") and not resume.has_begun(args.workdir):
-    models.find(config.init_from)  # likewise
-  data, steps = opening.open_data(config, args.workdir, not args.quiet)
-  with config.unlocked():
-    config.steps, config.epochs = steps, 0.0
-  method = resolve.build(config)  # again: a schedule depends on the number of steps
-  data.notes = [*kept, *data.notes]
-  outcome = loop.train(
-    config, method, data, args.workdir, args.quiet, profile=_profile(args.profile), stopped=stopped
+  outcome = scs_jax.train(
+    arguments.load_config(args),
+    args.workdir,
+    quiet=args.quiet,
+    profile=_profile(args.profile),
+    stopped=stopped,
   )
   if outcome.stopped:
     return args.stopped_code

@@ -198,7 +198,7 @@ def _read(what: str, path: str):
 def _load(args):
   """(method, state, "RUN, step N") of a network with attention to a reference."""
   from scs_jax.methods.scsnet import attention_maps
-  from scs_jax.train import models
+  from scs_jax.training import models
 
   model = models.find(args.checkpoint, args.step)
   attention_maps.require_attention(model.method)

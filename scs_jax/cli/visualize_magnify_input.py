@@ -9,7 +9,7 @@ from scs_jax.data import decode
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, display, pictures, references, resizing
 from scs_jax.report import magnify_sheet
-from scs_jax.train import models
+from scs_jax.training import models
 
 _DETAIL = 192  # pixels of the largest detail, where --window is not given
 _LEAST_WINDOW = 16

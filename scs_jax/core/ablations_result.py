@@ -54,13 +54,21 @@ class RowResult:
     files.write_aside(folder / ROW, text.encode())
 
 
-def read(folder: pathlib.Path) -> RowResult | None:
-  """The row in a folder; None where there is none, or none that can be read whole."""
+def read(
+  folder: pathlib.Path, earlier: Mapping[str, Any] | None = None
+) -> RowResult | None:
+  """The row in a folder; None where there is none, or none that can be read whole.
+
+  Args:
+    folder: the row's.
+    earlier: {key of an identity: value as which a row was trained that lacks it, being older}.
+  """
   try:
     found = json.loads((folder / ROW).read_bytes())
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
       return None
     row = RowResult(**found)
+    row.identity = {**(earlier or {}), **row.identity}
     if row.status == "done":
       with np.load(folder / SCORES, allow_pickle=False) as file:
         row.scores = {name.replace("|", "/"): file[name] for name in file.files}
@@ -69,15 +77,18 @@ def read(folder: pathlib.Path) -> RowResult | None:
   return row
 
 
-def require_ours(folder: pathlib.Path, identity: Mapping[str, Any]) -> RowResult | None:
+def require_ours(
+  folder: pathlib.Path, identity: Mapping[str, Any], earlier: Mapping[str, Any] | None = None
+) -> RowResult | None:
   """What is in a row's folder already, None where there is nothing to go on with.
 
-  A row that was measured otherwise is trained all the same, and measured again.
+  A row that was measured otherwise is trained all the same, and measured again. `earlier` is as
+  `read` takes it.
 
   Raises:
     UserError: it is of others; names them.
   """
-  there = read(folder)
+  there = read(folder, earlier)
   if there is None:
     if (folder / "checkpoints").exists():
       raise UserError(f"{folder} holds a run that is no row of a table; give another --workdir")

@@ -1,7 +1,9 @@
-"""Writes a file whole or not at all."""
+"""Files that are written whole or not at all, and folders to write them in."""
 
 import os
 import pathlib
+
+from scs_jax.errors import UserError
 
 
 def write_aside(path: str | os.PathLike, content: bytes) -> None:
@@ -22,3 +24,19 @@ def write_aside(path: str | os.PathLike, content: bytes) -> None:
     if isinstance(error, OSError):
       error.filename = str(path)  # a failed write names none
     raise
+
+
+def require_workdir(workdir: str | os.PathLike[str]) -> None:
+  """Refuses what is no folder's name.
+
+  Raises:
+    UserError: it is empty, or an address in a bucket.
+  """
+  text = os.fspath(workdir)
+  if not text:  # as of an unset variable; a path would take it for the current folder
+    raise UserError("--workdir is empty: expected the run's folder")
+  if "://" in text:
+    raise UserError(
+      f"--workdir {text} is in a bucket: expected a folder; mount the bucket (docs/scaling.md) and "
+      "give the folder in it"
+    )

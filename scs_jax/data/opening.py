@@ -45,7 +45,7 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
     progress: show that scan's progress.
 
   Returns:
-    (data for train.loop.train, steps of the run: `config.steps`, or those of `config.epochs`).
+    (data for training.loop, steps of the run: `config.steps`, or those of `config.epochs`).
 
   Raises:
     UserError: a folder that is missing, empty or without pictures.

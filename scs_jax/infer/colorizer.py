@@ -18,7 +18,7 @@ from scs_jax.infer import budget, luminance, picture_files, pictures, resizing
 from scs_jax.infer.painter import LADDER, Painter
 from scs_jax.infer.pictures import Picture
 from scs_jax.ops.corner import Corner
-from scs_jax.train import models
+from scs_jax.training import models
 
 REFERENCE_SIDE = 512
 """Longest side, pixels, at which a reference is looked at; larger ones are reduced."""

@@ -3,7 +3,6 @@
 import contextlib
 import statistics
 import time
-import types
 from collections.abc import Iterator, Mapping
 
 import jax
@@ -152,17 +151,14 @@ class Subject:
     config = self.config
     crop = tuple(config.data.heldout_crop) if all(config.data.heldout_crop) else None
     limit = min(self.table.pictures[mode] for mode in self.table.modes)
-    setting = types.SimpleNamespace(
-      limit=min(limit, self._limit or limit), size=crop, seed=draw.SEED
-    )
-    seen = views.open_views(setting, config, None)
+    seen = views.open_views(config, None, min(limit, self._limit or limit))
     passes = Passes(self.method, self.state)
     trial = PairTrial(
       "row", passes.colorize, self.state, self.table.modes, baselines=False, compiled=False
     )
     size = config.evaluate.batch_size if crop else 1
     with pair_batches.eval_batches(seen.source, crop, size, seen.count) as read:
-      scores = trial.run(views.watch(setting, seen, read))
+      scores = trial.run(views.watch(seen, read, crop))
     if not scores.of:
       first = seen.errors[min(seen.errors)] if seen.errors else "there is none"
       raise UserError(f"none of the pairs of {config.data.heldout} can be measured ({first})")

@@ -16,6 +16,7 @@ from scs_jax.data.sources import open_source
 from scs_jax.errors import UserError
 from scs_jax.measure import evaluate, pairs
 from scs_jax.metrics import color
+from scs_jax.training import resume
 
 # What users call a table's folder of configs, where it is not its name.
 _SHORT = {"joint": "joint_sr"}
@@ -41,7 +42,8 @@ class Row(NamedTuple):
     config: what it is trained with; changes: what sets it apart, beside a config of its own.
     method: built from it.
     folder: its run's.
-    identity: see ablations_result.identify.
+    identity: see ablations_result.identify; earlier: see ablations_result.read.
+    kept: what its config keeps of how the row was begun by an earlier release, a line each.
     trouble: why it will fail, where that is known already.
   """
 
@@ -52,6 +54,8 @@ class Row(NamedTuple):
   method: Any
   folder: pathlib.Path
   identity: dict
+  earlier: dict
+  kept: list[str]
   trouble: str
 
 
@@ -93,6 +97,7 @@ def make(args) -> Plan:
   config_of = {
     row.name: ablations.row_config(table, row, args.which, budget, overrides) for row in table.rows
   }
+  kept = {name: _keep(folder / _slug(name), config) for name, config in config_of.items()}
   ablations.check_rows(config_of)
   methods = {name: resolve.build(config) for name, config in config_of.items()}
   ablations.check_spec(args.table, table, *_measurable(next(iter(methods.values()))))
@@ -106,14 +111,18 @@ def make(args) -> Plan:
     identity = ablations_result.identify(
       configs.flatten(config), frozen, {**how, "measure.heldout": marks[row.name]}
     )
+    earlier = ablations_result.identify(resume.earlier_values(config), frozen, {})
     # Through JSON, as it is compared with what was written.
-    identity = json.loads(json.dumps(identity))
+    identity, earlier = json.loads(json.dumps([identity, earlier]))
     place = folder / _slug(row.name)
     changes = ablations.changes(table, row, args.which)
-    rows[row.name] = Row(row.name, row, config, changes, method, place, identity, trouble)
+    rows[row.name] = Row(
+      row.name, row, config, changes, method, place, identity, earlier, kept[row.name], trouble
+    )
   chosen = _choose(args, [row.name for row in table.rows])
   for name in chosen:
-    ablations_result.require_ours(rows[name].folder, rows[name].identity)
+    row = rows[name]
+    ablations_result.require_ours(row.folder, row.identity, row.earlier)
   settings = {
     "config": args.which,
     "overrides": overrides,
@@ -122,6 +131,14 @@ def make(args) -> Plan:
     "seed": next(iter(config_of.values())).seed,
   }
   return Plan(args.table, table, folder, rows, chosen, _notes(table, config_of), settings)
+
+
+def _keep(folder: pathlib.Path, config: ConfigDict) -> list[str]:
+  """As resume.keep_earlier; a checkpoint that cannot be read is for its row's training to say."""
+  try:
+    return resume.keep_earlier(folder, config)
+  except UserError:
+    return []
 
 
 def _table(name: str) -> ablations.Table:

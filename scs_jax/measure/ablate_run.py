@@ -9,10 +9,9 @@ import traceback
 
 import jax
 
-from scs_jax.core import ablations_result, failures, files, resolve
+from scs_jax.core import ablations_result, failures, files
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.core.parameters import count
-from scs_jax.data import opening
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer
 from scs_jax.measure import ablate_measure, ablate_plan, learned
@@ -20,7 +19,7 @@ from scs_jax.measure.ablate_plan import Plan, Row
 from scs_jax.metrics import estimates
 from scs_jax.nn.features import inception
 from scs_jax.report import ablations_page, ablations_table, results
-from scs_jax.train import loop
+from scs_jax.training.run import train
 
 SPEC, TABLE, CSV, PAGE = "spec.json", "table.md", "table.csv", "report.html"
 
@@ -75,6 +74,7 @@ def _told(plan: Plan) -> str:
       length = f"{row.config.epochs:g} epochs"
     changes = ", ".join(f"{k}={v!r}" for k, v in row.changes.items()) or "the config itself"
     lines.append(f"  {name}: {length} of {row.config.batch_size}; {changes}{mark}")
+    lines += [f"    {line}" for line in row.kept]
     if row.trouble:
       lines.append(f"    will fail: {row.trouble}")
   lines += [f"  note: {note}" for note in plan.notes]
@@ -87,7 +87,8 @@ def _require_results(plan: Plan) -> None:
   Raises:
     UserError: no row has been trained, or one was with other settings.
   """
-  there = {n: r for n, row in plan.rows.items() if (r := ablations_result.read(row.folder))}
+  found = {n: ablations_result.read(r.folder, r.earlier) for n, r in plan.rows.items()}
+  there = {name: result for name, result in found.items() if result}
   if not there:
     raise UserError(f"{plan.folder} holds no row of {plan.name}: nothing to collect; give the "
                     "--workdir that they were trained in")  # fmt: skip
@@ -115,8 +116,9 @@ def _write(plan: Plan, name: str, content: bytes) -> None:
 
 def _train(plan: Plan, row: Row, args, look) -> bool:
   """Trains and measures a row, or says that it is done; False where it was told to stop."""
-  there = ablations_result.require_ours(row.folder, row.identity)
-  if there is not None and there.status == "done" and there.identity == row.identity:
+  there = ablations_result.require_ours(row.folder, row.identity, row.earlier)
+  same = there is not None and not ablations_result.changes(there.identity, row.identity)
+  if same and there.status == "done":
     print("  done already", flush=True)
     return True
   row.folder.mkdir(parents=True, exist_ok=True)
@@ -138,16 +140,11 @@ def _train(plan: Plan, row: Row, args, look) -> bool:
 
 def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
   started = time.perf_counter()
-  config = row.config.copy_and_resolve_references()
   # The scan for gray pictures is shared by all rows.
-  data, steps = opening.open_data(config, plan.folder, not args.quiet)
-  with config.unlocked():
-    config.steps, config.epochs = steps, 0.0
-  config.lock()
-  method = resolve.build(config)  # again: a schedule depends on the number of steps
-  outcome = loop.train(config, method, data, row.folder, quiet=args.quiet)
+  outcome = train(row.config, row.folder, quiet=args.quiet, scans=plan.folder)
   if outcome.stopped:
     return None
+  config = outcome.config
   trained = time.perf_counter() - started
   # What a user would colour with: running averages where the config keeps them.
   method, state = colorizer.load(row.folder, "last")
@@ -189,8 +186,8 @@ def _collect(plan: Plan) -> dict[str, RowResult | None]:
   """Writes the table of what is there; of rows of other settings it says so."""
   found: dict[str, RowResult | None] = {}
   for name, row in plan.rows.items():
-    result = ablations_result.read(row.folder)
-    if result is not None and result.identity != row.identity:
+    result = ablations_result.read(row.folder, row.earlier)
+    if result is not None and ablations_result.changes(result.identity, row.identity):
       done = result.status == "done"
       result = RowResult(name, ablations_result.OTHER, row.identity) if done else None
     found[name] = result

@@ -49,7 +49,7 @@ class PairSet:
 
   def __init__(self, plan: Plan, name: str, spec: str):
     self.name, self.spec, self._plan = name, spec, plan
-    self._views = open_views(plan, plan.config, spec)
+    self._views = open_views(plan.config, spec, plan.limit, plan.seed, plan.warped)
     self._source = self._views.source
     self.records, self.fingerprint = self._views.count, self._source.fingerprint
     self.dealt = {mode: np.arange(self.records) for mode in plan.modes}
@@ -98,7 +98,7 @@ class PairSet:
            desc=f"{self.name}: {row.name}", dynamic_ncols=True) as bar,
       self._read(self._source, self.records) as read,
     ):  # fmt: skip
-      stream = watch(self._plan, self._views, read)
+      stream = watch(self._views, read, self._plan.size)
       if row.folder is not None:
         stream = self._given(row, given, paths, stream)
       scores = trial.run(stream, bar.update)

@@ -16,7 +16,7 @@ from scs_jax.measure.baselines import BASELINES, baselines_of
 from scs_jax.measure.compare_folder import Folder
 from scs_jax.measure.pairs import ColorizeTwice
 from scs_jax.methods.joint_sr.method import JointSR
-from scs_jax.train import models
+from scs_jax.training import models
 
 
 @dataclasses.dataclass

@@ -24,7 +24,7 @@ from scs_jax.measure.compare_ruler import Ruler
 from scs_jax.measure.compare_settings import Plan
 from scs_jax.metrics.estimates import REFERENTIAL
 from scs_jax.report.compare_tables import Facts
-from scs_jax.train.model_file import SUFFIX
+from scs_jax.training.model_file import SUFFIX
 
 
 class Failures(dict[str, str]):

@@ -2,22 +2,21 @@
 
 import fnmatch
 import re
-import types
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from scs_jax.core.contract import Query
-from scs_jax.data import draw, stereo_lists
+from scs_jax.data import stereo_lists
 from scs_jax.data.stereo import REDUCTIONS, Pair, PairSource
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer, programs
 from scs_jax.measure import pair_evaluation_views
 from scs_jax.report import confidence_sheet
 from scs_jax.report.confidence_sheet import Answer
-from scs_jax.train import models
-from scs_jax.train.models import Model
+from scs_jax.training import models
+from scs_jax.training.models import Model
 
 _NEEDED = {"confidence", "curve", "curve_support", "disparity"}
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
@@ -81,9 +80,7 @@ def open_views(args, config) -> Chosen:
       if getattr(args, key) is not None:
         config.data[key] = getattr(args, key)
   # All first: a pair's number decides the noise of simulated cameras, which is to be evaluate's.
-  source = pair_evaluation_views.open_views(
-    types.SimpleNamespace(limit=None, seed=draw.SEED), config, args.pairs
-  ).source
+  source = pair_evaluation_views.open_views(config, args.pairs, limit=None).source
   names = [source.name(i) for i in range(len(source))]
   for pattern in args.only:
     if not fnmatch.filter(names, pattern):

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from scs_jax.core import config as configs
-from scs_jax.core import files, resolve
+from scs_jax.core import files
 from scs_jax.core.contract import Query
 from scs_jax.data import bundled, opening, pipeline, subset
 from scs_jax.errors import UserError
@@ -23,8 +23,9 @@ from scs_jax.measure.evaluate import Evaluator
 from scs_jax.metrics import image as metrics
 from scs_jax.report import confidence_sheet, demo_page, magnify_sheet, pages, panels
 from scs_jax.report.demo_page import SCALES
-from scs_jax.train import loop, model_card, models
-from scs_jax.train.models import Model
+from scs_jax.training import model_card, models
+from scs_jax.training.models import Model
+from scs_jax.training.run import train
 
 # Held-out photographs and whose colours each is lent. Only those of the public domain meet, so that
 # a picture of them may stand anywhere.
@@ -256,10 +257,8 @@ def _go_on(model: Model, folder: pathlib.Path, quiet: bool) -> str | None:
   config = _training_config(model)
   # First of all, so that what was interrupted is known to be ours.
   files.write_aside(folder / "config.json", configs.to_json(config).encode())
-  method = resolve.build(config)
-  data, _ = opening.open_data(config, folder, progress=not quiet)
   started = time.monotonic()
-  if loop.train(config, method, data, folder, quiet=quiet).stopped:
+  if train(config, folder, quiet=quiet).stopped:
     return None
   seconds = time.monotonic() - started
   label = "content loss on random crops of the training photographs, means of 3 steps"

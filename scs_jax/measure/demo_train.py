@@ -2,19 +2,19 @@
 
 import functools
 import pathlib
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from scs_jax.core import config as configs
-from scs_jax.core import files, resolve
-from scs_jax.data import opening, pipeline, sources
+from scs_jax.core import files
+from scs_jax.data import pipeline, sources
 from scs_jax.errors import UserError
 from scs_jax.measure import demo, evaluate
 from scs_jax.measure.evaluate import MODES, Evaluator
 from scs_jax.report import demo_page, pages, panels
 from scs_jax.report.demo_page import SCALES
-from scs_jax.train import loop
+from scs_jax.training.outcome import Outcome
+from scs_jax.training.run import train
 
 OTHERS = ("smsanet/small", "joint_sr/small")
 TITLES = {"scsnet": "SCSNet", "smsanet": "SMSANet", "joint_sr": "joint network"}
@@ -34,22 +34,22 @@ def run(args, config) -> int:
   for name in OTHERS if args.all else ():
     short = name.partition("/")[0]
     runs.append((TITLES[short], name, _other(name, config), folder / short))
-  models = {}
+  outcomes = {}
   for title, name, its_config, its_folder in runs:
-    model = _train(name, its_config, its_folder, args.quiet)
-    if model is None:
+    outcome = _train(name, its_config, its_folder, args.quiet)
+    if outcome is None:
       return 0
-    models[title] = model
+    outcomes[title] = outcome
   heldout = sources.open_source(config.data.heldout)
   with pipeline.eval_batches(heldout, args.size, config.evaluate.batch_size) as opened:
     batches = evaluate.pair_next(opened)
   names = [n for b in batches for n in pipeline.record_names(heldout, b) if n]
   print(f"colouring {len(names)} held-out photos", flush=True)
-  sections = [_about(config, int(models[FIRST].state.step)), *map(_beside, runs[1:])]
+  sections = [_about(config, outcomes[FIRST].step), *map(_beside, runs[1:])]
   truth = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
   networks = {
-    title: (functools.partial(Evaluator, model.method.predict), model.state)
-    for title, model in models.items()
+    title: (functools.partial(Evaluator, outcome.method.predict), outcome.state)
+    for title, outcome in outcomes.items()
   }
   for scale in SCALES:
     by_mode = demo.measure(MODES, scale, config.evaluate.reference_size, networks, batches)
@@ -62,13 +62,6 @@ def run(args, config) -> int:
   files.write_aside(path, pages.page(f"{args.config} on held-out photographs", sections))
   print(f"report: {path.resolve()}")
   return 0
-
-
-class Model(NamedTuple):
-  """A trained method."""
-
-  method: Any
-  state: Any
 
 
 def _other(name: str, main):
@@ -86,16 +79,12 @@ def _other(name: str, main):
   return configs.apply_overrides(own, [f"{key}={value}" for key, value in keys.items()])
 
 
-def _train(name: str, config, workdir, quiet: bool) -> Model | None:
+def _train(name: str, config, workdir, quiet: bool) -> Outcome | None:
   """Trains, or goes on with what is in the folder; None where it was told to stop."""
-  method = resolve.build(config)
-  data, steps = opening.open_data(config, workdir)
-  with config.unlocked():
-    config.steps, config.epochs = steps, 0.0
-  method = resolve.build(config)  # again: a schedule depends on the number of steps
-  print(f"training {name} for {steps} steps on {config.data.source} photos", flush=True)
-  outcome = loop.train(config, method, data, workdir, quiet=quiet)
-  return None if outcome.stopped else Model(method, outcome.state)
+  length = f"{config.epochs:g} epochs" if config.epochs > 0 else f"{config.steps} steps"
+  print(f"training {name} for {length} on {config.data.source} photos", flush=True)
+  outcome = train(config, workdir, quiet=quiet)
+  return None if outcome.stopped else outcome
 
 
 def _about(config, step: int) -> str:

@@ -14,7 +14,7 @@ from scs_jax.measure.evaluation_settings import Settings
 from scs_jax.metrics.estimates import Scores, Summary
 from scs_jax.report import evaluation_page, results
 from scs_jax.report.layout import PHOTOS, Layout, with_lpips
-from scs_jax.train.models import Model
+from scs_jax.training.models import Model
 
 
 def identity_of(setting: Settings) -> dict:

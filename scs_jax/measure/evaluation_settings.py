@@ -10,8 +10,8 @@ from scs_jax.errors import UserError
 from scs_jax.measure import pairs
 from scs_jax.measure.evaluate import MODES, MORE_MODES, SMALLEST
 from scs_jax.measure.learned import Perceptual, perceptual
-from scs_jax.train import models
-from scs_jax.train.models import Model
+from scs_jax.training import models
+from scs_jax.training.models import Model
 
 _LARGEST = 8192  # pixels a side
 _ANY = (0.0, math.inf)

@@ -15,7 +15,7 @@ from scs_jax.errors import UserError
 from scs_jax.metrics import distribution
 from scs_jax.metrics.distribution import Statistics
 from scs_jax.nn.features import files, inception, lpips
-from scs_jax.train import distributed
+from scs_jax.training import distributed
 
 Path = str | os.PathLike[str]
 Look = Callable[[np.ndarray], np.ndarray]

@@ -16,13 +16,15 @@ from scs_jax.measure.pairs_trial import PairTrial
 from scs_jax.metrics import estimates
 from scs_jax.metrics.estimates import Scores, correlations
 from scs_jax.report.pairs_layout import PAIRS, correlation_lines, correlation_record
-from scs_jax.train.models import Model
+from scs_jax.training.models import Model
 
 
 def run(args, found: Model) -> int:
   """See cli/evaluate.py; returns the exit code."""
   setting = _settings(args, found)
-  views = open_views(setting, found.config, args.data)
+  views = open_views(
+    found.config, args.data, setting.limit, setting.seed, setting.warped
+  )
   setting.notes += getattr(found.method, "remarks", ())
   setting.notes += trained_on(found.config, views.source)
   identity = _identity(setting, found.config, views)
@@ -103,7 +105,7 @@ def _measure(setting: Settings, trial: PairTrial, views: Views, quiet: bool) -> 
     tqdm(total=views.count, unit="pair", disable=quiet, dynamic_ncols=True) as bar,
     batches_of.eval_batches(views.source, setting.size, setting.batch_size, views.count) as read,
   ):
-    scores = trial.run(watch(setting, views, read), bar.update)
+    scores = trial.run(watch(views, read, setting.size), bar.update)
   if len(views.errors) == views.count:
     first = views.errors[min(views.errors)]
     raise UserError(

@@ -10,7 +10,6 @@ from scs_jax.data import pairs as batches_of
 from scs_jax.data.stereo import Pair, PairSource
 from scs_jax.errors import UserError
 from scs_jax.measure.evaluate import SMALLEST
-from scs_jax.measure.evaluation_settings import Settings
 
 
 @dataclasses.dataclass
@@ -32,19 +31,20 @@ class Views:
   shares: list[float] = dataclasses.field(default_factory=list)
 
 
-def open_views(setting: Settings, config, spec: str | None) -> Views:
+def open_views(
+  config, spec: str | None, limit: int | None, seed: int = draw.SEED, warped: bool = False
+) -> Views:
   """The pairs; those that two cameras shot already are taken as they are, as are those whose truth
-  is carried over from one view to the other."""
+  is carried over from one view to the other (`warped`). `seed` draws those of a `limit`."""
   plain = config.copy_and_resolve_references()
   with plain.unlocked():
     plain.data.camera.enabled = False
-  warped = getattr(setting, "warped", False)  # verbs that show pairs have no such setting
   source = opening.open_pairs(plain, spec, heldout=spec is None, warped=warped)
   real = warped or any(r.real for r in source.records)
   camera = config.data.camera.enabled and not real
   if camera:
     source = opening.open_pairs(config, spec, heldout=spec is None)
-  source = source.take(np.sort(draw.draw(source, setting.limit, setting.seed).numbers))
+  source = source.take(np.sort(draw.draw(source, limit, seed).numbers))
   return Views(source, len(source), camera)
 
 
@@ -57,11 +57,13 @@ def trained_on(config, source: PairSource) -> list[str]:
   return opening.trained_on_too(trained, source)
 
 
-def watch(setting: Settings, views: Views, read: Iterable[Mapping]) -> Iterator[dict]:
+def watch(
+  views: Views, read: Iterable[Mapping], crop: tuple[int, int] | None
+) -> Iterator[dict]:
   """Batches with "gray", whether the colour view has no colour; notes what is wrong with a pair."""
   for batch in read:
     for i in batch["bad"][batch["bad"] >= 0].tolist():
-      views.errors[i] = batches_of.why_bad(views.source, i, setting.size)
+      views.errors[i] = batches_of.why_bad(views.source, i, crop)
     height, width = batch["mono"].shape[1:3]
     if batch["mask"].any() and min(height, width) < SMALLEST:
       i = int(batch["record"][0])

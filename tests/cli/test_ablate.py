@@ -5,13 +5,20 @@ import json
 import pathlib
 import sys
 
+import jax
 import numpy as np
 import pytest
 
+import scs_jax
 from scs_jax.cli import main as cli
+from scs_jax.core import config as configs
 from scs_jax.core.ablations_result import RowResult, read
+from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
 from scs_jax.measure import ablate_plan, ablate_run
+from scs_jax.measure.evaluate import METRICS
+from scs_jax.training import models
+from scs_jax.training.checkpoint import Checkpoints
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -81,6 +88,26 @@ class TestReal:
     assert row.about["pictures"] == {"self": 1, "random": 3} and row.about["steps"] == 2
     assert len(set(row.about["lists"].values())) == 2
 
+  def test_a_row_is_the_training_that_python_runs(self, ran, tmp_path, capsys):
+    """The same parameters, by the programs that are compiled for the row."""
+    out, command, _ = ran
+    plan = ablate_plan.make(_parsed(*command[1:]))
+    config = plan.rows["L_C"].config
+    outcome = scs_jax.train(config, tmp_path / "run", quiet=True)
+    assert (outcome.step, outcome.stopped, outcome.workdir) == (2, False, tmp_path / "run")
+    trained = models.find(out / "l-c", "last").restore().params
+    for a, b in zip(
+      jax.tree.leaves(outcome.state.params), jax.tree.leaves(trained), strict=True
+    ):
+      np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(outcome.curves["loss/content"][:, 0], [1, 2])
+    assert set(outcome.scores) >= {f"self/{name}" for name in METRICS}
+    assert outcome.scores["self/psnr_rgb"] == outcome.curves["self/psnr_rgb"][-1, 1]
+    capsys.readouterr()
+    outcome.show()
+    shown = capsys.readouterr().out
+    assert "step 2 of 2" in shown and "loss/content" in shown and "self/ssim_rgb" in shown
+
   def test_the_spec_and_the_settings_are_stored(self, ran):
     out, _, _ = ran
     found = json.loads((out / "spec.json").read_text())
@@ -91,7 +118,7 @@ class TestReal:
   def test_again_leaves_out_what_is_done(self, ran, capsys, monkeypatch):
     out, command, _ = ran
     before = (out / "l-c" / "row.json").stat().st_mtime_ns
-    monkeypatch.setattr(ablate_run.loop, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(ablate_run, "train", lambda *a, **k: pytest.fail("trained again"))
     at = command.index("--rows")
     assert cli.main([*command[: at + 2], *command[at + 3 :]]) == 0  # the first alone
     assert "done already" in capsys.readouterr().out
@@ -110,10 +137,10 @@ class TestReal:
     shutil.copytree(out, copy)
     at = command.index("--rows")
     command = [*command[: at + 2], *command[at + 3 : -1], str(copy), "--limit", "2"]
-    trained = ablate_run.loop.train
+    trained = ablate_run.train
     steps = []
     monkeypatch.setattr(
-      ablate_run.loop, "train", lambda *a, **k: steps.append(trained(*a, **k)) or steps[-1]
+      ablate_run, "train", lambda *a, **k: steps.append(trained(*a, **k)) or steps[-1]
     )
     assert cli.main(command) == 0
     assert read(copy / "l-c").about["pictures"] == {"self": 2, "random": 2}
@@ -183,6 +210,47 @@ class TestMadeUp:
     self.stopped = ""
     assert call() == 0
     assert made[2:] == ["L_C + L_P", "L_C + L_Adv", "L_C + L_P + L_Adv"]
+
+  @pytest.fixture
+  def older(self, call, made, tmp_path, tiny):
+    """A function: makes the first row one that an earlier release left with this status."""
+    later = ("data.enlarge", "evaluate.lpips_files", "init_from")  # keys that it did not have
+
+    def make(status):
+      assert call("--rows", "1") == 0
+      folder = tmp_path / "out" / "l-c"
+      row = json.loads((folder / "row.json").read_text())
+      row["status"] = status
+      assert row["identity"]["data.enlarge"] is False
+      for key in later:
+        del row["identity"][key]
+      (folder / "row.json").write_text(json.dumps(row))
+      config = configs.load(str(tiny)).copy_and_resolve_references().unlock()
+      del config.data.enlarge, config.evaluate.lpips_files, config.init_from
+      x = {"net": {"w": np.ones(2, np.float32)}}
+      with Checkpoints(folder) as checkpoints:
+        state = TrainState(np.int32(2), x, x, {})
+        checkpoints.save(2, state, data={}, config=config.lock(), wait=True)
+
+    return make
+
+  def test_a_row_that_an_earlier_release_trained_is_done(self, call, made, older, tmp_path, capsys):
+    older("done")
+    assert call("--rows", "1") == 0
+    assert made == ["L_C"] and "done already" in capsys.readouterr().out
+    rows = (tmp_path / "out" / "table.md").read_text().splitlines()
+    assert next(row for row in rows if row.startswith("| L_C (base)")).endswith("| 2 |")
+    assert call("--rows", "1", "--collect") == 0
+
+  def test_a_row_that_an_earlier_release_began_goes_on_as_it_was_begun(
+    self, call, made, older, tmp_path, capsys
+  ):
+    older("running")
+    assert call("--rows", "1") == 0
+    assert made == ["L_C", "L_C"] and "config.data.enlarge stays True" in capsys.readouterr().out
+    assert read(tmp_path / "out" / "l-c").identity["data.enlarge"] is True
+    assert call("--rows", "1", "--config.batch_size=16") == 2
+    assert "other settings (batch_size 8, now 16)" in capsys.readouterr().err
 
   def test_collect_trains_nothing(self, call, made, tmp_path):
     assert call("--rows", "1") == 0
@@ -272,12 +340,12 @@ def test_pairs_are_measured_both_ways(make_cycle_config, tmp_path, capsys):
 
 def test_a_config_of_another_method_is_refused(tiny, capsys):
   with pytest.raises(UserError):
-    ablate_plan.make(_flags("smsanet.attention", str(tiny)))
+    ablate_plan.make(_parsed("smsanet.attention", "--config", str(tiny)))
 
 
-def _flags(table, config):
+def _parsed(*argv):
   from scs_jax.cli import ablate, arguments
 
   parser = arguments.make_parser("ablate", ablate.HELP, ablate.EXAMPLES)
   ablate.add_arguments(parser)
-  return arguments.parse(parser, [table, "--config", config])
+  return arguments.parse(parser, argv)

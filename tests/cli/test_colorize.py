@@ -16,7 +16,7 @@ from PIL import Image
 from scs_jax.cli import arguments, colorize
 from scs_jax.cli import main as cli
 from scs_jax.errors import UserError
-from scs_jax.train import models
+from scs_jax.training import models
 
 
 class Painter:
@@ -340,7 +340,7 @@ def test_sigterm_and_ctrl_c_keep_what_is_finished(painter, capfd):
 def trained(make_tiny_config, draw_state, tmp_path_factory):
   """A run's folder with two checkpoints of a tiny SCSNet; the first is the better one."""
   from scs_jax.core import resolve
-  from scs_jax.train.checkpoint import Checkpoints
+  from scs_jax.training.checkpoint import Checkpoints
 
   config = make_tiny_config()
   config.lock()

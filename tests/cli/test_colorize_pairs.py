@@ -15,7 +15,7 @@ from PIL import Image
 from scs_jax.cli import colorize
 from scs_jax.cli import main as cli
 from scs_jax.infer.pairs import PairColorizer
-from scs_jax.train import models
+from scs_jax.training import models
 
 
 def beside_infer(name):
@@ -292,7 +292,7 @@ def test_a_stopped_job_goes_on(opened, monkeypatch, capfd):
 def save_run(folder, method, config, draw_state):
   import jax
 
-  from scs_jax.train.checkpoint import Checkpoints
+  from scs_jax.training.checkpoint import Checkpoints
 
   state = draw_state(method)
   state = state.replace(

@@ -18,7 +18,7 @@ from scs_jax.methods.smsanet import weights
 from scs_jax.methods.smsanet.network import Colorizer, base_input
 from scs_jax.nn.features import files
 from scs_jax.ops import color
-from scs_jax.train import models
+from scs_jax.training import models
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "methods" / "smsanet"))
 import zhang_forward as zhang

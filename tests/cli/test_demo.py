@@ -16,7 +16,7 @@ from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.data import bundled
 from scs_jax.measure import demo_models
-from scs_jax.train import model_file, models
+from scs_jax.training import model_file, models
 
 PHOTOS = {
   "input_size": 16, "magnification": "1.0,4.0", "data.crop": 64, "reference.size": 16,

@@ -8,6 +8,7 @@ from scs_jax.core import config as configs
 from scs_jax.core.contract import Prediction, TrainState
 from scs_jax.measure import demo_train
 from scs_jax.ops.resize import resize_bicubic
+from scs_jax.training.outcome import Outcome
 
 
 class Tinted:
@@ -31,7 +32,8 @@ def trained(monkeypatch, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss/content": 1.0}\n')
     tint = {"scsnet": (1, 0.9, 0.8), "smsanet": (0.8, 1, 0.9), "joint_sr": (0.9, 0.8, 1)}
     state = TrainState(np.int32(config.steps), {}, {}, {})
-    return demo_train.Model(Tinted(tint[config.method.name]), state)
+    tinted = Tinted(tint[config.method.name])
+    return Outcome(workdir, config, config.steps, False, tinted, state)
 
   monkeypatch.setattr(demo_train, "_train", train)
   monkeypatch.setattr(demo_train, "SCALES", (2.0,))

@@ -21,8 +21,8 @@ from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.core.contract import TrainState
 from scs_jax.metrics.estimates import DEFINITIONS
-from scs_jax.train.checkpoint import Checkpoints
-from scs_jax.train.models import fingerprint
+from scs_jax.training.checkpoint import Checkpoints
+from scs_jax.training.models import fingerprint
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

@@ -14,8 +14,8 @@ import pytest
 
 from scs_jax.core import config as configs
 from scs_jax.core.resolve import build
-from scs_jax.train.checkpoint import Checkpoints
-from scs_jax.train.checkpoint_folder import read_config
+from scs_jax.training.checkpoint import Checkpoints
+from scs_jax.training.checkpoint_folder import read_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 20

@@ -11,8 +11,8 @@ from PIL import Image
 from scs_jax.cli import main as cli
 from scs_jax.core import config as configs
 from scs_jax.core.contract import TrainState
-from scs_jax.train import models
-from scs_jax.train.checkpoint import Checkpoints
+from scs_jax.training import models
+from scs_jax.training.checkpoint import Checkpoints
 
 # Red is the gray times a parameter, green the gray; of pairs, blue is the colour view's blue.
 _METHOD = """

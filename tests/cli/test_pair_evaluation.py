@@ -16,7 +16,7 @@ from scs_jax.core.contract import Query, TrainState
 from scs_jax.infer.budget import PlannedMemoryError
 from scs_jax.measure import pair_evaluation_passes, pairs
 from scs_jax.measure.pair_evaluation_passes import Passes
-from scs_jax.train.checkpoint import Checkpoints
+from scs_jax.training.checkpoint import Checkpoints
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from scs_jax.cli import main as cli
-from scs_jax.train import chips, plan
+from scs_jax.training import chips, plan
 
 _METHOD = """
 import jax, jax.numpy as jnp, optax

@@ -17,9 +17,9 @@ from PIL import Image
 
 from scs_jax.core import config as configs
 from scs_jax.core.resolve import build
-from scs_jax.train.checkpoint import Checkpoints
-from scs_jax.train.checkpoint_folder import read_config
-from scs_jax.train.update import Options, init
+from scs_jax.training.checkpoint import Checkpoints
+from scs_jax.training.checkpoint_folder import read_config
+from scs_jax.training.update import Options, init
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 20

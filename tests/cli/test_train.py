@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import scs_jax
 from scs_jax.cli import main as cli
 from scs_jax.data import opening
-from scs_jax.train import models
-from scs_jax.train.checkpoint_folder import find_checkpoint
+from scs_jax.errors import UserError
+from scs_jax.training import models
+from scs_jax.training.checkpoint_folder import find_checkpoint
 
 # A method that compiles in no time: the command line, the data and the loop are the real ones.
 _METHOD = """
@@ -213,6 +215,28 @@ def test_reader_threads_end_with_the_run(setup):
     if "grain" in thread.name or "checkpoint" in thread.name:
       thread.join(timeout=10)  # told to end, it may be at its last batch
       assert not thread.is_alive(), thread
+
+
+def test_python_trains_as_the_command_does(setup, capfd):
+  config = scs_jax.load_config("tiny.py")
+  config.data.source, config.data.heldout = "photos", "heldout"
+  config.steps, config.epochs = 0, 3.0
+  outcome = scs_jax.train(config, "run", quiet=True)
+  assert (outcome.step, outcome.stopped, outcome.workdir) == (3, False, pathlib.Path("run"))
+  assert (config.steps, config.epochs) == (0, 3.0)  # left as it was given
+  assert (outcome.config.steps, outcome.config.epochs) == (3, 0.0)
+  losses = outcome.curves["loss/mean"]
+  assert losses.shape == (3, 2) and list(losses[:, 0]) == [1, 2, 3]
+  assert {name.partition("/")[0] for name in outcome.scores} == {"automatic"}
+  np.testing.assert_array_equal(outcome.state.params["net"]["much"], np.full(4, 3.0))
+  capfd.readouterr()
+  outcome.show()
+  out = capfd.readouterr().out
+  assert out.startswith("run: step 3 of 3\n") and "loss/mean" in out
+  assert train("--config.epochs=3", "--config.steps=0") == 0
+  assert "is at step 3 of 3: nothing is left to do" in capfd.readouterr().err
+  with pytest.raises(UserError, match="is in a bucket"):
+    scs_jax.train("tiny.py", "gs://bucket/run")
 
 
 # --- SIGTERM before the loop
@@ -414,7 +438,7 @@ def test_flags_of_several_processes_that_do_not_fit(setup, capfd, flags, said):
 
 @pytest.mark.parametrize("moment", ["metrics", "panel", "checkpoint"])
 def test_a_disk_that_fills_up_on_the_way(setup, small_disk, capfd, monkeypatch, moment):
-  from scs_jax.train import loop, monitor, watch
+  from scs_jax.training import loop, monitor, watch
 
   with small_disk(setup / "disk", "4m") as disk:
     run = disk / "run"

@@ -14,7 +14,7 @@ from scs_jax.core import resolve
 from scs_jax.methods.scsnet.attention_maps import Level
 from scs_jax.report import attention_numbers as numbers
 from scs_jax.report import attention_panel as panel
-from scs_jax.train.checkpoint import Checkpoints
+from scs_jax.training.checkpoint import Checkpoints
 
 
 def _save(folder, config, draw_state, change=lambda path, x: x):

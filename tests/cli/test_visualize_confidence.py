@@ -18,7 +18,7 @@ from scs_jax.data import stereo
 from scs_jax.measure import confidence_pairs as pairs
 from scs_jax.report import confidence_sheet, pairs_panels
 from scs_jax.report.confidence_sheet import Answer
-from scs_jax.train.checkpoint import Checkpoints
+from scs_jax.training.checkpoint import Checkpoints
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

@@ -19,7 +19,7 @@ from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, resizing
 from scs_jax.report import magnify_sheet
 from scs_jax.report.magnify_sheet import Window
-from scs_jax.train import models
+from scs_jax.training import models
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -253,7 +253,7 @@ def test_cells_are_what_colorize_writes_by_the_same_programs(
   make_tiny_config, draw_state, tmp_path, monkeypatch, capfd
 ):
   from scs_jax.core import resolve
-  from scs_jax.train.checkpoint import Checkpoints
+  from scs_jax.training.checkpoint import Checkpoints
 
   monkeypatch.chdir(tmp_path)
   config = make_tiny_config()

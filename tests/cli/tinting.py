@@ -8,7 +8,7 @@ from PIL import Image
 
 from scs_jax.core import config as configs
 from scs_jax.core.contract import TrainState
-from scs_jax.train.checkpoint import Checkpoints
+from scs_jax.training.checkpoint import Checkpoints
 
 SIDE, COUNT = 16, 10
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from scs_jax.core import resolve
-from scs_jax.train import update
-from scs_jax.train.parallel import Parallel
-from scs_jax.train.sharding import FSDP
+from scs_jax.training import update
+from scs_jax.training.parallel import Parallel
+from scs_jax.training.sharding import FSDP
 
 pytestmark = pytest.mark.usefixtures("plain_volumes")
 STEPS, BATCH, FSDP_LEAST = 3, 16, 64
@@ -67,7 +67,7 @@ class Subject:
     method = resolve.build(self.config)
     parallel = Parallel(mode, jax.devices()[:count], fsdp, FSDP_LEAST, options)
     parallel.check_batch(BATCH)
-    return method, parallel, parallel.train_step(method, jax.random.key(0))
+    return method, parallel, update.device_step(method, jax.random.key(0), parallel)
 
   @functools.cache  # noqa: B019
   def run(

@@ -7,8 +7,8 @@ import pytest
 
 from scs_jax.core import resolve
 from scs_jax.core.contract import Collective
-from scs_jax.train import update
-from scs_jax.train.parallel import Parallel
+from scs_jax.training import update
+from scs_jax.training.parallel import Parallel
 
 pytestmark = pytest.mark.usefixtures("plain_volumes")
 TINY = {
@@ -46,7 +46,7 @@ def tiny(request, draw_state):
 
 def take_step(method, state, batch, remat="none"):
   parallel = Parallel(devices=jax.devices()[:1], options=update.Options(remat=remat))
-  step = parallel.train_step(method, jax.random.key(0))
+  step = update.device_step(method, jax.random.key(0), parallel)
   state = parallel.place(jax.tree.map(np.copy, state))
   state, logs = step(state, parallel.shard(batch), method.phase(0))
   return jax.device_get(state), parallel.read_logs(logs)

@@ -11,8 +11,9 @@ from scs_jax.core import resolve
 from scs_jax.core.contract import Query
 from scs_jax.infer import plan
 from scs_jax.infer.painter import Painter
-from scs_jax.train.checkpoint import Checkpoints
-from scs_jax.train.parallel import Parallel
+from scs_jax.training import update
+from scs_jax.training.checkpoint import Checkpoints
+from scs_jax.training.parallel import Parallel
 
 # Built-in name -> fixture of conftest.py that makes its config at the smallest sizes.
 TINY = {
@@ -50,7 +51,7 @@ class Subject:
   @functools.cache  # noqa: B019 - lives as long as the module's fixture
   def on(self, mode):
     parallel = Parallel(mode, jax.devices()[:2])
-    return parallel, parallel.train_step(self.method, self.key)
+    return parallel, update.device_step(self.method, self.key, parallel)
 
   def run(self, mode, batches, state=None):
     """State and logs of each step after steps on these batches."""

@@ -1,4 +1,4 @@
-"""The arrows: ops <- nn, metrics <- core <- data <- train, methods <- infer <- measure <- cli.
+"""The arrows: ops <- nn, metrics <- core <- data <- training, methods <- infer <- measure <- cli.
 
 report stands beside measure.
 """
@@ -25,10 +25,10 @@ ALLOWED = {
   # plots of their own.
   "report": {"ops", "metrics", "core", "data", "methods"},
   "methods": _NUMBERS | {"core", "data"},
-  "train": _NUMBERS | {"core", "data", "report"},
-  "infer": _NUMBERS | {"core", "data", "methods", "train"},
-  "measure": _NUMBERS | {"core", "data", "methods", "train", "infer", "report"},
-  "cli": _NUMBERS | {"core", "data", "methods", "train", "infer", "report", "measure"},
+  "training": _NUMBERS | {"core", "data", "report"},
+  "infer": _NUMBERS | {"core", "data", "methods", "training"},
+  "measure": _NUMBERS | {"core", "data", "methods", "training", "infer", "report"},
+  "cli": _NUMBERS | {"core", "data", "methods", "training", "infer", "report", "measure"},
   "configs": {"core"},
   "__main__": {"cli"},
   "__init__": set(),
@@ -36,9 +36,9 @@ ALLOWED = {
 # Against the arrows, for now: held-out pictures are scored along a training by what measures them
 # afterwards. The list may only become shorter.
 FOR_NOW = {
-  ("scs_jax.train.pairs_watch", "scs_jax.measure"),
-  ("scs_jax.train.watch", "scs_jax.measure"),
-  ("scs_jax.train.watch_checks", "scs_jax.measure"),
+  ("scs_jax.training.pairs_watch", "scs_jax.measure"),
+  ("scs_jax.training.watch", "scs_jax.measure"),
+  ("scs_jax.training.watch_checks", "scs_jax.measure"),
 }
 # ops stays pure arrays: nothing but the standard library and these.
 OPS_LIBRARIES = {"jax", "numpy"}
@@ -125,15 +125,15 @@ def test_every_package_has_its_place_in_the_arrows():
     ("scs_jax.nn.blocks", "from scs_jax import losses"),
     ("scs_jax.losses", "import scs_jax.metrics.image"),
     ("scs_jax.metrics.image", "from ..data import decode"),
-    ("scs_jax.train.loop", "def f():\n  from scs_jax.infer.colorizer import Colorizer"),
-    ("scs_jax.train.loop", "from scs_jax.methods.scsnet import method"),
+    ("scs_jax.training.loop", "def f():\n  from scs_jax.infer.colorizer import Colorizer"),
+    ("scs_jax.training.loop", "from scs_jax.methods.scsnet import method"),
     ("scs_jax.methods.scsnet.method", "from scs_jax.methods.smsanet import network"),
     ("scs_jax.methods.scsnet.method", "from ..smsanet import network"),
     ("scs_jax.methods.scsnet.method", "from scs_jax.cli import main"),
     ("scs_jax.infer.colorizer", "from scs_jax.cli import main"),
     ("scs_jax.core.config", "from scs_jax.data import decode"),
-    ("scs_jax.data.opening", "from scs_jax.train.loop import train"),
-    ("scs_jax.train.loop", "from scs_jax.measure import evaluate"),
+    ("scs_jax.data.opening", "from scs_jax.training.loop import train"),
+    ("scs_jax.training.loop", "from scs_jax.measure import evaluate"),
     ("scs_jax.report.pages", "from scs_jax.measure import evaluate"),
     ("scs_jax.measure.compare", "from scs_jax.cli import arguments"),
     ("scs_jax.configs.scsnet.paper", "from scs_jax.methods.scsnet import method"),

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import scs_jax
-from scs_jax.train import model_card, models
+from scs_jax.training import model_card, models
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -10,9 +10,10 @@ from PIL import Image
 from skimage import data
 
 from scs_jax.cli import main as cli
+from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.methods.smsanet import weights
-from scs_jax.train import model_file, models
+from scs_jax.training import model_file, models
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -167,6 +168,10 @@ def test_python(number):
     "picture": np.random.default_rng(0).random((1, 24, 32)).astype(np.float32),
   }
   code = blocks("python")[number]
+  if "scs_jax.train" in code:
+    changes = [f"{key}={value}" for key, value in (TINY | EVERY).items()]
+    names["tiny"] = lambda config: configs.apply_overrides(config, changes)
+    code = code.replace("scs_jax.train(config", "scs_jax.train(tiny(config)")
   if "net.apply" in code:
     names["photo"] = np.random.default_rng(1).random((1, 20, 20, 3)).astype(np.float32)
     # Compiled whole, which takes a fraction of what its many operations one by one take.
@@ -176,6 +181,8 @@ def test_python(number):
     code = code.replace("SCSNet()", f"SCSNet((4, 4, 8), {small}, cpm_widths=(8, 8, 8))")
     code = code.replace("481, 333", "81, 33")
   exec(compile(code, f"README.md, python block {number}", "exec"), names)
+  if "outcome" in names:
+    assert names["outcome"].step == 1 and names["outcome"].curves["loss/content"].shape == (1, 2)
   if "result" in names:
     assert names["result"].shape == (185, 278, 3)  # of 50 x 75
   if "colored" in names:

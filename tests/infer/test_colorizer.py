@@ -13,7 +13,7 @@ from scs_jax.errors import UserError
 from scs_jax.infer import colorizer as colorizers
 from scs_jax.infer import plan, resizing
 from scs_jax.infer.colorizer import Colorizer
-from scs_jax.train.checkpoint import Checkpoints
+from scs_jax.training.checkpoint import Checkpoints
 
 
 @pytest.fixture(scope="module")

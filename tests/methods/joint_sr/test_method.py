@@ -11,7 +11,8 @@ from scs_jax.core.contract import Collective, Query
 from scs_jax.errors import UserError
 from scs_jax.methods.joint_sr.method import TASKS, JointSR, merge
 from scs_jax.ops.resize import resize_weights
-from scs_jax.train.parallel import Parallel
+from scs_jax.training import update
+from scs_jax.training.parallel import Parallel
 
 TASK_NAMES = sorted(TASKS)
 
@@ -206,7 +207,7 @@ def test_adversarial_step_trains_both_on_any_number_of_devices(make_joint_config
   found = {}
   for mode, count in (("jit", 1), ("pmap", 2)):
     parallel = Parallel(mode, jax.devices()[:count])
-    step = parallel.train_step(method, jax.random.key(1))
+    step = update.device_step(method, jax.random.key(1), parallel)
     state = parallel.place(jax.tree.map(np.array, fresh))
     for i in range(2):
       state, logs = step(state, parallel.shard(make_pictures(seed=i)), "12")

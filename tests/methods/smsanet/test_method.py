@@ -16,7 +16,7 @@ from scs_jax.errors import UserError
 from scs_jax.methods.smsanet import weights
 from scs_jax.methods.smsanet.method import SMSANet
 from scs_jax.ops.resize import resize_weights
-from scs_jax.train import model_file, models
+from scs_jax.training import model_file, models
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import zhang_forward as zhang

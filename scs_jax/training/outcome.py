@@ -1,0 +1,66 @@
+"""What a training leaves to who started it."""
+
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from scs_jax.core.contract import Method, TrainState
+
+
+@dataclasses.dataclass
+class Outcome:
+  """How a run ended, and what it wrote down along the way.
+
+  Attributes:
+    workdir: the run's folder.
+    config: what it was trained with: steps derived from epochs, and what a run that went on kept.
+    step: the last step done.
+    stopped: whether SIGTERM ended it before its last step; the same call goes on.
+    method: built from the config.
+    state: at that step, on the devices.
+  """
+
+  workdir: pathlib.Path
+  config: ConfigDict
+  step: int
+  stopped: bool
+  method: Method = dataclasses.field(repr=False)
+  state: TrainState = dataclasses.field(repr=False)
+
+  @functools.cached_property
+  def curves(self) -> dict[str, np.ndarray]:
+    """{name: float64 [n, 2], (step, value) in order} of all that metrics.jsonl holds.
+
+    Losses are of training batches ("loss/content"), scores of held-out pictures
+    ("automatic/psnr_rgb"); NaN where a value was no number. Empty before the first line.
+    """
+    path, points = self.workdir / "metrics.jsonl", {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+      values = json.loads(line)
+      step = values.pop("step")
+      for name, value in values.items():
+        points.setdefault(name, []).append((step, math.nan if value is None else value))
+    return {name: np.array(found, np.float64) for name, found in points.items()}
+
+  @property
+  def scores(self) -> dict[str, float]:
+    """{mode/metric: mean over the held-out pictures}, as last measured; empty where none was."""
+    held_out = lambda name: name.partition("/")[0] in self.config.evaluate.modes
+    return {name: float(x[-1, 1]) for name, x in self.curves.items() if held_out(name)}
+
+  def show(self) -> None:
+    """Prints how far the run came, and the first and last values of its losses and scores."""
+    print(f"{self.workdir}: step {self.step} of {self.config.steps}")
+    names = [name for name in self.curves if name.startswith("loss/")] + list(self.scores)
+    if not names:
+      return
+    width = max(map(len, names))
+    print(f"{'':<{width}}  {'first':>10}  {'last':>10}  at step")
+    for name in names:
+      steps, values = self.curves[name].T
+      print(f"{name:<{width}}  {values[0]:>10.4g}  {values[-1]:>10.4g}  {steps[-1]:.0f}")

@@ -1,0 +1,180 @@
+"""The devices of a run: where its arrays lie, under jit over a mesh (default) or under pmap.
+
+Everything that knows how many devices there are, or where an array lies, is in this file and in
+sharding.py; update.py compiles the step for them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from scs_jax.core.contract import Batch, Logs, Method, TrainState
+from scs_jax.errors import UserError
+from scs_jax.training import sharding, update
+
+# What a batch carries for the host's book-keeping and no step reads.
+HOST_ONLY = ("record", "bad")
+
+
+class Parallel:
+  """The devices that a method's step runs on.
+
+  Args:
+    mode: "jit" (arrays are global, sharded over a mesh) or "pmap" (a leading device axis).
+    devices: to use; all by default. pmap takes this process's devices only.
+    fsdp: devices that a state is cut over, see sharding.py; "jit" alone.
+    fsdp_least: elements of the smallest array that is cut.
+    options: what a step does besides the method's own.
+  """
+
+  def __init__(
+    self,
+    mode: str = "jit",
+    devices=None,
+    fsdp: int = 1,
+    fsdp_least: int = 2**14,
+    options: update.Options | None = None,
+  ):
+    if mode not in ("jit", "pmap"):
+      raise UserError(f"parallel.mode is {mode!r}; use 'jit' or 'pmap'")
+    if mode == "pmap" and jax.process_count() > 1:
+      raise UserError("parallel.mode=pmap runs on one process's devices; use jit for several")
+    if mode == "pmap" and fsdp > 1:
+      raise UserError(f"parallel.fsdp {fsdp} needs parallel.mode=jit: pmap copies the state")
+    self.mode, self.options = mode, options or update.Options()
+    self.mesh = sharding.make_mesh(devices, fsdp)
+    self.devices = list(self.mesh.devices.flat)
+    self.replicated = NamedSharding(self.mesh, P())
+    self.by_batch = NamedSharding(self.mesh, sharding.BATCH)
+    self._least = fsdp_least
+
+  @classmethod
+  def of(cls, config, devices=None) -> "Parallel":
+    """As a run's config says."""
+    section = config.parallel
+    options = update.Options.of(config)
+    return cls(section.mode, devices, section.fsdp, section.fsdp_least, options)
+
+  def check_batch(self, batch_size: int) -> None:
+    """UserError unless the global batch divides evenly among devices and microbatches."""
+    devices, parts = len(self.devices), self.options.accumulate
+    count = devices * parts
+    if batch_size % count:
+      up = -(-batch_size // count) * count
+      each = f"{devices} devices" + (f" with {parts} microbatches each" if parts > 1 else "")
+      raise UserError(
+        f"batch_size {batch_size} is not divisible by {each}; use {up}"
+        + (f" or {up - count}" if up > count else "")
+      )
+
+  # -- where things lie ----------------------------------------------------------------------------
+
+  def shardings(self, state: TrainState) -> TrainState:
+    """Where each array of a state (or of its shapes) lies, under jit."""
+    return sharding.of_state(self.mesh, state, self._least)
+
+  def shapes(self, method: Method, key: jax.Array, frozen: Mapping[str, Any]) -> TrainState:
+    """The whole state that a step takes as shapes with shardings, under jit; nothing is computed.
+
+    Args:
+      method: makes the state.
+      key: as for `init`.
+      frozen: the frozen weights, or their shapes.
+    """
+    fresh = jax.eval_shape(lambda k: update.init(method, k, self.options), key)
+    return self.abstract(fresh.replace(frozen=dict(frozen)))
+
+  def abstract(self, state: TrainState) -> TrainState:
+    """Shapes of a state, with shardings under jit: what a checkpoint is read into."""
+    if self.mode == "pmap":
+      return state
+    like = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
+    return jax.tree.map(like, state, self.shardings(state))
+
+  def place(self, state: TrainState) -> TrainState:
+    """Puts a state (the same in every process) on the devices: what lies where, see sharding.py."""
+    if self.mode == "jit":
+      return jax.tree.map(_put, state, self.shardings(state))
+    state = jax.device_put(state, self.replicated)
+    stack = lambda x: jnp.broadcast_to(x, (len(self.devices), *x.shape))
+    # Under jit no device ever holds more than its own copy of the stack.
+    return jax.jit(lambda s: jax.tree.map(stack, s), out_shardings=self.by_batch)(state)
+
+  def fetch(self, state: TrainState) -> TrainState:
+    """The state as one logical copy: what is saved, or handed to another mode."""
+    return state if self.mode == "jit" else jax.tree.map(lambda x: x[0], state)
+
+  def whole(self, state: TrainState) -> TrainState:
+    """The state to color with, whole on this process's first device; all processes take part."""
+    state = self.fetch(state).replace(opt_state={}, frozen={}).for_use()
+    if self.mode == "pmap":
+      return state
+    cut = any(not x.is_fully_replicated for x in jax.tree.leaves(state))
+    if cut:
+      state = jax.jit(lambda s: s, out_shardings=self.replicated)(state)
+    return jax.tree.map(lambda x: x.addressable_data(0), state)
+
+  def is_finite(self, state: TrainState) -> bool:
+    """Whether all that inference would read is; in every process the same."""
+    found = _all_finite((state.params, state.model_state, state.average))
+    return bool(found.addressable_data(0).all())
+
+  def shard(self, batch: Mapping[str, np.ndarray]) -> Batch:
+    """This process's part of a batch (host arrays) -> the global batch on the devices."""
+    if self.mode == "jit":
+      return {
+        name: jax.make_array_from_process_local_data(self.by_batch, value)
+        for name, value in batch.items()
+      }
+    local = len(self.devices)
+    return {
+      name: value.reshape(local, value.shape[0] // local, *value.shape[1:])
+      for name, value in batch.items()
+    }
+
+  def flag(self, batch: Batch, stopped: bool) -> Batch:
+    """The batch with what the other processes should know; alone, as it is."""
+    if jax.process_count() == 1:
+      return batch
+    marks = np.full(len(self.mesh.local_devices), stopped, np.float32)
+    return {**batch, update.STOP: jax.make_array_from_process_local_data(self.by_batch, marks)}
+
+  # -- batches and logs ----------------------------------------------------------------------------
+
+  def read_logs(self, logs: Logs) -> dict[str, float]:
+    """Logs as Python floats; waits for the step."""
+    if self.mode == "pmap":
+      logs = jax.tree.map(lambda x: x[0], logs)
+    # A process sees its own copies of what all have.
+    logs = jax.device_get({name: value.addressable_data(0) for name, value in logs.items()})
+    return {name: float(value) for name, value in logs.items()}
+
+  def ahead(self, batches: Iterable, depth: int = 2) -> Iterator[tuple[Mapping, Batch]]:
+    """(host batch, device batch) pairs, the transfer `depth` batches ahead of the step."""
+    queue: list[tuple[Mapping, Batch]] = []
+    for batch in batches:
+      wire = {name: value for name, value in batch.items() if name not in HOST_ONLY}
+      queue.append((batch, self.shard(wire)))
+      if len(queue) > depth:
+        yield queue.pop(0)
+    yield from queue
+
+
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+  return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
+
+
+def _put(x: Any, where: NamedSharding) -> jax.Array:
+  """On the devices as `where` says; across processes each gives the part that it sees."""
+  if where.is_fully_addressable:
+    return jax.device_put(x, where)
+  if isinstance(x, jax.Array) and not x.is_fully_addressable:
+    return x if x.sharding == where else jax.jit(lambda y: y, out_shardings=where)(x)
+  host = np.asarray(x)
+  return jax.make_array_from_callback(host.shape, where, lambda index: host[index])
