@@ -23,7 +23,7 @@ def run(args, found: Model) -> int:
   """See cli/evaluate.py; returns the exit code."""
   setting = _settings(args, found)
   views = open_views(setting, found.config, args.data)
-  setting.notes += getattr(found.method, "remarks", ())
+  setting.notes += found.method.remarks
   setting.notes += trained_on(found.config, views.source)
   identity = _identity(setting, found.config, views)
   output.claim(setting, identity)

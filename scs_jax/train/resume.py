@@ -67,7 +67,7 @@ def keep_earlier(workdir: str | os.PathLike[str], config) -> list[str]:
   if not steps:
     return []
   stored, now = read_stored(workdir, steps[-1]), flatten(config)
-  earlier = dict(getattr(resolve.resolve(config.method.name), "EARLIER", {}))
+  earlier = resolve.resolve(config.method.name).EARLIER
   earlier = {p: v for p, v in earlier.items() if p not in flatten(stored)} | missing_earlier(stored)
   changed = [p for p, value in earlier.items() if now.get(p, value) != value]
   with config.unlocked():
