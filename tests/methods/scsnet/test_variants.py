@@ -160,7 +160,9 @@ def trace():
 class TestRows:
   def test_they_are_the_papers(self):
     """Name and figures as printed in Tables 4 and 5."""
-    figures = lambda table: [tuple(TABLES[table].figures(r).values()) for r in ABLATIONS[table]]
+    figures = lambda name: [
+      tuple(TABLES[f"scsnet.{name}"].figures(row).values()) for row in ABLATIONS[name]
+    ]
     assert figures("losses") == [
       (16.290, 4.128, 26.172, 0.898), (15.068, 4.196, 27.456, 0.918),
       (11.616, 5.171, 26.536, 0.906), (9.632, 5.288, 27.694, 0.923),
