@@ -1,5 +1,6 @@
 """docs/extending.md as it stands: a method outside the package, served by every verb."""
 
+import csv
 import json
 import pathlib
 import re
@@ -98,8 +99,11 @@ def test_every_verb_serves_it(command, capsys):
     assert list(of) == ["unet, L interpolated", "unet, true L", "unet + enlarger"]
     assert of["unet, true L"]["true_lightness"] and of["unet + enlarger"]["enlarged"] == 2.0
   if command[0] == "ablate":
-    head, _, *rows = pathlib.Path("runs/ablate/unet.width-unet_small/table.csv").read_text().split()
-    print(head, rows)
+    with open("runs/ablate/unet.width-unet_small/table.csv", newline="") as file:
+      rows = {row["row"]: row for row in csv.DictReader(file)}
+    assert [row["status"] for row in rows.values()] == ["done", "done"]
+    assert all(0 < float(row["PSNR ab: ours"]) < 60 for row in rows.values())
+    assert int(rows["half"]["parameters"]) > int(rows["whole"]["parameters"])  # here 8 beside 4
   if command[0] == "colorize":
     found = np.asarray(Image.open("colored/a.png"))
     gray = np.asarray(Image.open("scans/a.png"))
