@@ -34,6 +34,9 @@ def get_config() -> ConfigDict:
         # Not in the paper: 0. Above it results are smoothed along the edges of their Y, by weighted
         # least squares of this strength (ops/smooth.py); no training step sees it.
         "smooth": 0.0,
+        # Not in the paper: 0, all matches count. Above it, colours of matches whose Y differs from
+        # I_G by more are replaced by those around (methods/cycle_cnn/matches.py), in use alone.
+        "match_tolerance": 0.0,
       }
     )
     config.loss = ConfigDict(

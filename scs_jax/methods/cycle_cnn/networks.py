@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
-from scs_jax.methods.cycle_cnn import cycle
+from scs_jax.methods.cycle_cnn import cycle, matches
 from scs_jax.methods.cycle_cnn.gca import GCA, Adjusted
 from scs_jax.methods.cycle_cnn.learned_structure import Similarity
 from scs_jax.methods.cycle_cnn.refinement import Refinement
@@ -42,9 +42,16 @@ class Networks:
   def __init__(self, config):
     net, loss = config.network, config.loss
     self.adjusted_by, self.luma = net.adjust, net.luma
-    self.smooth = float(net.get("smooth", 0.0))  # runs of before have no such key
-    if self.smooth < 0:
-      raise UserError(f"network.smooth is {self.smooth:g}; expected 0 (none) or more")
+    # Runs of before have neither key.
+    self.smooth, self.tolerance = (float(net.get(k, 0.0)) for k in ("smooth", "match_tolerance"))
+    for key, value in (("smooth", self.smooth), ("match_tolerance", self.tolerance)):
+      if not value >= 0:
+        raise UserError(f"network.{key} is {value:g}; expected 0 (none) or more")
+    if self.tolerance and not self.luma:
+      raise UserError(
+        "network.match_tolerance compares the Y that WAC finds, and network.luma=false asks for "
+        "none; set one of the two to its default"
+      )
     self.learned = loss.structure_kind == "learned" and loss.structure > 0
     self.has_curve = net.adjust == "curve" and loss.structure > 0 and not self.learned
     common = {"features": net.features, "dtype": jnp.dtype(config.dtype)}
@@ -123,10 +130,13 @@ class Networks:
   def refine(self, state: TrainState, gray: Array, ycbcr: Array) -> Array:
     """YCbCr of a view's own Y and the refined Cb and Cr; unrefined where there is no network.
 
-    Where the config asks for it they are then smoothed along the edges of Y: the reference's noise
-    is in the colours that are averaged, and mono cameras have less of it.
+    Where the config asks for it, colours of wrong matches are replaced before, and all are smoothed
+    along the edges of Y after: the reference's noise is in the colours that are averaged, and mono
+    cameras have less of it.
     """
     chroma = ycbcr[..., 1:]
+    if self.tolerance:
+      chroma = matches.without_mismatches(ycbcr, gray, self.tolerance)
     if REFINEMENT in self.modules:
       chroma = self.use(state, REFINEMENT, gray, chroma)
     if self.smooth:
@@ -137,4 +147,5 @@ class Networks:
     """Rows above and below that a refined colour depends on, in use."""
     refinement = self.modules.get(REFINEMENT)
     refined = refinement.reach() if refinement else 0
-    return self.modules[WAC_NAME].row_radius() + refined + smooth.reach(self.smooth)
+    matched = matches.reach() if self.tolerance else 0
+    return self.modules[WAC_NAME].row_radius() + matched + refined + smooth.reach(self.smooth)

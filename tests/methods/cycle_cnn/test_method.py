@@ -9,6 +9,7 @@ from skimage.metrics import structural_similarity
 from scs_jax.core.contract import Collective, Query
 from scs_jax.core.resolve import build
 from scs_jax.errors import UserError
+from scs_jax.methods.cycle_cnn import matches
 from scs_jax.methods.cycle_cnn.method import CycleCNN
 from scs_jax.ops import color
 
@@ -90,8 +91,23 @@ def test_smoothing_takes_noise_from_the_chroma_alone_and_only_where_it_is_asked_
     assert rough(smooth) < 0.8 * rough(plain)
   np.testing.assert_array_equal(both[0].extras["unrefined"], found[0].extras["unrefined"])
   with config.unlocked():
-    del config.network["smooth"]  # as in runs of before
+    del config.network["smooth"], config.network["match_tolerance"]  # as in runs of before
   assert CycleCNN(config).row_overlap == CycleCNN(make_cycle_config()).row_overlap
+
+
+def test_wrong_matches_lose_their_colours_where_that_is_asked_for(
+  make_cycle_config, state, query, both
+):
+  """By a network that has learned nothing hardly a match is right."""
+  config = make_cycle_config()
+  with config.unlocked():
+    config.network.match_tolerance = 0.02
+  method = CycleCNN(config)
+  found = jax.device_get(jax.jit(method.predict)(state, query))
+  plain, mended = ycbcr_of(both[0].rgb), ycbcr_of(found.rgb)
+  assert np.abs(plain - mended)[..., 1:].mean() > 1e-3
+  np.testing.assert_array_equal(both[0].extras["unrefined"], found.extras["unrefined"])
+  assert method.row_overlap == CycleCNN(make_cycle_config()).row_overlap + matches.reach()
 
 
 class TestPhases:
