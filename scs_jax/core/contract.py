@@ -185,13 +185,13 @@ class Method:
   # -- what every method writes
 
   def init(self, key: Array, batch: Batch) -> TrainState:
-    """A fresh state, `frozen` left empty. Pure: may be traced for shapes alone."""
+    """Makes a fresh state, `frozen` left empty. Pure: may be traced for shapes alone."""
     raise NotImplementedError
 
   def train_step(
     self, state: TrainState, batch: Batch, key: Array, collective: Collective, phase: str
   ) -> tuple[TrainState, Logs]:
-    """One step: all of the method's updates. `key` is this step's own; `phase` is static."""
+    """Makes all updates of one step. `key` is this step's own; `phase` is static."""
     raise NotImplementedError
 
   def predict(self, state: TrainState, query: Query) -> Prediction:
@@ -201,7 +201,7 @@ class Method:
   # -- what some methods write
 
   def phase(self, step: int) -> str:
-    """Which of its programs a step runs: modes that take turns, stages that follow each other.
+    """Names the program that a step runs: modes that take turns, stages that follow each other.
 
     The engine compiles `train_step` once a phase. (A branch inside the program would do, but XLA
     ran SCSNet's step 4.6 times slower so on a CPU, convolutions under a conditional being slow.)
@@ -214,25 +214,27 @@ class Method:
     return {}
 
   def frozen_shapes(self) -> dict[str, Tree]:
-    """What `load_frozen` gives, as shapes. Written where no file need be read for them, so that
-    `scs-jax plan` needs no weights."""
+    """Gives what `load_frozen` does, as shapes.
+
+    A method writes it where no file need be read for that, so that `scs-jax plan` needs no weights.
+    """
     frozen = self.load_frozen()
     return jax.eval_shape(lambda: frozen)
 
   def recipe(self, state: TrainState, referential: bool) -> Recipe | None:
-    """How a picture of any size is coloured in pieces; None: pictures are coloured whole.
+    """Says how a picture of any size is coloured in pieces; None: pictures are coloured whole.
 
-    One method has one so far. It stands here as the only way in which a network with attention over
-    the whole picture colours large ones in bounded memory, and nothing outside can know its stages.
+    One method has one so far. It stands here because a network with attention over the whole
+    picture colours large ones in bounded memory in no other way, and only it knows its stages.
     """
     del state, referential
     return None
 
   def colorize_twice(self, state: TrainState, query: Query) -> tuple[Prediction, Prediction]:
-    """Of a method of pairs: what `predict` gives, and the colour view coloured anew from that.
+    """Colours a pair as `predict` does, and then the colour view anew from that; of pairs alone.
 
-    Written by a method whose second pass starts from more than the finished picture of the first:
-    Cycle CNN's starts from colours that are not refined yet, which `predict` does not give.
+    A method writes it where its second pass starts from more than the finished picture of the
+    first: Cycle CNN's starts from colours that are not refined yet, which `predict` does not give.
     """
     return twice(self.predict)(state, query)
 
