@@ -123,10 +123,13 @@ class TestMethod:
 
   def test_pictures_go_through_a_variant_whole(self, make, draw_state):
     method = build(make(**{"network.upsampler": "meta_sr"}))
-    colorizer = Colorizer(method, draw_state(method))
+    state = draw_state(method)
+    colorizer = Colorizer(method, state)
     gray = np.random.default_rng(0).random((12, 9)).astype(np.float32)
     assert colorizer(gray, scale=2.0).shape == (24, 18, 3)
-    assert build(make()).recipe is not None
+    assert method.recipe(state, False) is None
+    papers = build(make())
+    assert papers.recipe(draw_state(papers), False) is not None
 
 
 @pytest.fixture(scope="module")
