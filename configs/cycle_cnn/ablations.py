@@ -8,25 +8,9 @@ channel" beats it there, and loses by 8 dB where the first-time result can be me
 IV-F): second-time figures never stand alone.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from scs_jax.core.ablations import Column, Table
-
-
-class Row(NamedTuple):
-  """One row of a table.
-
-  Attributes:
-    name: what is trained, as the paper names it.
-    claim: where the paper prints it, and its figures.
-    overlay: dotted config keys and their values; empty where it is `paper` itself.
-    note: what to know of the row's figure here; empty where there is nothing.
-  """
-
-  name: str
-  claim: dict[str, Any]
-  overlay: dict[str, Any]
-  note: str = ""
+from scs_jax.core.ablations import Column, Row, Table
 
 
 def _claim(ssim: float) -> dict[str, Any]:
@@ -70,7 +54,7 @@ ABLATIONS: dict[str, tuple[Row, ...]] = {
 }
 
 TABLES: dict[str, Table] = {
-  "losses": Table(
+  "cycle_cnn.losses": Table(
     title="Variants of Cycle CNN",
     where="Table VII",
     method="cycle_cnn",

@@ -1,70 +1,43 @@
 """What the report compares: each row a config of this folder, and what is changed in it."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
-
-from scs_jax.core.ablations import Column, Table
-
-
-class Row(NamedTuple):
-  """A variant.
-
-  Attributes:
-    name: what is trained.
-    claim: what the report says of it, and where.
-    base: the config it starts from.
-    overlay: dotted config keys to change in it.
-    figures: those of the report.
-  """
-
-  name: str
-  claim: str
-  base: str
-  overlay: Mapping[str, Any]
-  figures: Mapping[str, float] = MappingProxyType({})
-
+from scs_jax.core.ablations import Column, Row, Table
 
 ABLATIONS: dict[str, tuple[Row, ...]] = {
   "variants": (
     Row(
       "joint",
-      "Table III: PSNR 30.04 dB on COCO val, channels not stated, true L",
-      "joint_sr/paper",
-      {},
-      {"psnr": 30.04},
+      {"where": "Table III: COCO val, channels not stated, true L", "psnr": 30.04},
+      base="joint_sr/paper",
     ),
     Row(
       "joint, residual",
-      "Section IV: wishes without a figure (residual blocks, 512 channels, L from the input)",
-      "joint_sr/residual",
-      {},
+      {"where": "Section IV: wishes (residual blocks, 512 channels, L from the input); no figure"},
+      base="joint_sr/residual",
     ),
     Row(
       "colorization alone",
-      "Section II: no figure; first half of the pipeline f_r(f_c(x)) of Section I",
-      "joint_sr/colorization",
-      {},
+      {"where": "Section II, first half of the pipeline f_r(f_c(x)) of Section I; no figure"},
+      base="joint_sr/colorization",
     ),
     Row(
       "super-resolution alone",
-      "Section II: no figure; better with more residual blocks; second half of the pipeline",
-      "joint_sr/super_resolution",
-      {},
+      {"where": "Section II, second half of the pipeline: better with more residual blocks; no "
+                "figure"},
+      base="joint_sr/super_resolution",
     ),
     Row(
       "super-resolution alone, SRGAN (tried and dropped)",
-      "Section II: 'infeasible', mode collapse; no figure. Weight of Ledig et al. 2017",
-      "joint_sr/super_resolution",
+      {"where": "Section II: 'infeasible', mode collapse; no figure. Weight of Ledig et al. 2017"},
       {"loss.adversarial": 1e-3},
+      base="joint_sr/super_resolution",
     ),
   ),
-}
+}  # fmt: skip
 
 _ENLARGES = {"task": "super_resolution", "input_sizes": (32,), "evaluate.scale": 4.0}
 
 TABLES: dict[str, Table] = {
-  "variants": Table(
+  "joint.variants": Table(
     title="The joint network and what it is compared with",
     where="Table III and Sections I, II, IV",
     method="joint_sr",

@@ -5,25 +5,9 @@ of the 2,500 referential images, 500 by themselves and 2,000 by others) and Tabl
 and SSIM are of the 500 self-references).
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from scs_jax.core.ablations import NO_COLORNET, NO_INCEPTION, Column, Table
-
-
-class Row(NamedTuple):
-  """One row of a table.
-
-  Attributes:
-    name: what is trained.
-    claim: where the paper prints it, and its figures.
-    overlay: dotted config keys and their values; empty where it is `paper` itself.
-    note: what to know of the row's figures here; empty where there is nothing.
-  """
-
-  name: str
-  claim: dict[str, Any]
-  overlay: dict[str, Any]
-  note: str = ""
+from scs_jax.core.ablations import NO_COLORNET, NO_INCEPTION, Column, Row, Table
 
 
 def _claim(where: str, fid: float, cn: float, psnr: float, ssim: float) -> dict[str, Any]:
@@ -97,7 +81,7 @@ _SPEC = {
 }
 
 TABLES: dict[str, Table] = {
-  "losses": Table(
+  "scsnet.losses": Table(
     title="Loss terms",
     where="Table 4",
     rows=ABLATIONS["losses"],
@@ -110,7 +94,7 @@ TABLES: dict[str, Table] = {
     ),
     **_SPEC,
   ),
-  "components": Table(
+  "scsnet.components": Table(
     title="Network components",
     where="Table 5",
     rows=ABLATIONS["components"],
@@ -125,7 +109,7 @@ TABLES: dict[str, Table] = {
     ),
     **_SPEC,
   ),
-  "upsampler": Table(
+  "scsnet.upsampler": Table(
     title="CPM against Meta-SR's weight prediction",
     where="Section 4.3",
     method="scsnet",

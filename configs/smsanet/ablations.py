@@ -6,23 +6,9 @@
 PSNR (dB) and SSIM are those of the paper, on 1,000 pictures of ImageNet.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from scs_jax.core.ablations import Column, Table
-
-
-class Row(NamedTuple):
-  """One row of a table.
-
-  Attributes:
-    name: what is trained.
-    claim: where the paper prints it, and its figures; "psnr" and "ssim".
-    overlay: dotted config keys and their values; empty where it is `paper` itself.
-  """
-
-  name: str
-  claim: dict[str, Any]
-  overlay: dict[str, Any]
+from scs_jax.core.ablations import Column, Row, Table
 
 
 def _claim(where: str, psnr: float, ssim: float) -> dict[str, Any]:
@@ -65,7 +51,7 @@ _SPEC = {
 }
 
 TABLES: dict[str, Table] = {
-  "attention": Table(
+  "smsanet.attention": Table(
     title="Attention",
     where="Table 2",
     rows=ABLATIONS["attention"],
@@ -74,7 +60,7 @@ TABLES: dict[str, Table] = {
            "network; ours is trained as the others are",),
     **_SPEC,
   ),
-  "loss": Table(
+  "smsanet.loss": Table(
     title="Huber and salient loss",
     where="Table 3",
     rows=ABLATIONS["salient"],

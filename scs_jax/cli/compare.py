@@ -9,10 +9,10 @@ pictures that any other software made (--results), matched by file name without 
 
 Photographs, after Section 4.2 of SCSNet: of 5,000 pictures drawn by --seed (or as many as there
 are, in the same shares) 2,500 are coloured automatically, 500 by themselves elastically distorted,
-2,000 by another picture. The joint network stands there twice: with L interpolated from the input,
-and, marked, with the true picture's. If a run colours pairs (cycle_cnn), or with --track pairs,
-all methods colour stereo pairs, first- and second-time, photo methods by the colour view as their
-reference.
+2,000 by another picture. A network that predicts colours alone stands there twice where results
+are larger than inputs: with L interpolated from the input, and, marked, with the true picture's. If
+a run colours pairs, or with --track pairs, all methods colour stereo pairs, first- and second-time,
+photo methods by the colour view as their reference.
 
 A folder of results may have a subfolder for each data set (by its NAME) and in it one for each
 mode (automatic, self, random; first, second); pictures that lie in none are automatic (first).
@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action="append",
     default=[],
     metavar="[NAME=]A+B",
-    help="run A colours, run B (joint_sr, task super_resolution) enlarges; may be repeated",
+    help="run A colours, run B enlarges what A made (as of joint_sr/super_resolution); may be "
+    "repeated",
   )
   add(
     "--results",

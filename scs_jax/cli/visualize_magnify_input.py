@@ -20,31 +20,29 @@ def find(args):
   found = models.find(args.checkpoint, args.step)
   method = found.method
   name = type(method).__name__
-  if found.takes_pairs:
+  if method.takes_pairs:
     raise UserError(
       f"{name} colours pairs of cameras at their own size, 1x: there is nothing to magnify; its "
       "figures are those of `scs-jax visualize confidence`"
     )
-  if getattr(method, "keeps_luminance", False):
-    usual = getattr(method, "usual_scale", 1.0)
+  if method.keeps_luminance:
     raise UserError(
-      f"{called(method)} gives colours alone, at {usual:g}x of what it sees; of a larger "
-      "result light and dark are the input's, interpolated (`scs-jax colorize --scale` does that). "
-      "Take a network that enlarges by any number: a run of scsnet, or of joint_sr with task "
-      "super_resolution or joint_residual"
+      f"{called(method)} gives colours alone, at {method.usual_scale:g}x of what it sees; of a "
+      "larger result light and dark are the input's, interpolated (`scs-jax colorize --scale` does "
+      f"that). Take a network that enlarges by any number: a run of {models.DEFAULT}, or of the "
+      "joint network with task super_resolution or joint_residual"
     )
-  least, most = getattr(method, "scales", (0.0, float("inf")))
+  least, most = method.scales
   if outside := [f"{s:g}" for s in args.scales if not least <= s <= most]:
     raise UserError(f"--scales {', '.join(outside)}: {name} enlarges by {least:g} to {most:g}")
-  if args.reference is not None and not getattr(method, "takes_reference", True):
+  if args.reference is not None and not method.takes_reference:
     raise UserError(f"{name} takes no reference: leave --reference out")
   return found
 
 
 def called(method) -> str:
   """A method's name, with its task where it has one of several."""
-  task = getattr(method, "task", None)
-  return type(method).__name__ + (f" ({task})" if task else "")
+  return type(method).__name__ + (f" ({method.task})" if method.task else "")
 
 
 def read(args):

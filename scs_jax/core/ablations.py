@@ -1,23 +1,25 @@
 """An ablation table as data: its rows, what is measured of them, and what the paper printed.
 
-Tables stand in configs/<method>/ablations.py, as `TABLES`; `scs-jax ablate` trains their rows.
+A method names the module that its tables stand in, as `TABLES`: those of the package's methods are
+configs/<method>/ablations.py. `scs-jax ablate` trains their rows.
 A row is a name, the paper's claim and an overlay on a config; a table says besides in which modes,
 on how many pictures and over which channels the paper measured, and which row is the base that
 differences are taken to.
 """
 
 import dataclasses
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from scs_jax.core import config as configs
+from scs_jax.core.contract import Method
 from scs_jax.errors import UserError
 from scs_jax.metrics.estimates import REFERENTIAL
 
 Overlay = Mapping[str, Any]
-
 
 UNREFINED = "_unrefined"
 """As the end of a column's mode: of pairs, before the refinement, with the Y that was found."""
@@ -64,18 +66,37 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
+class Row:
+  """One row of a table.
+
+  Attributes:
+    name: what is trained, as the paper names it.
+    claim: what the paper says of it: its figures by their keys, and "where" it prints them.
+    overlay: dotted config keys and their values; empty where it is the config itself.
+    note: what to know of the row's figures here.
+    base: the config that it starts from under `paper`, where rows start from several.
+  """
+
+  name: str
+  claim: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  overlay: Overlay = dataclasses.field(default_factory=dict)
+  note: str = ""
+  base: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
   """One table.
 
   Attributes:
     title, where: what it shows, and where the paper prints it ("Table 4").
-    method: the folder of configs.
-    rows: with name, claim, overlay and, some, base and note.
-    base: the row that differences are taken to, and why: its name.
+    method: the folder of the package's configs that "small" and "paper" are found in; "": none.
+    rows: in order.
+    base: the name of the row that differences are taken to.
     columns: in order.
     modes: what is measured.
     pictures: {mode: how many the paper measured}; fewer are used where there are fewer.
-    images: the paper's data, in words.
+    images: the paper's data, in words; "" where there is no paper.
     channels: which planes the paper's figures are over, in words.
     shared: {config: overlay of all rows under it}: what its short trainings switch off.
     tasks: {row: overlay under any config but `paper`}, where rows start from several configs there.
@@ -85,27 +106,22 @@ class Table:
 
   title: str
   where: str
-  method: str
-  rows: Sequence[Any]
+  method: str = ""
+  rows: Sequence[Row]
   base: str
   columns: Sequence[Column]
   modes: Sequence[str]
   pictures: Mapping[str, int]
-  images: str
-  channels: str
+  images: str = ""
+  channels: str = ""
   shared: Mapping[str, Overlay] = dataclasses.field(default_factory=dict)
   tasks: Mapping[str, Overlay] = dataclasses.field(default_factory=dict)
   curves: Sequence[str] = ()
   notes: Sequence[str] = ()
 
-  def figures(self, row) -> dict[str, float]:
+  def figures(self, row: Row) -> dict[str, float]:
     """The paper's figures of a row, by key; none where it prints none."""
-    claim = row.claim if isinstance(row.claim, Mapping) else getattr(row, "figures", {})
-    return {key: float(v) for key, v in claim.items() if isinstance(v, int | float)}
-
-  def row(self, name: str):
-    """The row of this name."""
-    return next(row for row in self.rows if row.name == name)
+    return {key: float(v) for key, v in row.claim.items() if isinstance(v, int | float)}
 
   def spec(self) -> dict:
     """What is stored with a result."""
@@ -122,7 +138,7 @@ class Table:
           "name": row.name,
           "paper": self.figures(row),
           "overlay": _jsonable(row.overlay),
-          "note": getattr(row, "note", ""),
+          "note": row.note,
         }
         for row in self.rows
       ],
@@ -135,6 +151,25 @@ def _jsonable(value):
   if isinstance(value, list | tuple):
     return [_jsonable(v) for v in value]
   return value
+
+
+def tables_of(method: type[Method]) -> dict[str, Table]:
+  """{"scsnet.losses": Table, ...} of a method's class; none where it names no module of them.
+
+  Raises:
+    UserError: the module that it names is not there.
+  """
+  if not method.ablations:
+    return {}
+  configs.load("common")  # makes scs_jax.configs importable in a source tree as well
+  try:
+    module = importlib.import_module(method.ablations)
+  except ModuleNotFoundError as err:
+    raise UserError(
+      f"{method.__name__}.ablations is {method.ablations!r}: no module {err.name!r}; expected the "
+      "module with the method's TABLES (see scs_jax/core/ablations.py)"
+    ) from err
+  return dict(module.TABLES)
 
 
 def check_spec(name: str, table: Table, modes: Sequence[str], metrics: Sequence[str]) -> None:
@@ -251,7 +286,7 @@ def row_config(
   """
   short = config.rpartition("/")[2]
   own = dict(row.overlay)
-  if short == "paper" and getattr(row, "base", ""):
+  if short == "paper" and row.base:
     found = configs.load(row.base)
   else:
     known = config.endswith(".py") or "/" in config

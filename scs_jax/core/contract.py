@@ -1,13 +1,15 @@
-"""What a method is: a few pure functions over explicit state, in the manner of optax."""
+"""Says what a method is: a few pure functions over explicit state, in the manner of optax."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import flax.struct
 import jax
 import numpy as np
 
+from scs_jax.core.stages import Recipe
+from scs_jax.ops import color
 from scs_jax.ops.corner import Corner
 
 Array = jax.Array
@@ -108,86 +110,162 @@ class Collective:
     return tree if self.axis_name is None else jax.lax.pmean(tree, self.axis_name)
 
 
-class Method(Protocol):
+class Method:
   """A method: configured once, pure afterwards.
 
-  Attributes:
-    RULES: dotted config keys and the ranges they must keep (core.rules).
-    takes_reference: whether a Query may have one; True where a class does not say.
-    scales: (least, most) output size over input size along an axis; no bounds where a class does
-      not say.
-    keeps_luminance: whether the result's L is the input's, so that whoever has the original at
-      more detail takes L from there; False where a class does not say.
-    usual_side: longest side in pixels that such a method is to see unless the user says otherwise;
-      None: the whole picture.
-    usual_scale: output size over input size that such a method is trained at; whoever takes its
-      chroma alone asks for it there. 1 where a class does not say.
-    takes_pairs: whether it colours a monochrome view from a colour view beside it, of one size and
-      rectified: a Query then has both, and training batches have "mono" and "color" in place of
-      "image". False where a class does not say.
-    search_range: candidates along the row that such a method looks at, from a pixel's own column to
-      the right: the largest disparity and one; None where it takes no pairs.
-    multiple: sizes that a network pads to; strips of a picture are cut at multiples of it.
-    row_overlap: rows above and below that a result depends on, so that strips of rows which overlap
-      by as many give what the whole picture gives; None: there are no such strips.
-    training_only: networks, by their names in a state, that only training needs (a discriminator);
-      left out where a trained network is exported. None where a class does not say.
-    remarks: lines that belong beside the figures of a method of pairs, wherever they are printed;
-      none where a class does not say.
-    takes_corner: whether `predict` heeds `Query.corner`, so that one program serves pictures of
-      many sizes; without it, and without a recipe, each size of picture compiles its own. False
-      where a class does not say.
-    EARLIER: dotted config keys that came after the first runs, and the values as which those ran:
-      a config without such a key gets its value. None where a class does not say.
-
-  A class may also have these functions; none of them is asked for:
-
-    recipe(state, referential) -> core.stages.Recipe: how it colours a picture of any size in
-      pieces. Without one, pictures are coloured whole.
-    colorize_twice(state, query) -> (Prediction, Prediction), of one that takes pairs: what
-      `predict` gives, and the colour view coloured anew from that, at its own side (not mirrored).
-      Without one, `predict` is asked twice.
-    frozen_shapes() -> what `load_frozen` gives as jax.ShapeDtypeStructs, no file being read, so
-      that `scs-jax plan` needs no weights. Without one, plan loads them.
+  A method inherits from this class. It writes `init`, `train_step` and `predict`, and sets those
+  attributes in which it differs from what stands here: in its class or, where the config decides,
+  in `__init__`. Whoever deals with methods looks at nothing else of them.
   """
 
-  RULES: Mapping[str, Any]
-  takes_reference: bool = True
-  scales: tuple[float, float] = (0.0, float("inf"))
-  keeps_luminance: bool = False
-  usual_side: int | None = None
-  usual_scale: float = 1.0
-  takes_pairs: bool = False
-  search_range: int | None = None
-  multiple: int = 1
-  row_overlap: int | None = None
-  training_only: Sequence[str] = ()
-  remarks: Sequence[str] = ()
-  takes_corner: bool = False
+  RULES: Mapping[str, Any] = {}
+  """Dotted config keys and the ranges they must keep (core.rules)."""
+
   EARLIER: Mapping[str, Any] = {}
+  """Dotted config keys that came after the first runs, with the values as which those ran: a config
+  without such a key gets its value."""
 
-  def __init__(self, config): ...
+  ablations: str = ""
+  """The module with its ablation tables, as `TABLES` (core.ablations); "" if it has none."""
 
-  def load_frozen(self) -> dict[str, Tree]:
-    """Reads the weight files that the config names; UserError where one is needed and missing."""
+  task: str = ""
+  """Which of its tasks it was built for, shown beside its name; "" where there is only one."""
+
+  takes_reference: bool = True
+  """Whether a Query may have a reference."""
+
+  takes_pairs: bool = False
+  """Whether it colours a monochrome view from a colour view beside it, of one size and rectified. A
+  Query then has both, and training batches have "mono" and "color" in place of "image"."""
+
+  search_range: int | None = None
+  """Of a method of pairs: the candidates along a row that it looks at, from a pixel's own column to
+  the right, which is the largest disparity and one; None if there is no such bound."""
+
+  remarks: Sequence[str] = ()
+  """Lines that belong beside the figures of a method of pairs, wherever they are printed."""
+
+  keeps_luminance: bool = False
+  """Whether it predicts chroma alone, so that the result's L is the input's: whoever has the
+  original at more detail takes L from there, and `compare` shows it with the true L as well."""
+
+  only_enlarges: bool = False
+  """Whether it colours nothing, but enlarges a colour picture of the input's size that it is handed
+  as the reference: such a method is the second part of a cascade."""
+
+  scales: tuple[float, float] = (0.0, float("inf"))
+  """The least and the largest output size over input size along an axis."""
+
+  usual_scale: float = 1.0
+  """Output size over input size as in training: what a method is asked for where its chroma alone
+  is taken, or where it enlarges in a cascade."""
+
+  usual_side: int | None = None
+  """Longest side in pixels that a method which keeps luminance is to see unless the user says
+  otherwise; None: the whole picture."""
+
+  takes_corner: bool = False
+  """Whether `predict` heeds `Query.corner`, so that one program serves pictures of many sizes.
+  Without it, and without a recipe, each size of picture compiles its own."""
+
+  multiple: int = 1
+  """Sizes that the network pads to; strips of a picture are cut at multiples of it."""
+
+  row_overlap: int | None = None
+  """Rows above and below that a result depends on, so that strips of rows which overlap by as many
+  give what the whole picture gives; None: no strips do."""
+
+  training_only: Sequence[str] = ()
+  """Networks, by their names in a state, that only training needs (a discriminator): they are left
+  out where a trained network is exported or counted."""
+
+  def __init__(self, config):
+    self.config = config
+
+  # -- what every method writes
 
   def init(self, key: Array, batch: Batch) -> TrainState:
-    """A fresh state, `frozen` left empty. Pure: may be traced for shapes alone."""
-
-  def phase(self, step: int) -> str:
-    """Which of its programs a step runs: modes that take turns, stages that follow each other.
-
-    The engine compiles `train_step` once a phase. (A branch inside the program would do, but XLA
-    ran SCSNet's step 4.6 times slower so on a CPU, convolutions under a conditional being slow.)
-    """
+    """Makes a fresh state, `frozen` left empty. Pure: may be traced for shapes alone."""
+    raise NotImplementedError
 
   def train_step(
     self, state: TrainState, batch: Batch, key: Array, collective: Collective, phase: str
   ) -> tuple[TrainState, Logs]:
-    """One step: all of the method's updates. `key` is this step's own; `phase` is static."""
+    """Makes all updates of one step. `key` is this step's own; `phase` is static."""
+    raise NotImplementedError
 
   def predict(self, state: TrainState, query: Query) -> Prediction:
     """Colors; reads params and model_state only."""
+    raise NotImplementedError
+
+  # -- what some methods write
+
+  def phase(self, step: int) -> str:
+    """Names the program that a step runs: modes that take turns, stages that follow each other.
+
+    The engine compiles `train_step` once a phase. (A branch inside the program would do, but XLA
+    ran SCSNet's step 4.6 times slower so on a CPU, convolutions under a conditional being slow.)
+    """
+    del step
+    return "train"
+
+  def load_frozen(self) -> dict[str, Tree]:
+    """Reads the weight files that the config names; UserError where one is needed and missing."""
+    return {}
+
+  def frozen_shapes(self) -> dict[str, Tree]:
+    """Gives what `load_frozen` does, as shapes.
+
+    A method writes it where no file need be read for that, so that `scs-jax plan` needs no weights.
+    """
+    frozen = self.load_frozen()
+    return jax.eval_shape(lambda: frozen)
+
+  def recipe(self, state: TrainState, referential: bool) -> Recipe | None:
+    """Says how a picture of any size is coloured in pieces; None: pictures are coloured whole.
+
+    One method has one so far. It stands here because a network with attention over the whole
+    picture colours large ones in bounded memory in no other way, and only it knows its stages.
+    """
+    del state, referential
+    return None
+
+  def colorize_twice(self, state: TrainState, query: Query) -> tuple[Prediction, Prediction]:
+    """Colours a pair as `predict` does, and then the colour view anew from that; of pairs alone.
+
+    A method writes it where its second pass starts from more than the finished picture of the
+    first: Cycle CNN's starts from colours that are not refined yet, which `predict` does not give.
+    """
+    return twice(self.predict)(state, query)
+
+
+REQUIRED = ("init", "train_step", "predict")
+"""What a method must write; all else has a body here."""
+
+Predict = Callable[[TrainState | None, Query], Prediction]
+ColorizeTwice = Callable[[TrainState | None, Query], tuple[Prediction, Prediction]]
+
+
+def twice(predict: Predict) -> ColorizeTwice:
+  """Colours both views of pairs by a predictor that colours the monochrome one.
+
+  A predictor looks for the match of column i at i and to the right of it, and in the second pass
+  the match is to the left: so all that goes into it is mirrored, and what comes out is mirrored
+  back.
+
+  Returns:
+    (state, query) -> (first, second): first as `predict` gives it, second the colour view coloured
+    anew, at its own side, without extras.
+  """
+  mirror = lambda x: x[:, :, ::-1]  # [N, H, W, C], each row from right to left
+
+  def colorize(state, query: Query) -> tuple[Prediction, Prediction]:
+    first = predict(state, query)
+    gray = mirror(color.rgb_to_ycbcr(query.reference)[..., :1])  # Y of BT.601
+    second = predict(state, Query(gray, gray.shape[1:3], mirror(first.rgb)))
+    return first, Prediction(mirror(second.rgb))
+
+  return colorize
 
 
 def stream(key: Array, name: str) -> Array:

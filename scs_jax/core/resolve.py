@@ -1,17 +1,14 @@
-"""Methods by name: the engine's only way to one, so that it knows none of them.
-
-A method is a class that takes the config and keeps the contract of contract.py;
-`RULES`, where it has them, are its config's allowed ranges.
-"""
+"""Finds methods by name: the engine's only way to one, so that it knows none of them."""
 
 import importlib
 import os
 import sys
-from typing import Any
+from types import ModuleType
 
 from ml_collections import ConfigDict
 
 from scs_jax.core import spelling
+from scs_jax.core.contract import REQUIRED, Method
 from scs_jax.core.rules import engine_rules, validate
 from scs_jax.errors import UserError
 
@@ -22,10 +19,8 @@ BUILTIN = {
   "cycle_cnn": "scs_jax.methods.cycle_cnn.method:CycleCNN",
 }
 
-_CONTRACT = ("load_frozen", "init", "phase", "train_step", "predict")
 
-
-def _import(module_name: str, name: str) -> Any:
+def _import(module_name: str, name: str) -> ModuleType:
   # A console script does not look into the working directory, where a user's own method often is.
   if os.getcwd() not in sys.path and "" not in sys.path:
     sys.path.append(os.getcwd())
@@ -43,7 +38,7 @@ def _import(module_name: str, name: str) -> Any:
     ) from err
 
 
-def resolve(name: str) -> type:
+def resolve(name: str) -> type[Method]:
   """The class of a method: a built-in name (`scsnet`) or `module.path:Object`.
 
   Raises:
@@ -70,20 +65,25 @@ def resolve(name: str) -> type:
       f"config.method.name {name!r}: {module_name} has no {attribute!r}; "
       f"{spelling.hint(attribute, public)}"
     )
-  missing = [part for part in _CONTRACT if not callable(getattr(found, part, None))]
-  if missing or not callable(found):
+  if not (isinstance(found, type) and issubclass(found, Method)):
+    raise UserError(
+      f"config.method.name {name!r}: {attribute} is no method class, it does not inherit from "
+      "Method (see scs_jax/core/contract.py)"
+    )
+  missing = [part for part in REQUIRED if getattr(found, part) is getattr(Method, part)]
+  if missing:
     raise UserError(
       f"config.method.name {name!r}: {attribute} is no method class, it lacks "
-      f"{', '.join(missing) or 'a constructor'} (see scs_jax/core/contract.py)"
+      f"{', '.join(missing)} (see scs_jax/core/contract.py)"
     )
   return found
 
 
 def complete(config: ConfigDict) -> None:
   """Gives a config the method's keys that came after it was written, as it ran without them."""
-  earlier = getattr(resolve(config.method.name), "EARLIER", {})
+  method = resolve(config.method.name)
   with config.unlocked():
-    for path, value in earlier.items():
+    for path, value in method.EARLIER.items():
       *sections, name = path.split(".")
       section = config
       for part in sections:
@@ -92,7 +92,7 @@ def complete(config: ConfigDict) -> None:
         section[name] = value
 
 
-def build(config: ConfigDict) -> Any:
+def build(config: ConfigDict) -> Method:
   """The method that the config names, its engine and method ranges checked first.
 
   Keys that the config lacks since it was written before them are added (`complete`).
@@ -108,5 +108,5 @@ def build(config: ConfigDict) -> Any:
     )
   method = resolve(config.method.name)
   complete(config)
-  validate(config, getattr(method, "RULES", {}))
+  validate(config, method.RULES)
   return method(config)

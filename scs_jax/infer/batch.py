@@ -10,7 +10,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import errno
-import math
 import os
 import stat
 import threading
@@ -33,6 +32,7 @@ class Colors(Protocol):
   """What a job needs of a Colorizer."""
 
   takes_reference: bool
+  scales: tuple[float, float]
   note: Callable[[str], None]
 
   def color(self, picture, reference=None, **keywords) -> np.ndarray: ...
@@ -149,7 +149,7 @@ def _check_scale(settings: Settings, colorizer: Colors) -> None:
   """Refuses at once what the Colorizer would refuse for every picture."""
   if settings.size is not None and None not in settings.size:
     _require_size(settings.size)
-  least, most = getattr(getattr(colorizer, "method", None), "scales", (0.0, math.inf))
+  least, most = colorizer.scales
   direct = not settings.keep_luminance and settings.input_side is None
   if settings.scale is not None and direct and not least <= settings.scale <= most:
     raise UserError(

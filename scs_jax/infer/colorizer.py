@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from scs_jax.core.contract import Query, TrainState
+from scs_jax.core.contract import Method, Query, TrainState
 from scs_jax.data import decode, scan
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, luminance, picture_files, pictures, resizing
@@ -46,7 +46,7 @@ class Colorizer:
 
   def __init__(
     self,
-    method: Any,
+    method: Method,
     state: TrainState,
     *,
     memory_limit: int | None = None,
@@ -55,7 +55,7 @@ class Colorizer:
   ):
     if memory_limit is not None and memory_limit < 1:
       raise UserError(f"memory limit {memory_limit}: expected bytes, 1 or more")
-    if getattr(method, "takes_pairs", False):
+    if method.takes_pairs:
       raise UserError(
         f"{type(method).__name__} colours pairs of a monochrome and a colour view; give it both "
         "(`scs-jax colorize --mono M --color C`, or infer.pairs.PairColorizer)"
@@ -64,7 +64,7 @@ class Colorizer:
       raise UserError(f"tile {tile}: expected 32 to 8192 pixels")
     self.method, self.memory_limit = method, memory_limit
     self.note = note or (lambda line: None)
-    self.takes_reference = getattr(method, "takes_reference", True)
+    self.takes_reference, self.scales = method.takes_reference, method.scales
     self._state = jax.device_put(state.replace(opt_state={}, frozen={}))
     ladder = LADDER if tile is None else (tile,)
     self._painter = Painter(ladder, note=lambda line: self.note(line))
@@ -153,10 +153,10 @@ class Colorizer:
     require_depth(depth)
     out_size = result_size(gray.shape, scale, size)
     if keep_luminance is None:
-      keep_luminance = getattr(self.method, "keeps_luminance", False)
+      keep_luminance = self.method.keeps_luminance
     may_see_less = input_side is None and (keep_luminance or out_size == gray.shape)
     if input_side is None and keep_luminance:
-      input_side = getattr(self.method, "usual_side", None)
+      input_side = self.method.usual_side
     if input_side is not None:
       require_side(input_side)
     if reference is not None and not self.takes_reference:
@@ -167,8 +167,7 @@ class Colorizer:
       if input_side is not None:
         seen = resizing.reduce_to_side(gray[..., None], input_side)[..., 0]
       if keep_luminance:
-        usual = getattr(self.method, "usual_scale", 1.0)
-        painted = tuple(max(1, round(s * usual)) for s in seen.shape)
+        painted = tuple(max(1, round(s * self.method.usual_scale)) for s in seen.shape)
       self._check_scale(seen.shape, painted)
       try:
         rgb = self._colors(np.ascontiguousarray(seen, np.float32), painted, out_size, reference)
@@ -192,7 +191,7 @@ class Colorizer:
   # -- the network ---------------------------------------------------------------------------------
 
   def _check_scale(self, size: Size, out_size: Size) -> None:
-    least, most = getattr(self.method, "scales", (0.0, math.inf))
+    least, most = self.method.scales
     for a, b in zip(size, out_size, strict=True):
       # A side of few pixels cannot be met exactly: a pixel more or less is within the bounds.
       if not least * a - 1 <= b <= most * a + 1:
@@ -206,9 +205,9 @@ class Colorizer:
   ) -> np.ndarray:
     """The network's RGB at `size`, for a result of `out_size`."""
     lender = None if reference is None else reference_rgb(reference)
-    if getattr(self.method, "recipe", None) is None:
-      return self._whole(gray, size, lender)
     recipe = self._recipe(lender is not None)
+    if recipe is None:
+      return self._whole(gray, size, lender)
     reference_size = None if lender is None else lender.shape[:2]
     budget.require_tiles(self._painter, recipe, gray.shape, reference_size)
     usual = self._painter.ladder
@@ -252,7 +251,7 @@ class Colorizer:
     if lender is not None:
       reference = resizing.resize(lender, (256, 256))[None]
     query = Query(gray[None, ..., None], size, reference)
-    if getattr(self.method, "takes_corner", False):
+    if self.method.takes_corner:
       query = _in_corner(query)
     program = self._painter.programs.get(self.method.predict, self._state, query)
     rgb = np.asarray(program.run(self._state, query).rgb)[0]
@@ -269,7 +268,7 @@ def _in_corner(query: Query) -> Query:
   return query.replace(gray=np.pad(query.gray, pads), size=(sides[1], sides[1]), corner=part)
 
 
-def load(path, step: int | str | None = None) -> tuple[Any, TrainState]:
+def load(path, step: int | str | None = None) -> tuple[Method, TrainState]:
   """(method, state without what training alone needs) of a trained network; as from_checkpoint."""
   model = models.find(path, step)
   return model.method, model.restore()

@@ -6,13 +6,14 @@ taken otherwise is turned over for the network, and its result turned back.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from scs_jax.core.contract import TrainState
+from scs_jax.core.contract import Method, TrainState
 from scs_jax.data import camera, matching, scan
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer, luminance, pair_inputs, resizing
@@ -66,10 +67,11 @@ class PairColorizer:
   """
 
   takes_reference = True
+  scales = (0.0, math.inf)  # chroma is enlarged with Y, whatever the network does
 
   def __init__(
     self,
-    method: Any,
+    method: Method,
     state: TrainState,
     *,
     mono_view: str = "auto",
@@ -79,7 +81,7 @@ class PairColorizer:
     if mono_view != "auto" and mono_view not in VIEWS:
       raise UserError(f"mono view {mono_view!r}: expected auto, {', '.join(VIEWS)}")
     self.note = note or (lambda line: None)
-    self._mono_view, self._search_range = mono_view, method_range(method)
+    self._mono_view, self._search_range = mono_view, method.search_range
     say = lambda line: self.note(line)
     self.painter = StripPainter(method, state, memory_limit, note=say)
 
@@ -231,11 +233,6 @@ class PairColorizer:
         f"warning: at this size matches lie up to {reach:.0f} pixels apart, the network looks at "
         f"{self._search_range}; --input-side {fitting} would hold them"
       )
-
-
-def method_range(method: Any) -> int | None:
-  """Candidates in a row that a method compares, d; None where it does not say."""
-  return getattr(method, "search_range", None)
 
 
 def find_layout(luma: np.ndarray, color: np.ndarray, mono_view: str = "auto") -> Layout:

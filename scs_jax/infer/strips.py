@@ -11,17 +11,18 @@ is. One program serves them all.
 
 import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.core.contract import Query, TrainState
+from scs_jax.core.contract import Method, Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import budget
 from scs_jax.infer.budget import PlannedMemoryError
 from scs_jax.infer.programs import Program, Programs
+from scs_jax.training import models
 
 _TRIM = 0.99  # of the height that a limit allows in proportion: memory is nearly proportional
 _LEAST_SIDE = 64  # pixels; no picture is reduced below
@@ -89,20 +90,20 @@ class StripPainter:
 
   def __init__(
     self,
-    method: Any,
+    method: Method,
     state: TrainState,
     memory_limit: int | None = None,
     want_disparity: bool = False,
     note=lambda line: None,
   ):
-    if not getattr(method, "takes_pairs", False):
+    if not method.takes_pairs:
       raise UserError(
         f"{type(method).__name__} colours photos, not pairs of views; leave --mono and --color "
-        "out, or take a checkpoint of cycle_cnn"
+        f"out, or take a checkpoint of {models.DEFAULT_PAIRS}"
       )
     self.method, self.memory_limit, self.note = method, memory_limit, note
-    self.multiple = getattr(method, "multiple", 1)
-    self.overlap = getattr(method, "row_overlap", None)
+    self.multiple = method.multiple
+    self.overlap = method.row_overlap
     self._state = jax.device_put(state.replace(opt_state={}, frozen={}))
     self._paint = functools.partial(_paint, method, want_disparity)
     self.programs = Programs()

@@ -52,7 +52,7 @@ class Subject:
 
   def measure(self) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
     """(scores, sets) as of ablations_result.RowResult."""
-    if getattr(self.method, "takes_pairs", False):
+    if self.method.takes_pairs:
       return self._pairs(), {}
     source = open_source(self.config.data.heldout)
     dealt = self._deal(source)

@@ -1,7 +1,6 @@
 """What `scs-jax ablate` is asked for, checked before anything is trained."""
 
 import dataclasses
-import importlib
 import json
 import pathlib
 import re
@@ -18,19 +17,22 @@ from scs_jax.measure import evaluate, pairs
 from scs_jax.metrics import color
 from scs_jax.training import resume
 
-# What users call a table's folder of configs, where it is not its name.
-_SHORT = {"joint": "joint_sr"}
-_METHODS = ("scsnet", "smsanet", "joint", "cycle_cnn")
 
+def tables(config: str = "") -> dict[str, ablations.Table]:
+  """{"scsnet.losses": Table, ...} of all methods of the package, and of the one of a config.
 
-def tables() -> dict[str, ablations.Table]:
-  """{"scsnet.losses": Table, ...} of all methods."""
-  configs.load("common")  # makes scs_jax.configs importable in a source tree as well
+  Args:
+    config: as of `make`: where it names a method outside the package, that one's tables too.
+
+  Raises:
+    UserError: no such config or method, or a method's module of tables that is not there.
+  """
+  names = list(resolve.BUILTIN)
+  if config.endswith(".py"):
+    names.append(configs.load(config).method.name)
   found = {}
-  for name in _METHODS:
-    folder = _SHORT.get(name, name)
-    module = importlib.import_module(f"scs_jax.configs.{folder}.ablations")
-    found |= {f"{name}.{table}": spec for table, spec in module.TABLES.items()}
+  for name in dict.fromkeys(names):
+    found |= ablations.tables_of(resolve.resolve(name))
   return found
 
 
@@ -48,7 +50,7 @@ class Row(NamedTuple):
   """
 
   name: str
-  spec: Any
+  spec: ablations.Row
   config: ConfigDict
   changes: dict
   method: Any
@@ -86,7 +88,7 @@ def make(args) -> Plan:
     UserError: an unknown table or row, a spec or config that cannot be, data that is not there, a
       folder of other settings.
   """
-  table = _table(args.table)
+  table = _table(args.table, args.which)
   _check_numbers(args)
   folder = pathlib.Path(args.workdir or f"runs/ablate/{args.table}-{_stem(args.which)}")
   overrides = list(args.overrides)
@@ -141,8 +143,8 @@ def _keep(folder: pathlib.Path, config: ConfigDict) -> list[str]:
     return []
 
 
-def _table(name: str) -> ablations.Table:
-  known = tables()
+def _table(name: str, config: str) -> ablations.Table:
+  known = tables(config)
   if name not in known:
     raise UserError(f"no ablation is called {name!r}; {spelling.hint(name, known)}")
   return known[name]
@@ -181,9 +183,9 @@ def _choose(args, names: list[str]) -> list[str]:
 
 def _measurable(method) -> tuple[tuple[str, ...], tuple[str, ...]]:
   """(modes, metrics) of the method's kind of data."""
-  if getattr(method, "takes_pairs", False):
+  if method.takes_pairs:
     return pairs.MODES, tuple(pairs.METRICS)
-  modes = evaluate.MODES if getattr(method, "takes_reference", True) else ("automatic",)
+  modes = evaluate.MODES if method.takes_reference else ("automatic",)
   return modes, (*evaluate.METRICS, *color.COLORFULNESS, "fid")
 
 
@@ -209,10 +211,9 @@ def _require_data(config_of) -> dict[str, str]:
 
 def _trouble(method) -> tuple[str, bool]:
   """(what keeps the row from being trained, whether it uses frozen weights)."""
-  frozen = bool(getattr(method, "frozen_shapes", dict)())
-  if not frozen:
-    return "", False
   try:
+    if not method.frozen_shapes():
+      return "", False
     method.load_frozen()
   except (UserError, OSError) as error:
     return failures.explain(error) or str(error), True

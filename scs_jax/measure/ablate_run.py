@@ -27,7 +27,7 @@ SPEC, TABLE, CSV, PAGE = "spec.json", "table.md", "table.csv", "report.html"
 def run(args) -> int:
   """See cli/ablate.py; returns the exit code."""
   if args.table is None:
-    print(_listing())
+    print(_listing(args.which))
     return 0
   look = learned.extractor(*inception.load(args.fid_weights)) if args.fid_weights else None
   plan = ablate_plan.make(args)
@@ -51,9 +51,9 @@ def run(args) -> int:
   return 1 if failed else 0
 
 
-def _listing() -> str:
+def _listing(config: str) -> str:
   lines = ["tables:"]
-  for name, table in ablate_plan.tables().items():
+  for name, table in ablate_plan.tables(config).items():
     lines.append(f"  {name:<20} {table.where}: {table.title.lower()}, {len(table.rows)} rows")
   return "\n".join([*lines, "", "`scs-jax ablate TABLE --dry-run` shows what one would do."])
 
@@ -63,7 +63,7 @@ def _told(plan: Plan) -> str:
   table = plan.table
   lines = [
     f"{plan.name}: {table.title} ({table.where}); base row: {table.base}",
-    f"  the paper: {table.images}; channels {table.channels}",
+    *([f"  the paper: {table.images}; channels {table.channels}"] if table.images else []),
     f"  measured: {', '.join(f'{n} pictures {m}' for m, n in table.pictures.items())} at most; "
     + ", ".join(column.heading for column in table.columns if column.ours),
   ]
@@ -156,7 +156,6 @@ def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
       scale = column.ours.removeprefix("ms@")
       ms[scale] = round(subject.milliseconds(float(scale)), 3)
   counts = count(method)
-  training_only = getattr(method, "training_only", ())
   about = {
     "steps": outcome.step,
     "batch_size": config.batch_size,
@@ -164,7 +163,7 @@ def _result(plan: Plan, row: Row, args, look) -> RowResult | None:
     "parameters": counts,
     # Of what colours: a discriminator does not.
     "total_parameters": sum(
-      n for name, n in counts.items() if "/" not in name and name not in training_only
+      n for name, n in counts.items() if "/" not in name and name not in method.training_only
     ),
     "ms": ms,
     "pictures": {
@@ -196,8 +195,7 @@ def _collect(plan: Plan) -> dict[str, RowResult | None]:
   for column in plan.table.columns:
     if column.why and not any(by[column.heading].ours for by in cells.values()):
       notes.append(f"{column.heading}: no figure of ours. {column.why}")
-  own = {name: getattr(row.spec, "note", "") for name, row in plan.rows.items()}
-  notes += [f"{name}: {note}" for name, note in own.items() if note]
+  notes += [f"{name}: {row.spec.note}" for name, row in plan.rows.items() if row.spec.note]
   notes += [f"{n} failed: {r.reason}" for n, r in found.items() if r and r.status == "failed"]
   title = f"{plan.name}: {plan.table.title} ({plan.table.where})"
   folders = {name: row.folder for name, row in plan.rows.items()}
@@ -211,7 +209,7 @@ def _collect(plan: Plan) -> dict[str, RowResult | None]:
 def _facts(plan: Plan, found) -> list[str]:
   """What was trained and measured, on what."""
   table, done = plan.table, [r for r in found.values() if r and r.status == "done"]
-  lines = [f"the paper: {table.images}; channels {table.channels}"]
+  lines = [f"the paper: {table.images}; channels {table.channels}"] if table.images else []
   if done:
     about = done[0].about
     counts = ", ".join(f"{n} {place}" for place, n in about["pictures"].items())

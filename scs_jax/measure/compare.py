@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.core.contract import Prediction, Query
+from scs_jax.core.contract import Method, Prediction, Query
 from scs_jax.measure.evaluate import Evaluator, score
 from scs_jax.metrics import estimates
 from scs_jax.metrics import image as metrics
@@ -148,14 +148,16 @@ class Cascade:
 
   Args:
     colorizer: a method that colours a single picture.
-    enlarger: one that enlarges a colour picture handed to it as the reference (joint_sr's task
-      super_resolution).
+    enlarger: one that enlarges a colour picture handed to it as the reference (`only_enlarges`).
+
+  Attributes:
     factor: the magnification that the enlarger was trained at.
+    takes_reference: as of the colorizer.
   """
 
-  def __init__(self, colorizer, enlarger, factor: float):
-    self._colorizer, self._enlarger, self.factor = colorizer, enlarger, factor
-    self.takes_reference = getattr(colorizer, "takes_reference", True)
+  def __init__(self, colorizer: Method, enlarger: Method):
+    self._colorizer, self._enlarger = colorizer, enlarger
+    self.factor, self.takes_reference = enlarger.usual_scale, colorizer.takes_reference
 
   def predict(self, state, query: Query) -> Prediction:
     """`state`: {"colorizer": ..., "enlarger": ...}. The last stage is MATLAB's bicubic."""

@@ -149,8 +149,9 @@ def _page(plan, found, facts, tables: Sequence[Table], notes, layout: Layout, re
     "is named below; of a cascade all of its stages together.",
     "parameters": "Numbers of the networks that the colouring reads, in millions, as the paper "
     "counts; discriminators and, without a reference, its encoder take no part.",
-    "true L": "Colours of the joint network under the lightness of the true picture, as its report "
-    "measures; no use of it has that. Such rows are never marked as the best.",
+    "true L": "Colours of a network that predicts them alone, under the lightness of the true "
+    "picture, as the report of the joint network measures; no use of it has that. Such rows are "
+    "never marked as the best.",
   }
   if plan.fid_weights is not None:
     words["FID"] = compare_ruler.FID

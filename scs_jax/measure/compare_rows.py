@@ -9,13 +9,11 @@ from typing import Any
 
 import jax
 
-from scs_jax.core.contract import Prediction, TrainState
+from scs_jax.core.contract import ColorizeTwice, Prediction, TrainState, twice
 from scs_jax.errors import UserError
 from scs_jax.measure import compare, evaluate, evaluation_output, evaluation_settings, pairs
 from scs_jax.measure.baselines import BASELINES, baselines_of
 from scs_jax.measure.compare_folder import Folder
-from scs_jax.measure.pairs import ColorizeTwice
-from scs_jax.methods.joint_sr.method import JointSR
 from scs_jax.training import models
 
 
@@ -60,7 +58,7 @@ class Row:
     if self.takes_pairs:
       raise UserError("it colours pairs of a monochrome and a colour view, not photos")
     if self.method is not None:
-      if isinstance(self.method, JointSR) and self.method.task == "super_resolution":
+      if self.method.only_enlarges:
         raise UserError("it enlarges colour pictures: name it in --cascade, after a colorizer")
       evaluation_settings.read_scale(scale, self.config, self.method)
 
@@ -71,37 +69,39 @@ class Row:
       query = query if self.referential else query.replace(reference=None)
       return Prediction(self.predict(state, query.replace(want_extras=False)).rgb)
 
-    return pairs.twice(answer)
+    return twice(answer)
 
 
-def open_run(spec: str, step: str, name: str) -> list[Row]:
-  """A run's row; of the joint network two.
+  def lightnesses(self, scale: float) -> list["Row"]:
+    """The row; of a method that enlarges the input's L beside its colours, one with the true L too.
+    """
+    if scale == 1 or self.method is None or not self.method.keeps_luminance:
+      return [self]
+    other = {"make": compare.TrueLightness, "true_light": True}
+    return [
+      dataclasses.replace(self, name=f"{self.name}, L interpolated"),
+      dataclasses.replace(self, name=f"{self.name}, true L", **other),
+    ]
+
+
+def open_run(spec: str, step: str, name: str) -> Row:
+  """A run's row.
 
   Raises:
     UserError: no such checkpoint, or one that cannot be used.
   """
   found, method, state, record = _restore(spec, step)
-  common: dict[str, Any] = {
-    "kind": "run",
-    "state": state,
-    "referential": getattr(method, "takes_reference", True),
-    "takes_pairs": found.takes_pairs,
-    "method": method,
-    "config": found.config,
-    "record": record,
-  }
-  if not (isinstance(method, JointSR) and method.task == "joint"):
-    return [Row(name, predict=method.predict, **common)]
-  return [
-    Row(f"{name}, L interpolated", predict=method.predict, **common),
-    Row(
-      f"{name}, true L",
-      predict=method.predict,
-      make=compare.TrueLightness,
-      true_light=True,
-      **common,
-    ),
-  ]
+  return Row(
+    name,
+    "run",
+    method.predict,
+    state,
+    referential=method.takes_reference,
+    takes_pairs=method.takes_pairs,
+    method=method,
+    config=found.config,
+    record=record,
+  )
 
 
 def open_cascade(spec: str, step: str, name: str) -> Row:
@@ -113,16 +113,15 @@ def open_cascade(spec: str, step: str, name: str) -> Row:
   parts = spec.split("+")
   if len(parts) != 2 or not all(parts):
     raise UserError(f"--cascade {spec}: expected two runs, COLORIZER+ENLARGER")
-  (first, colors, state_c, record_c), (second, enlarger, state_e, record_e) = (
+  (first, colors, state_c, record_c), (_, enlarger, state_e, record_e) = (
     _restore(part, step) for part in parts
   )
-  if not (isinstance(enlarger, JointSR) and enlarger.task == "super_resolution"):
-    raise UserError(f"{parts[1]} enlarges no colour pictures: expected a joint_sr run, trained "
-                    "with task=super_resolution")  # fmt: skip
-  if first.takes_pairs or (isinstance(colors, JointSR) and colors.task == "super_resolution"):
+  if not enlarger.only_enlarges:
+    raise UserError(f"{parts[1]} enlarges no colour pictures: expected a run of a method that does "
+                    "that alone, as the joint network with task=super_resolution")  # fmt: skip
+  if colors.takes_pairs or colors.only_enlarges:
     raise UserError(f"{parts[0]} colours no single pictures: expected a run that does")
-  factor = second.config.data.crop / max(second.config.input_sizes)
-  both = compare.Cascade(colors, enlarger, factor)
+  both = compare.Cascade(colors, enlarger)
   return Row(
     name,
     "cascade",
@@ -130,7 +129,7 @@ def open_cascade(spec: str, step: str, name: str) -> Row:
     {"colorizer": state_c, "enlarger": state_e},
     referential=both.takes_reference,
     config=first.config,
-    record={"colorizer": record_c, "enlarger": record_e, "enlarged": factor},
+    record={"colorizer": record_c, "enlarger": record_e, "enlarged": both.factor},
   )
 
 

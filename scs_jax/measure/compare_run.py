@@ -59,6 +59,7 @@ def run(args) -> int:
   ruler = Ruler(plan)
   if plan.track == "photos":
     rows = [row for row in rows if _fits(plan, row, failed)]
+    rows = [one for row in rows for one in row.lightnesses(plan.scale)]
   if not rows:
     raise UserError("none of the rows could be measured: " + "; ".join(failed.values()))
   trained = list(rows)
@@ -98,13 +99,12 @@ def _open(args, failed: Failures) -> list[Row]:
       name = f"{base} ({n})"
     taken.add(name)
     if kind == "run":
-      rows += failed.catch(name, compare_rows.open_run, spec, args.step, name) or []
+      row = failed.catch(name, compare_rows.open_run, spec, args.step, name)
     elif kind == "cascade":
       row = failed.catch(name, compare_rows.open_cascade, spec, args.step, name)
-      rows += [row] if row else []
     else:
       row = failed.catch(name, compare_rows.open_results, spec, name)
-      rows += [row] if row else []
+    rows += [row] if row else []
   return rows
 
 
@@ -160,7 +160,7 @@ def _refuse(data, errors: list[str]) -> None:
 
 
 def _facts(plan: Plan, rows: list[Row], sets, failed: Failures) -> list[Facts]:
-  """Time and parameters of every row; the joint network's two rows are one network."""
+  """Time and parameters of every row; two rows of one network are measured once."""
   size = plan.size or failed.catch(sets[0].name, sets[0].example) or (256, 512)
   parts = ["automatic", REFERENTIAL] if plan.track == "photos" else ["pairs"]
   known: dict[int, Facts] = {}

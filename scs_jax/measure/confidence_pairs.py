@@ -42,10 +42,10 @@ def find(checkpoint: str, step: int | str | None) -> Model:
   """
   found = models.find(checkpoint, step)
   name = type(found.method).__name__
-  if not found.takes_pairs:
+  if not found.method.takes_pairs:
     raise UserError(
       f"--checkpoint {checkpoint} is of {name}, which colours single pictures and has no "
-      "confidence; take a run of cycle_cnn"
+      f"confidence; take a run of {models.DEFAULT_PAIRS}"
     )
   shapes = jax.eval_shape(lambda: found.method.init(jax.random.key(0), {}))
   view = lambda channels: jax.ShapeDtypeStruct((*_ANY, channels), np.float32)

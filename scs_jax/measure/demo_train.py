@@ -16,9 +16,8 @@ from scs_jax.report.demo_page import SCALES
 from scs_jax.training.outcome import Outcome
 from scs_jax.training.run import train
 
-OTHERS = ("smsanet/small", "joint_sr/small")
-TITLES = {"scsnet": "SCSNet", "smsanet": "SMSANet", "joint_sr": "joint network"}
-FIRST = TITLES["scsnet"]
+FIRST, FIRST_CONFIG = "SCSNet", "scsnet/small"
+OTHERS = {"SMSANet": "smsanet/small", "joint network": "joint_sr/small"}
 CURVES = {
   "loss/content": "content loss on training crops",
   "self/psnr_ab": "ab PSNR of held-out crops, self-reference (dB)",
@@ -27,13 +26,13 @@ CURVES = {
 
 
 def run(args, config) -> int:
-  if config.method.name != "scsnet":
-    raise UserError(f"--config {args.config} is of {config.method.name!r}; the demo shows scsnet")
+  shown = configs.load(FIRST_CONFIG).method.name
+  if config.method.name != shown:
+    raise UserError(f"--config {args.config} is of {config.method.name!r}; the demo shows {shown}")
   folder = pathlib.Path(args.workdir)
   runs = [(FIRST, args.config, config, folder)]
-  for name in OTHERS if args.all else ():
-    short = name.partition("/")[0]
-    runs.append((TITLES[short], name, _other(name, config), folder / short))
+  for title, name in OTHERS.items() if args.all else ():
+    runs.append((title, name, _other(name, config), folder / name.partition("/")[0]))
   outcomes = {}
   for title, name, its_config, its_folder in runs:
     outcome = _train(name, its_config, its_folder, args.quiet)
@@ -66,7 +65,7 @@ def run(args, config) -> int:
 
 def _other(name: str, main):
   """Another method's small config, for a third of its steps; fewer where the demo is cut short."""
-  own, usual = configs.load(name), configs.load("scsnet/small")
+  own, usual = configs.load(name), configs.load(FIRST_CONFIG)
   share = min(1.0, main.steps / usual.steps) / 3
   keys = {"steps": max(1, round(own.steps * share))}
   for key in ("seed", "dtype"):  # the same pictures and numbers as the first

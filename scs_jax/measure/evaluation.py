@@ -29,7 +29,7 @@ from scs_jax.report import results
 def run(args) -> int:
   """See cli/evaluate.py; returns the exit code."""
   found = settings.open_run(args)
-  if found.takes_pairs:
+  if found.method.takes_pairs:
     return pair_evaluation.run(args, found)
   config, setting = found.config, settings.read(args, found)
   pictures = _open(setting, not args.quiet)

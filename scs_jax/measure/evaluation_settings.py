@@ -1,7 +1,6 @@
 """The flags of `scs-jax evaluate`, checked, with what they leave to the run's config filled in."""
 
 import dataclasses
-import math
 import pathlib
 
 from scs_jax.core import spelling
@@ -14,7 +13,6 @@ from scs_jax.training import models
 from scs_jax.training.models import Model
 
 _LARGEST = 8192  # pixels a side
-_ANY = (0.0, math.inf)
 
 
 @dataclasses.dataclass
@@ -155,7 +153,7 @@ def read_step(text: str) -> str | int:
 def read_scale(scale: float | None, config, method) -> float:
   """Within the engine's range and the method's own; the config's where none is given."""
   scale = config.evaluate.scale if scale is None else scale
-  for rule in (ENGINE_RULES["evaluate.scale"], Between(*getattr(method, "scales", _ANY))):
+  for rule in (ENGINE_RULES["evaluate.scale"], Between(*method.scales)):
     if not rule.allows(scale):
       near = rule.nearest(scale)
       advice = "" if near is None else f"; the nearest allowed is {near:g}"
@@ -212,14 +210,13 @@ def read_modes(asked: str, modes, others, why: str) -> tuple[str, ...]:
 
 
 def _choose_modes(setting: Settings, asked: str | None, method) -> None:
-  referential = getattr(method, "takes_reference", True)
   if asked is not None:
     setting.modes = read_modes(
       asked, MORE_MODES, pairs.MODES, f"{setting.model} colours single pictures"
     )
-    if setting.modes != ("automatic",) and not referential:
+    if setting.modes != ("automatic",) and not method.takes_reference:
       raise UserError(f"--modes {asked}: {setting.model} takes no reference; use --modes automatic")
-  elif not referential:
+  elif not method.takes_reference:
     for mode in ("self", "random"):
       setting.drop(mode, f"{setting.model} takes no reference")
   if setting.reference_data and "random" not in setting.modes:

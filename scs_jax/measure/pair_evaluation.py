@@ -25,7 +25,7 @@ def run(args, found: Model) -> int:
   views = open_views(
     found.config, args.data, setting.limit, setting.seed, setting.warped
   )
-  setting.notes += getattr(found.method, "remarks", ())
+  setting.notes += found.method.remarks
   setting.notes += trained_on(found.config, views.source)
   identity = _identity(setting, found.config, views)
   output.claim(setting, identity)

@@ -1,7 +1,5 @@
 """Both colorizations of a pair of any size: in one program where it fits, else in strips."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +8,11 @@ from scs_jax.core.contract import Method, Prediction, Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer
 from scs_jax.infer.strips import StripPainter
-from scs_jax.measure import pairs
 from scs_jax.measure.pairs import UNREFINED
 
 
 class Passes:
-  """(state, query) -> (first, second), as measure.pairs.colorizer's, for one pair at a time.
+  """(state, query) -> (first, second), as Method.colorize_twice, for one pair at a time.
 
   Where the memory does not hold the whole, results are those of strips (infer/strips.py), equal to
   the whole's, without the extras that all of a pair decides: the curve and the confidence.
@@ -31,7 +28,7 @@ class Passes:
 
   def __init__(self, method: Method, state: TrainState, memory_limit: int | None = None):
     self.strips: dict[tuple[int, int], int] = {}
-    self._whole = jax.jit(pairs.colorizer(method))
+    self._whole = jax.jit(method.colorize_twice)
     self._painter = StripPainter(_Rows(method), state, memory_limit, want_disparity=True)
 
   def colorize(self, state: TrainState, query: Query) -> tuple[Prediction, Prediction]:
@@ -58,7 +55,7 @@ class Passes:
     return self.colorize(state, query) if size in self.strips else self._whole(state, query)
 
 
-class _Rows:
+class _Rows(Method):
   """Both passes as the one prediction of a method: what a row of both depends on is twice as far.
 
   Results travel as channels beside each other: first.rgb is the prediction's, the others are what
@@ -67,11 +64,9 @@ class _Rows:
 
   takes_pairs = True
 
-  def __init__(self, method: Any):
-    self._colorize = pairs.colorizer(method)
-    self.multiple = getattr(method, "multiple", 1)
-    overlap = getattr(method, "row_overlap", None)
-    self.row_overlap = None if overlap is None else 2 * overlap
+  def __init__(self, method: Method):
+    self._colorize, self.multiple = method.colorize_twice, method.multiple
+    self.row_overlap = None if method.row_overlap is None else 2 * method.row_overlap
 
   def predict(self, state: TrainState, query: Query) -> Prediction:
     first, second = self._colorize(state, query)

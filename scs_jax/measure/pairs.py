@@ -2,9 +2,7 @@
 
 Cycle CNN, Section III-A. First-time: the monochrome view I_G is coloured by the colour view R_C.
 Second-time: R_G, the Y of R_C (BT.601), is coloured by the first-time result, and may be compared
-with R_C itself: the only figure that a pair without truth has. A predictor looks for the match of
-column i at i and to the right of it, in the second pass to the left: so all that goes into it is
-mirrored, and what comes out is mirrored back.
+with R_C itself: the only figure that a pair without truth has.
 """
 
 import functools
@@ -14,16 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.core.contract import Method, Prediction, Query, TrainState
+from scs_jax.core.contract import ColorizeTwice, Prediction, Query, TrainState, twice
 from scs_jax.measure import semi_global
 from scs_jax.metrics import image as metrics
 from scs_jax.ops import color, transfer
 from scs_jax.ops.degrade import to_eight_bits
 
 Array = jax.Array
-Predict = Callable[[TrainState | None, Query], Prediction]
 Metrics = Mapping[str, Callable[[Array, Array], Array]]
-ColorizeTwice = Callable[[TrainState | None, Query], tuple[Prediction, Prediction]]
 
 MODES = ("first", "second")
 # Of a result and the true picture: the truth of the monochrome view, or the colour view.
@@ -41,38 +37,6 @@ TRIVIAL = "zero_disparity"
 but for colours that left the gamut on the way."""
 STEREO = "semi_global"
 """The baseline of classical stereo matching; only where OpenCV is installed."""
-
-
-def mirror(x: Array) -> Array:
-  """[N, H, W, C], each row from right to left."""
-  return x[:, :, ::-1]
-
-
-def luma(rgb: Array) -> Array:
-  """Y of BT.601, [N, H, W, 1] of RGB [N, H, W, 3] in [0, 1]: the monochrome view of a picture."""
-  return color.rgb_to_ycbcr(rgb)[..., :1]
-
-
-def twice(predict: Predict) -> ColorizeTwice:
-  """Both colorizations by a predictor that knows the first kind alone.
-
-  Returns:
-    (state, query) -> (first, second): first as `predict` gives it, second the colour view coloured
-    anew, at its own side, without extras.
-  """
-
-  def colorize(state, query: Query) -> tuple[Prediction, Prediction]:
-    first = predict(state, query)
-    gray = mirror(luma(query.reference))
-    second = predict(state, Query(gray, gray.shape[1:3], mirror(first.rgb)))
-    return first, Prediction(mirror(second.rgb))
-
-  return colorize
-
-
-def colorizer(method: Method) -> ColorizeTwice:
-  """A method's own `colorize_twice`, or its `predict` run twice."""
-  return getattr(method, "colorize_twice", None) or twice(method.predict)
 
 
 def zero_disparity(query: Query) -> Array:
@@ -134,7 +98,7 @@ class PairEvaluator:
   """Colours both views of batches of pairs and measures; compiles once a size.
 
   Args:
-    colorize: see `colorizer` and `BASELINES`.
+    colorize: see Method.colorize_twice and `BASELINES`.
     compiled: whether it is to be one program; False for one that runs programs of its own, or is
       one of `UNCOMPILED`.
     more: further metrics by name, as those of METRICS.

@@ -24,7 +24,7 @@ class PairTrial:
 
   Args:
     name: what the model is called in tables.
-    colorize: its two passes, see pairs.colorizer.
+    colorize: its two passes, see Method.colorize_twice.
     state: its parameters.
     modes: of pairs.MODES, in the order of the tables.
     baselines: whether they take part.

@@ -63,7 +63,7 @@ def _row(row, result: RowResult | None, folder: pathlib.Path) -> str:
   changes = [f"{key} = {value!r}" for key, value in row.overlay.items()] or ["the config itself"]
   parts = [f"<h3>{html.escape(row.name)}</h3><p>"]
   parts.append(", ".join(f"<code>{html.escape(change)}</code>" for change in changes) + "</p>")
-  if note := getattr(row, "note", ""):
+  if note := row.note:
     parts.append(f"<p>{html.escape(note)}</p>")
   if result is None:
     return "".join([*parts, "<p>not trained yet</p>"])

@@ -83,11 +83,6 @@ class Model:
     return f"{self.stem}, a model of scs_jax" if shipped else str(self.path)
 
   @property
-  def takes_pairs(self) -> bool:
-    """Whether it colours pairs of a monochrome and a colour view."""
-    return getattr(self.method, "takes_pairs", False)
-
-  @property
   def card(self) -> dict[str, Any]:
     """What its maker says of it (model_card.py); empty for a run."""
     return self.contents.card if self.contents is not None else {}
@@ -259,7 +254,7 @@ def export(
     model.config,
     model.restore(),
     dtype=dtype,
-    left_out=tuple(getattr(model.method, "training_only", ())),
+    left_out=tuple(model.method.training_only),
     versions=model.versions,
     card=model.card if card is None else card,
   )

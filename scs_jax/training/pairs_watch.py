@@ -8,7 +8,7 @@ import numpy as np
 
 from scs_jax.core.contract import Method
 from scs_jax.measure.learned import perceptual_of
-from scs_jax.measure.pairs import METRICS, MODES, PairEvaluator, colorizer, measured
+from scs_jax.measure.pairs import METRICS, MODES, PairEvaluator, measured
 from scs_jax.report import panels
 from scs_jax.training.watch_checks import require_best, require_modes, require_readable
 
@@ -39,7 +39,7 @@ class Pairs:
     require_best(config, known, "" if "first" in self._modes else untold)
     more = perceptual_of(config)
     self._metrics = (*METRICS, *more)
-    self._heldout, self._evaluator = heldout, PairEvaluator(colorizer(method), more=more)
+    self._heldout, self._evaluator = heldout, PairEvaluator(method.colorize_twice, more=more)
 
   def __call__(
     self, state, drawing: bool, limit: int

@@ -161,7 +161,7 @@ class Planner:
       parallel = Parallel.of(config, self.machine.devices)
       parallel.check_batch(config.batch_size)
       step = update.device_step(method, key, parallel)
-      state = parallel.shapes(method, key, _frozen(method))
+      state = parallel.shapes(method, key, method.frozen_shapes())
       like = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.by_batch)
       batch = {name: like(x) for name, x in self._batch_shapes(config).items()}
       work = flops.count(lambda *shapes: step(*shapes, phase), state, batch)
@@ -245,11 +245,6 @@ def _phases(method, steps: int) -> dict[str, float]:
 
 
 _MOST_STEPS, _FIRST_STEPS = 2**20, 64
-
-
-def _frozen(method) -> dict:
-  """Frozen weights as shapes: a plan needs no weight files where the method knows their shapes."""
-  return method.frozen_shapes() if hasattr(method, "frozen_shapes") else method.load_frozen()
 
 
 def _size(tree) -> int:

@@ -89,7 +89,7 @@ def earlier_values(config) -> dict[str, Any]:
 
 
 def _of_method(config) -> Mapping[str, Any]:
-  return getattr(resolve.resolve(config.method.name), "EARLIER", {})
+  return resolve.resolve(config.method.name).EARLIER
 
 
 def differences(workdir: pathlib.Path, config, step: int) -> list[str]:

@@ -35,7 +35,7 @@ class Watch:
 
   def __init__(self, config, method: Method, heldout: Sequence[Mapping], workdir: pathlib.Path):
     self.log, self.folder, self._look = config.log, workdir / "panels", None
-    kind = Pairs if getattr(method, "takes_pairs", False) else _Photos
+    kind = Pairs if method.takes_pairs else _Photos
     if heldout:
       self._look = kind(config, method, heldout)
 

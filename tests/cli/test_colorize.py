@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import math
 import os
 import pathlib
 import signal
@@ -22,7 +23,7 @@ from scs_jax.training import models
 class Painter:
   """Gray as it came, with what it was asked in `asked`."""
 
-  takes_reference = True
+  takes_reference, scales = True, (0.0, math.inf)
   note = print
 
   def __init__(self):

@@ -1,6 +1,7 @@
 """`scs-jax colorize --mono M --color C` from its flags to its exit code."""
 
 import importlib
+import math
 import os
 import pathlib
 import signal
@@ -210,7 +211,7 @@ def test_metadata_depth_and_transparency_of_the_monochrome_view(opened):
 class Copier:
   """The gray with the colour view's red in place of its own."""
 
-  takes_reference = True
+  takes_reference, scales = True, (0.0, math.inf)
   note = print
 
   def __init__(self):

@@ -59,7 +59,7 @@ def export(folder, name, config, keys, seed=0):
   config = configs.apply_overrides(configs.load(config), [f"{k}={v}" for k, v in keys.items()])
   method = resolve.build(config)
   state = jax.jit(lambda key: method.init(key, {}))(jax.random.key(seed))
-  left_out = tuple(getattr(method, "training_only", ()))
+  left_out = tuple(method.training_only)
   path = folder / f"{name}.safetensors"
   model_file.write(path, config, state, left_out=left_out, card=CARD)
 

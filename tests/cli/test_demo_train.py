@@ -5,13 +5,13 @@ import pytest
 
 from scs_jax.cli import main as cli
 from scs_jax.core import config as configs
-from scs_jax.core.contract import Prediction, TrainState
+from scs_jax.core.contract import Method, Prediction, TrainState
 from scs_jax.measure import demo_train
 from scs_jax.ops.resize import resize_bicubic
 from scs_jax.training.outcome import Outcome
 
 
-class Tinted:
+class Tinted(Method):
   """Enlarges, and gives every pixel one colour."""
 
   def __init__(self, tint):
@@ -42,7 +42,7 @@ def trained(monkeypatch, tmp_path):
 
 def test_all_sets_the_other_methods_beside_scsnet(trained, tmp_path, capsys):
   assert cli.main(["demo", "--train", "--all", "--workdir", str(tmp_path), "--size", "48"]) == 0
-  steps = {name: configs.load(name).steps for name in ("scsnet/small", *demo_train.OTHERS)}
+  steps = {name: configs.load(name).steps for name in ("scsnet/small", *demo_train.OTHERS.values())}
   assert trained == [
     ("scsnet/small", steps["scsnet/small"], "."),
     ("smsanet/small", round(steps["smsanet/small"] / 3), "smsanet"),

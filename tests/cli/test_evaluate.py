@@ -38,8 +38,9 @@ PICTURE = np.random.default_rng(99).integers(0, 256, (SIDE, SIDE, 3)).astype(np.
 # Answers with the picture that its checkpoint holds, so that every score is known beforehand.
 _METHOD = """
 import jax, jax.numpy as jnp
+from scs_jax.core import contract
 from scs_jax.core.contract import Prediction, TrainState
-class Method:
+class Method(contract.Method):
   scales = (1.0, 4.0)
   def __init__(self, config):
     self.size = config.data.crop

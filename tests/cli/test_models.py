@@ -17,8 +17,9 @@ from scs_jax.training.checkpoint import Checkpoints
 # Red is the gray times a parameter, green the gray; of pairs, blue is the colour view's blue.
 _METHOD = """
 import jax.numpy as jnp
+from scs_jax.core import contract
 from scs_jax.core.contract import Prediction, TrainState
-class Tint:
+class Tint(contract.Method):
   takes_reference = False
   training_only = ("judge",)
   def __init__(self, config):

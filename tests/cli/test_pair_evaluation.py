@@ -29,12 +29,16 @@ METRICS = ("psnr_rgb", "psnr_rgb_true_y", "psnr_cbcr", "ssim_rgb", "ssim_rgb_tru
 # blurred into each other, so that strips have something to get wrong.
 _METHOD = """
 import jax.numpy as jnp
+from scs_jax.core import contract
 from scs_jax.core.contract import Prediction, TrainState
-from scs_jax.measure.pairs import luma, mirror
 from scs_jax.ops import color
+def mirror(x):
+  return x[:, :, ::-1]
+def luma(rgb):
+  return color.rgb_to_ycbcr(rgb)[..., :1]
 def under(gray, chroma):
   return color.clip_gamut(color.ycbcr_to_rgb(jnp.concatenate([gray, chroma], axis=-1)))
-class Method:
+class Method(contract.Method):
   takes_pairs, multiple, row_overlap = True, 4, 2
   def __init__(self, config):
     pass

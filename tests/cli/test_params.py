@@ -11,8 +11,9 @@ from scs_jax.errors import UserError
 
 _METHOD = """
 import jax.numpy as jnp
+from scs_jax.core import contract
 from scs_jax.core.contract import TrainState
-class Method:
+class Method(contract.Method):
   def __init__(self, config):
     self.width = config.method.width
   def load_frozen(self):

@@ -12,9 +12,10 @@ from scs_jax.training import chips, plan
 
 _METHOD = """
 import jax, jax.numpy as jnp, optax
+from scs_jax.core import contract
 from scs_jax.core.contract import Prediction, TrainState
 from scs_jax.core.step import gradient_update
-class Method:
+class Method(contract.Method):
   def __init__(self, config):
     self.transform = optax.sgd(0.1)
   def load_frozen(self):

@@ -23,8 +23,9 @@ PATIENCE = 200  # seconds; processes start on a machine that may be busy
 _METHOD = """
 import hashlib, os, time
 import jax.numpy as jnp
+from scs_jax.core import contract
 from scs_jax.core.contract import Prediction, TrainState
-class Method:
+class Method(contract.Method):
   def __init__(self, config):
     pass
   def load_frozen(self):

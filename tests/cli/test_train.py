@@ -23,8 +23,9 @@ from scs_jax.training.checkpoint_folder import find_checkpoint
 # A method that compiles in no time: the command line, the data and the loop are the real ones.
 _METHOD = """
 import jax, jax.numpy as jnp
+from scs_jax.core import contract
 from scs_jax.core.contract import Prediction, TrainState
-class Method:
+class Method(contract.Method):
   def __init__(self, config):
     self.width, self.floats = config.method.width, config.method.floats
   def load_frozen(self):

@@ -29,8 +29,9 @@ SIZES = [(20, 32), (16, 24), (20, 32)]
 # Its confidence is what it sees, so that a picture of it can be foretold.
 _METHOD = """
 import jax.numpy as jnp
+from scs_jax.core import contract
 from scs_jax.core.contract import Prediction, TrainState
-class Method:
+class Method(contract.Method):
   takes_pairs = True
   def __init__(self, config):
     pass

@@ -14,7 +14,7 @@ from scs_jax.cli import arguments, visualize_magnify
 from scs_jax.cli import main as cli
 from scs_jax.cli import visualize_magnify_input as given
 from scs_jax.core import config as configs
-from scs_jax.core.contract import Prediction, TrainState
+from scs_jax.core.contract import Method, Prediction, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, resizing
 from scs_jax.report import magnify_sheet
@@ -28,7 +28,7 @@ from seen import holds, one_line
 SIZE = (40, 60)
 
 
-class Enlarger:
+class Enlarger(Method):
   """Red is the enlarged gray, green its square, blue none."""
 
   takes_reference = True

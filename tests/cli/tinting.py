@@ -15,9 +15,10 @@ SIDE, COUNT = 16, 10
 # Tints the enlarged input by what its checkpoint holds; "judge" takes no part in colouring.
 METHOD = """
 import jax.numpy as jnp
+from scs_jax.core import contract
 from scs_jax.core.contract import Prediction, TrainState
 from scs_jax.ops.resize import resize_bicubic
-class Method:
+class Method(contract.Method):
   scales = (1.0, 4.0)
   def __init__(self, config):
     pass

@@ -49,7 +49,7 @@ class Subject:
     self.batches = [self._batch(i) for i in range(STEPS)]
 
   def _batch(self, number):
-    pairs, crop = getattr(self.method, "takes_pairs", False), self.config.data.crop
+    pairs, crop = self.method.takes_pairs, self.config.data.crop
     size = tuple(crop) if pairs else (crop, crop)
     image = np.random.default_rng(number).integers(0, 256, (BATCH, *size, 3), np.uint8)
     index = np.arange(BATCH * number, BATCH * (number + 1), dtype=np.uint32)
@@ -158,7 +158,7 @@ def test_devices_do_not_change_the_result(subjects, subject, mode, count, fsdp, 
   # under some releases of XLA a sum in another order falls on the other side of one. On one device
   # with the pictures in another order too: that is what may be expected of several, twice over.
   share = 1e-3
-  if getattr(subject.method, "takes_pairs", False):
+  if subject.method.takes_pairs:
     share = max(share, 2 * subject.share_of_rounding((1, 2, 3)))
     assert share < 0.3  # else the comparison says nothing
   assert_same(found, expected, subject.fresh, share)

@@ -37,7 +37,7 @@ class Subject:
     config.optimizer.eps = 1e-3
     self.config, self.key = config, jax.random.key(config.seed)
     self.method = resolve.build(config)
-    self.takes_pairs = getattr(self.method, "takes_pairs", False)
+    self.takes_pairs = self.method.takes_pairs
     self.frozen = self.method.load_frozen()
     self.init = jax.jit(lambda key: self.method.init(key, {}))
     self.predict = jax.jit(self.method.predict)
@@ -149,8 +149,6 @@ def test_init_is_pure_and_named(subject):
 
 def test_frozen_shapes_are_those_of_the_weights(subject):
   """Of the optional functions, the one that nothing else here calls."""
-  if not hasattr(subject.method, "frozen_shapes"):
-    pytest.skip("plan reads its weights")
   shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   assert shapes(subject.method.frozen_shapes()) == shapes(subject.frozen)
 
@@ -248,10 +246,10 @@ def test_predict_gives_rgb_at_any_size_each_picture_by_itself(subject, reference
 @pytest.mark.parametrize("referential", [False, True], ids=["automatic", "reference"])
 def test_a_recipe_paints_what_predict_says(subject, draw_state, referential):
   """Where a method says how a picture of any size is cut, the pieces are the whole."""
-  if not hasattr(subject.method, "recipe"):
-    pytest.skip("coloured whole")
-  if referential and not getattr(subject.method, "takes_reference", True):
+  if referential and not subject.method.takes_reference:
     pytest.skip("takes no reference")
+  if subject.method.recipe(draw_state(subject.method), referential) is None:
+    pytest.skip("coloured whole")
   rng, state = np.random.default_rng(5), draw_state(subject.method)
   gray, size = rng.random((70, 111), np.float32), (70, 111)
   other = rng.random((9, 14, 3), np.float32) if referential else None

@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 
 from scs_jax.core import config, contract, resolve
@@ -9,17 +10,17 @@ from scs_jax.errors import UserError
 
 _METHOD = """
 from scs_jax.core.config import AtLeast
-class Foo:
+from scs_jax.core.contract import Method
+class Foo(Method):
   RULES = {"method.width": AtLeast(8)}
   def __init__(self, config):
     self.width = config.method.width
-class Half:
+class Half(Method):
   def init(self, key, batch): ...
+class Stranger:
+  pass
 """
-# What the contract asks for, read from the contract itself.
-_PARTS = [name for name in vars(contract.Method) if callable(getattr(contract.Method, name))]
-_PARTS = [name for name in _PARTS if not name.startswith("_")]
-_METHOD += "".join(f"Foo.{name} = lambda *a: None\n" for name in _PARTS)
+_METHOD += "".join(f"Foo.{name} = lambda *a: None\n" for name in contract.REQUIRED)
 
 
 @pytest.fixture
@@ -40,8 +41,22 @@ def _config(**method):
   return c
 
 
-def test_the_whole_contract_is_asked_for():
-  assert set(resolve._CONTRACT) == set(_PARTS)
+def test_a_method_that_writes_nothing_has_one_phase_and_no_weights_of_others():
+  method = contract.Method(None)
+  assert method.phase(7) == "train" and method.recipe(None, False) is None
+  assert method.load_frozen() == method.frozen_shapes() == {}
+  for name, arguments in {"init": 2, "train_step": 5, "predict": 2}.items():
+    with pytest.raises(NotImplementedError):
+      getattr(method, name)(*[None] * arguments)
+
+
+def test_shapes_of_frozen_weights_are_those_of_what_is_loaded():
+  class Frozen(contract.Method):
+    def load_frozen(self):
+      return {"net": np.ones((2, 3), np.float16)}
+
+  found = Frozen(None).frozen_shapes()["net"]
+  assert (found.shape, found.dtype) == ((2, 3), np.float16)
 
 
 def test_build_checks_then_constructs(mylab):
@@ -58,7 +73,8 @@ def test_build_checks_then_constructs(mylab):
     ("scsnte", ["did you mean scsnet?"]),
     ("nowhere_of_test.foo:Foo", ["no module 'nowhere_of_test'", "PYTHONPATH"]),
     ("mylab_of_test:Fooo", ["has no 'Fooo'", "did you mean Foo?"]),
-    ("mylab_of_test:Half", ["lacks", "train_step", "predict"]),
+    ("mylab_of_test:Half", ["lacks train_step, predict"]),
+    ("mylab_of_test:Stranger", ["does not inherit from Method"]),
     ("needs_of_test:Foo", ["needs the module 'not_installed_of_test'", "install"]),
     ("mylab_of_test:", ["expected module.path:Object"]),
   ],

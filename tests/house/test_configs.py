@@ -52,7 +52,7 @@ def test_it_starts_from_common_and_is_in_range(name):
       shared.data = _module("common").pairs_data()
   assert set(config.flatten(shared)) <= set(config.flatten(loaded))
   config.validate(loaded, config.engine_rules(loaded))
-  config.validate(loaded, getattr(resolve.resolve(loaded.method.name), "RULES", {}))
+  config.validate(loaded, resolve.resolve(loaded.method.name).RULES)
   assert loaded.steps > 0 or loaded.epochs > 0
 
 

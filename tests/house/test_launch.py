@@ -84,8 +84,9 @@ def test_local_processes_differ_in_their_number_alone():
 # A method that compiles in no time; the rest is what any run goes through.
 _METHOD = """
 import jax.numpy as jnp
+from scs_jax.core import contract
 from scs_jax.core.contract import Prediction, TrainState
-class Method:
+class Method(contract.Method):
   def __init__(self, config):
     pass
   def load_frozen(self):

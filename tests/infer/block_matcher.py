@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.core.contract import Prediction, TrainState
+from scs_jax.core.contract import Method, Prediction, TrainState
 from scs_jax.ops import color
 
 STATE = TrainState(np.int32(0), {"none": {}}, {}, {"none": {}})
 
 
-class BlockMatcher:
+class BlockMatcher(Method):
   """Compares Y of both views in blocks of 4x4 pixels, a block around included, and averages.
 
   A row depends on seven others: those of its block, of the one above and of the one below; and

@@ -2,9 +2,9 @@
 
 import errno
 import json
+import math
 import os
 import threading
-import types
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from scs_jax.infer import batch, display, inputs, picture_files, record, referen
 class Painter:
   """Red is the gray level, green half of it, blue the mean of the reference's blue."""
 
-  takes_reference = True
+  takes_reference, scales = True, (0.0, math.inf)
 
   def __init__(self):
     self.note = lambda line: None
@@ -271,7 +271,7 @@ def test_what_the_colorizer_refuses_is_listed_a_bug_as_one(folder, capsys):
 
 def test_a_scale_that_the_method_does_not_do_is_refused_at_once(folder):
   painter = Painter()
-  painter.method = types.SimpleNamespace(scales=(0.5, 16.0))
+  painter.scales = (0.5, 16.0)
   for scale in (0.4, 17.0):
     with pytest.raises(UserError, match=r"enlarges by 0.5 to 16"):
       color(settings=batch.Settings(scale=scale), painter=painter)

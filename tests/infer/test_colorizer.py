@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage import color as scikit
 
-from scs_jax.core.contract import Prediction, Query, TrainState
+from scs_jax.core.contract import Method, Prediction, Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer as colorizers
 from scs_jax.infer import plan, resizing
@@ -245,7 +245,7 @@ def test_a_network_that_diverged_is_an_error_and_no_gray_picture(pieces_method, 
 
 
 def test_a_method_without_a_recipe_is_asked_whole():
-  class Plain:
+  class Plain(Method):
     takes_reference = False
 
     def predict(self, state, query):
@@ -266,7 +266,7 @@ def test_a_method_without_a_recipe_is_asked_whole():
 
 
 def test_a_method_of_chroma_alone_keeps_the_luminance_by_itself():
-  class Chroma:
+  class Chroma(Method):
     keeps_luminance, usual_side, usual_scale, takes_reference = True, 32, 2.0, False
     seen: list = []
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scs_jax.core import resolve
-from scs_jax.core.contract import Prediction, Query, TrainState
+from scs_jax.core.contract import Method, Prediction, Query, TrainState
 from scs_jax.infer.colorizer import Colorizer
 
 # All in a square of 48: wide and high, of odd sides, a single row, one that fills it.
@@ -103,7 +103,7 @@ def test_joint_network(make_joint_config, task, scales):
 
 
 def test_a_method_that_knows_no_corner_sees_the_picture_alone():
-  class Plain:
+  class Plain(Method):
     takes_reference = False
 
     def predict(self, state, query):

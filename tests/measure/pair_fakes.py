@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.core.contract import Prediction, TrainState
+from scs_jax.core.contract import Method, Prediction, TrainState
 from scs_jax.ops import color
 
 HEIGHT, WIDTH, SHIFT = 16, 24, 3
@@ -56,7 +56,7 @@ def shift_predict(state, query):
   return Prediction(color.clip_gamut(rgb))
 
 
-class Shifting:
+class Shifting(Method):
   """A method without colorize_twice: `shift_predict`."""
 
   takes_pairs = True

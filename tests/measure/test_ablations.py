@@ -8,7 +8,6 @@ import math
 import re
 import shutil
 import subprocess
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from PIL import Image
 
 from scs_jax.core import ablations, ablations_result, resolve
 from scs_jax.core import config as configs
-from scs_jax.core.ablations import Budget, Column, Table
+from scs_jax.core.ablations import Budget, Column, Row, Table
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.errors import UserError
 from scs_jax.measure import ablate_plan
@@ -35,12 +34,6 @@ document.title = JSON.stringify({scrolled: table.scrollLeft, left: left(table),
   first: left(table.rows[1].cells[0]), second: left(table.rows[1].cells[1]),
   wide: document.documentElement.scrollWidth, screen: window.innerWidth});
 </script>"""
-
-
-class Row(NamedTuple):
-  name: str
-  claim: dict[str, Any]
-  overlay: dict[str, Any]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import skimage.color
 
-from scs_jax.core.contract import Prediction, Query
+from scs_jax.core.contract import Method, Prediction, Query
 from scs_jax.measure import compare
 from scs_jax.measure.evaluate import Evaluator, Protocol
 from scs_jax.metrics.estimates import Scores
@@ -109,7 +109,7 @@ def test_given_results_are_measured_as_they_are():
   assert float(scores["psnr_rgb"][0]) == pytest.approx(-10 * np.log10(error), abs=1e-3)
 
 
-class Tinting:
+class Tinting(Method):
   """Colours by adding its parameter to red; remembers the sizes that it was asked for."""
 
   takes_reference = False
@@ -124,6 +124,8 @@ class Tinting:
 
 
 class Doubling(Tinting):
+  usual_scale = 4.0
+
   def predict(self, state, query):
     super().predict(state, query)
     factor = query.size[0] // query.reference.shape[1]
@@ -133,7 +135,7 @@ class Doubling(Tinting):
 
 def test_a_cascade_colours_enlarges_by_its_factor_and_reduces_to_the_asked_size():
   colors, enlarger = Tinting(), Doubling()
-  both = compare.Cascade(colors, enlarger, 4.0)
+  both = compare.Cascade(colors, enlarger)
   query = Query(jnp.full((1, 6, 8, 1), 0.25), (12, 16))
   rgb = both.predict({"colorizer": 0.5, "enlarger": 0.125}, query).rgb
   assert colors.asked == [((6, 8), (6, 8))] and enlarger.asked == [((6, 8), (24, 32))]

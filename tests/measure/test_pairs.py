@@ -10,9 +10,9 @@ import scipy.stats
 import skimage.color
 import skimage.metrics
 
-from scs_jax.core.contract import Prediction, Query
+from scs_jax.core.contract import Prediction, Query, twice
 from scs_jax.measure import pairs
-from scs_jax.measure.pairs import PairEvaluator, colorizer, twice
+from scs_jax.measure.pairs import PairEvaluator
 from scs_jax.measure.pairs_trial import PairTrial
 from scs_jax.metrics import estimates
 from scs_jax.metrics.estimates import FEWEST, Scores, correlate, correlations
@@ -51,7 +51,7 @@ def test_an_oracle_of_the_shift_comes_back_exactly():
   chroma = ycbcr_of(truth / 255.0)[..., 1:]
   np.testing.assert_allclose(ycbcr_of(np.asarray(first.rgb[0]))[..., 1:], chroma, atol=1e-5)
   np.testing.assert_allclose(second.rgb[0], seen / 255.0, atol=1e-5)
-  scores, pictures = PairEvaluator(colorizer(Shifting())).start(
+  scores, pictures = PairEvaluator(Shifting().colorize_twice).start(
     None, batch_of(truth[None], seen[None], [True], [0])
   )
   np.testing.assert_array_equal(pictures["second"][0], seen)
@@ -61,7 +61,8 @@ def test_an_oracle_of_the_shift_comes_back_exactly():
 def test_without_the_flips_the_oracle_would_go_the_wrong_way():
   truth, seen = matching_pair(1)
   first, second = twice(shift_predict)(None, query_of(truth, seen))
-  unflipped = shift_predict(None, Query(pairs.luma(seen[None] / 255.0), (HEIGHT, WIDTH), first.rgb))
+  luma = ycbcr_of(seen[None] / 255.0)[..., :1]
+  unflipped = shift_predict(None, Query(luma, (HEIGHT, WIDTH), first.rgb))
   assert np.abs(np.asarray(unflipped.rgb[0]) - seen / 255).max() > 0.1
   np.testing.assert_allclose(second.rgb[0], seen / 255, atol=1e-5)
 
@@ -71,7 +72,7 @@ def test_a_methods_own_two_passes_are_taken_where_it_has_them():
     def colorize_twice(self, state, query):
       return Prediction(query.reference), Prediction(1 - query.reference)
 
-  _, pictures = PairEvaluator(colorizer(Own())).start(
+  _, pictures = PairEvaluator(Own().colorize_twice).start(
     None, batch_of(soft(0)[None], soft(1)[None], [True], [0])
   )
   np.testing.assert_array_equal(pictures["first"][0], soft(1))
@@ -141,7 +142,7 @@ def test_every_score_is_scikit_images():
     def colorize_twice(self, state, query):
       return Prediction(jnp.asarray(soft(8)[None] / 255.0)), Prediction(soft(9)[None] / 255.0)
 
-  scores, _ = PairEvaluator(colorizer(Answer())).start(
+  scores, _ = PairEvaluator(Answer().colorize_twice).start(
     None, batch_of(truth[None], seen[None], [True], [0])
   )
   for mode, rgb, true in (("first", soft(8), truth), ("second", soft(9), seen)):
@@ -165,7 +166,7 @@ def test_first_time_figures_are_over_the_pixels_that_are_seen():
 
   batch = batch_of(truth[None], seen[None], [True], [0]) | {"seen": known}
   distance = {"distance": lambda a, b: jnp.abs(a - b).mean(axis=(1, 2, 3))}
-  scores, pictures = PairEvaluator(colorizer(Answer()), more=distance).start(None, batch)
+  scores, pictures = PairEvaluator(Answer().colorize_twice, more=distance).start(None, batch)
   first, second = scores[""]["first"], scores[""]["second"]
   assert float(first["psnr_rgb"][0]) == pytest.approx(20 * np.log10(255 / 3), abs=1e-3)
   assert float(first["distance"][0]) == pytest.approx(3 / 255, rel=1e-4)
@@ -189,7 +190,7 @@ def run(sizes=(2, 2), known=(True, True, False), baselines=True):
     numbers = np.arange(start, start + len(there))
     batches.append(batch_of(truth, seen, [known[i] for i in numbers], numbers, size))
     start += size
-  trial = PairTrial("shifting", colorizer(Shifting()), None, baselines=baselines)
+  trial = PairTrial("shifting", Shifting().colorize_twice, None, baselines=baselines)
   return trial, batches, made
 
 
@@ -241,7 +242,7 @@ def test_colours_before_the_refinement_stand_beside_the_model():
       return Prediction(plain, extras), Prediction(plain, before if query.want_extras else {})
 
   batch = batch_of(soft(0)[None], soft(1)[None], [True], [0])
-  trial = PairTrial("net", colorizer(Refining()), None)
+  trial = PairTrial("net", Refining().colorize_twice, None)
   scores = trial.run([batch])
   assert list(scores.of["second"]) == ["net", "net_unrefined", *pairs.BASELINES]
   for mode, truth in (("first", soft(0)), ("second", soft(1))):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from scs_jax.core import config as configs
-from scs_jax.core.contract import Collective, Prediction, TrainState, example_keys
+from scs_jax.core.contract import Collective, Method, Prediction, TrainState, example_keys
 from scs_jax.data import opening
 from scs_jax.errors import UserError
 from scs_jax.training import loop, monitor
@@ -26,7 +26,7 @@ from scs_jax.training.parallel import Parallel
 BATCH, SIDE = 8, 12
 
 
-class Toy:
+class Toy(Method):
   """Learns the mean colour of what it sees, with noise, at two rates that take turns."""
 
   def __init__(self, width=3, poison=None):

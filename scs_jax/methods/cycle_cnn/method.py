@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax.core import contract
-from scs_jax.core.contract import Collective, Logs, Prediction, Query, TrainState
+from scs_jax.core.contract import Collective, Logs, Method, Prediction, Query, TrainState
 from scs_jax.core.optim import make_optimizer, optimizer_rules
 from scs_jax.core.rules import AtLeast, Between, Each, MultipleOf, OneOf
 from scs_jax.core.step import apply_gradients, gradients
@@ -31,7 +31,7 @@ _INIT = 16  # pixels a side; parameters do not depend on it
 _TRAINS = {"structure": (SIMILARITY,), "cycle": (WAC_NAME, GCA_NAME), "refinement": (REFINEMENT,)}
 
 
-class CycleCNN:
+class CycleCNN(Method):
   """Colours a monochrome view from the colour view beside it, trained on such pairs alone.
 
   Networks by name: "wac"; "gca" where a confidence map is learned; "refinement" where colours are
@@ -61,11 +61,11 @@ class CycleCNN:
   }
   EARLIER = {"optimizer.rmsprop": "keras3"}
 
-  takes_reference = True
+  ablations = "scs_jax.configs.cycle_cnn.ablations"
   takes_pairs = True
   scales = (1.0, 1.0)
-  # The result's Y is the input's, not its CIE L: a saturated colour has another L at the same Y.
-  keeps_luminance = False
+  # It does not keep luminance: the result's Y is the input's, not its CIE L, as a saturated colour
+  # has another L at the same Y.
   multiple = 16
 
   def __init__(self, config):
@@ -103,10 +103,6 @@ class CycleCNN:
     return {"structure": structure, "cycle": cycle_steps, "refinement": refinement}
 
   # -- state ---------------------------------------------------------------------------------------
-
-  def load_frozen(self) -> dict:
-    """Nothing: no loss needs weights from elsewhere."""
-    return {}
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
     """A fresh state; the batch is not looked at."""

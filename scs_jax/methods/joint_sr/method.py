@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax.core import contract
-from scs_jax.core.contract import Collective, Logs, Prediction, Query, TrainState
+from scs_jax.core.contract import Collective, Logs, Method, Prediction, Query, TrainState
 from scs_jax.core.optim import make_optimizer, optimizer_rules, plateau_scale
 from scs_jax.core.rules import AtLeast, Between, Each, OneOf
 from scs_jax.core.step import apply_gradients, gradients
@@ -36,7 +36,7 @@ TASKS = {
 }
 
 
-class JointSR:
+class JointSR(Method):
   """Joint colorization and super-resolution (Bicer and Kaynak), and what its report compares.
 
   Parameters are named by TASKS, and "discriminator" where `loss.adversarial` is above 0.
@@ -56,6 +56,7 @@ class JointSR:
     **optimizer_rules(schedules=("constant", "cosine", "plateau")),
   }
 
+  ablations = "scs_jax.configs.joint_sr.ablations"
   takes_reference = False
   training_only = ("discriminator",)
   takes_corner = True
@@ -88,14 +89,11 @@ class JointSR:
     # training, reduced to the side that the network has learned to see them at.
     self.keeps_luminance = self.task in ("joint", "colorization")
     self.usual_side = max(config.input_sizes) if self.keeps_luminance else None
-    enlarges = self.task == "joint"
-    self.usual_scale = config.data.crop / max(config.input_sizes) if enlarges else 1.0
+    self.only_enlarges = self.task == "super_resolution"
+    if self.task in ("joint", "super_resolution"):
+      self.usual_scale = config.data.crop / max(config.input_sizes)
 
   # -- state ---------------------------------------------------------------------------------------
-
-  def load_frozen(self) -> dict:
-    """Nothing: no loss of the report needs a frozen network."""
-    return {}
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
     """A fresh state; the batch is not looked at (all sizes are the config's)."""

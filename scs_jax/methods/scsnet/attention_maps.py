@@ -15,6 +15,7 @@ import numpy as np
 from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
 from scs_jax.methods.scsnet import network, variants
+from scs_jax.methods.scsnet.method import SCSNet
 from scs_jax.nn import attention
 from scs_jax.ops import color
 
@@ -47,13 +48,13 @@ class Looked(NamedTuple):
 
 def require_attention(method) -> None:
   """Raises UserError unless the method has learned to attend to a reference."""
-  net = getattr(method, "network", None)
-  if not isinstance(net, network.SCSNet):
+  if not isinstance(method, SCSNet):
     name = method.config.method.name
     raise UserError(
       f"the checkpoint is of {name}, which has no attention to a reference as SCSNet's; give a "
       "run of scsnet"
     )
+  net = method.network
   if net.aggregation != "attention":
     raise UserError(
       f"this SCSNet has network.aggregation={net.aggregation}: it takes the reference in without "

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax.core import contract
-from scs_jax.core.contract import Collective, Logs, Prediction, Query, TrainState
+from scs_jax.core.contract import Collective, Logs, Method, Prediction, Query, TrainState
 from scs_jax.core.optim import make_optimizer, optimizer_rules
 from scs_jax.core.rules import AtLeast, Between, Each, OneOf, Positive
 from scs_jax.core.stages import Recipe
@@ -24,7 +24,7 @@ _WIDTHS = Each(_SIZE, 3)
 _BLOCKS = Each(AtLeast(0), 3)
 
 
-class SCSNet:
+class SCSNet(Method):
   """Simultaneous colorization and super-resolution, automatic and by reference.
 
   Parameters are named "generator" (all that the automatic mode uses), "reference" (what the
@@ -67,7 +67,7 @@ class SCSNet:
     **optimizer_rules(),
   }
 
-  takes_reference = True
+  ablations = "scs_jax.configs.scsnet.ablations"
   training_only = ("discriminator",)
   scales = (0.5, 16.0)
 
@@ -96,9 +96,8 @@ class SCSNet:
         f"network.upsampler is 'pixel_shuffle', which enlarges by one whole factor, but "
         f"magnification is {low:g}, {high:g}; set it to such a factor twice, as 4,4"
       )
-    if (upsampler, aggregation) != ("cpm", "attention"):
-      # pieces.py knows the network of the paper alone; the others see pictures whole.
-      self.recipe = None
+    # pieces.py knows the network of the paper alone; the others see pictures whole.
+    self.in_pieces = (upsampler, aggregation) == ("cpm", "attention")
     if low != high and upsampler == "cpm" and config.network.cpm_convention != "paper":
       raise UserError(
         "a range of magnifications trains with network.cpm_convention=paper only; "
@@ -326,8 +325,10 @@ class SCSNet:
 
   # -- use -----------------------------------------------------------------------------------------
 
-  def recipe(self, state: TrainState, referential: bool) -> Recipe:
+  def recipe(self, state: TrainState, referential: bool) -> Recipe | None:
     """How a picture of any size is coloured in pieces."""
+    if not self.in_pieces:
+      return None
     params = {**state.params["generator"], **state.params["reference"]}
     return pieces.recipe(self.network, params, referential)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax.core import contract
-from scs_jax.core.contract import Collective, Logs, Prediction, Query, TrainState
+from scs_jax.core.contract import Collective, Logs, Method, Prediction, Query, TrainState
 from scs_jax.core.optim import make_optimizer, optimizer_rules
 from scs_jax.core.rules import AtLeast, Between, Each, OneOf, Positive
 from scs_jax.core.step import gradient_update
@@ -19,7 +19,7 @@ Array = jax.Array
 NETWORK = "colorizer"
 
 
-class SMSANet:
+class SMSANet(Method):
   """Automatic colorization: ab from L, at the input's size; L stays the input's.
 
   One network, "colorizer", whose BatchNorm averages are its model state. Asked for another size
@@ -46,6 +46,7 @@ class SMSANet:
 
   EARLIER = {"network.attention_place": "after_norm"}
 
+  ablations = "scs_jax.configs.smsanet.ablations"
   takes_reference = False
   takes_corner = True
   keeps_luminance = True
@@ -91,11 +92,6 @@ class SMSANet:
     )
 
   # -- training ------------------------------------------------------------------------------------
-
-  def phase(self, step: int) -> str:
-    """There is one."""
-    del step
-    return "train"
 
   def train_step(
     self,

@@ -123,10 +123,13 @@ class TestMethod:
 
   def test_pictures_go_through_a_variant_whole(self, make, draw_state):
     method = build(make(**{"network.upsampler": "meta_sr"}))
-    colorizer = Colorizer(method, draw_state(method))
+    state = draw_state(method)
+    colorizer = Colorizer(method, state)
     gray = np.random.default_rng(0).random((12, 9)).astype(np.float32)
     assert colorizer(gray, scale=2.0).shape == (24, 18, 3)
-    assert build(make()).recipe is not None
+    assert method.recipe(state, False) is None
+    papers = build(make())
+    assert papers.recipe(draw_state(papers), False) is not None
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +165,9 @@ def trace():
 class TestRows:
   def test_they_are_the_papers(self):
     """Name and figures as printed in Tables 4 and 5."""
-    figures = lambda table: [tuple(TABLES[table].figures(r).values()) for r in ABLATIONS[table]]
+    figures = lambda name: [
+      tuple(TABLES[f"scsnet.{name}"].figures(row).values()) for row in ABLATIONS[name]
+    ]
     assert figures("losses") == [
       (16.290, 4.128, 26.172, 0.898), (15.068, 4.196, 27.456, 0.918),
       (11.616, 5.171, 26.536, 0.906), (9.632, 5.288, 27.694, 0.923),
