@@ -12,6 +12,7 @@ from scs_jax.core.ablations import UNREFINED, Column, Table
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.metrics.estimates import REFERENTIAL, is_of_color
 from scs_jax.metrics.intervals import percentile_interval, resampled_means
+from scs_jax.report import tables
 
 _SEED = 0
 
@@ -208,24 +209,16 @@ def _figure(figure: Figure | None, decimals: int, sign: str, intervals: bool) ->
   return f"{text} [{bounds[0]}, {bounds[1]}]"
 
 
-def markdown(
-  title: str, table: Table, results: Mapping[str, RowResult | None], cells: Cells,
-  notes: Sequence[str],
-) -> str:  # fmt: skip
-  """The whole as Markdown: what it is of, the table, what to know."""
-  escape = lambda text: text.replace("|", "\\|")
+def shown(
+  table: Table, results: Mapping[str, RowResult | None], cells: Cells,
+  title: str = "", notes: Sequence[str] = (),
+) -> tables.Table:  # fmt: skip
+  """Makes the table as it is shown, with the paper's figures and their differences set apart."""
   head = header(table)
-  rows = [head, ["---"] * len(head), *lines(table, results, cells)]
-  return "\n".join(
-    [
-      f"# {title}",
-      "",
-      *(f"| {' | '.join(map(escape, row))} |" for row in rows),
-      "",
-      *(f"- {note}" for note in notes),
-      "",
-    ]
-  )
+  theirs = [i for i, text in enumerate(head) if text.endswith(", paper")]
+  rows = [tables.Line(line) for line in lines(table, results, cells)]
+  paper = [i + more for i in theirs for more in (0, 1)]
+  return tables.Table(head, [("", rows)], title, notes, paper=paper)
 
 
 def to_csv(table: Table, results: Mapping[str, RowResult | None], cells: Cells) -> bytes:

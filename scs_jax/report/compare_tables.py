@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from scs_jax.metrics.estimates import REAL, REFERENTIAL, Estimate, Summary
 from scs_jax.report import compare_paper as paper
+from scs_jax.report.tables import Line, Table
 
 NONE = "-"
 
@@ -63,24 +64,6 @@ class Measured(NamedTuple):
   counts: Mapping[str, int]
   distances: Mapping[str, Mapping[str, float]]
   trivial: Mapping[str, str] = types.MappingProxyType({})
-
-
-class Line(NamedTuple):
-  """cells: texts; best: numbers of those set in bold; paper: whether a paper printed it."""
-
-  cells: tuple[str, ...]
-  best: tuple[int, ...] = ()
-  paper: bool = False
-
-
-@dataclasses.dataclass
-class Table:
-  """parts: [(heading, lines)]; notes: what stands below."""
-
-  title: str
-  header: list[str]
-  parts: list[tuple[str, list[Line]]]
-  notes: list[str]
 
 
 Shown = tuple[str, float]  # a cell, and the number that it is compared by (NaN: none)
@@ -271,7 +254,7 @@ def _printed(name: str | None, place: int) -> Callable[[paper.Row], str]:
 
 
 def _build(title, sets, facts: Sequence[Facts], columns: list[_Column], parts, printed) -> Table:
-  table = Table(title, ["", *(column.heading for column in columns)], [], [])
+  table = Table(["", *(column.heading for column in columns)], [], title)
   for mode, called, words in parts:
     there = [f for f in facts if any(f.name in found.summary.of.get(mode, {}) for found in sets)]
     cells = [[column.ours(f, mode) for column in columns] for f in there]
@@ -312,7 +295,7 @@ def _finish(table: Table, notes: Sequence[str], failed: Mapping[str, str]) -> Ta
     blank = [NONE] * (len(table.header) - 2)
     lines = [Line((name, "failed", *blank)) for name in failed]
     table.parts.append(("Failed: the notes say why", lines))
-  table.notes += notes
+  table.notes = notes
   return table
 
 

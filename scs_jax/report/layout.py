@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from scs_jax.metrics.estimates import DEFINITIONS
+from scs_jax.metrics.estimates import DEFINITIONS, REAL
 
 
 class Column(NamedTuple):
@@ -91,6 +91,7 @@ _BASELINES = {
   "transfer (2001) can do for a gray input",
   "welsh": "each pixel takes the colour of that of 196 reference pixels which is most like it in "
   "luminance and texture (Welsh, Ashikhmin, Mueller 2002)",
+  REAL: "the real pictures",
 }
 
 _SCREEN = ("psnr_rgb", "psnr_ab", "psnr_lightness", "ssim_rgb", "colorfulness_hs",

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from scs_jax.report import panels
+
 # From near to far in even steps of brightness, so that the map reads in print too.
 _RAMP = np.array(
   [[28, 18, 74], [55, 72, 148], [44, 130, 160], [70, 180, 130], [178, 214, 76], [252, 240, 150]],
@@ -17,10 +19,8 @@ _NO_SUPPORT = 1e-6
 
 def paint(values: np.ndarray, low: float, high: float) -> np.ndarray:
   """[H, W] -> uint8 RGB [H, W, 3]: `low` dark blue, over green, to `high` light yellow."""
-  place = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0) * (len(_RAMP) - 1)
-  stops = np.arange(len(_RAMP))
-  channels = [np.interp(place, stops, _RAMP[:, c]) for c in range(3)]
-  return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
+  share = (values - low) / max(high - low, 1e-12)
+  return np.round(panels.colored(share, _RAMP)).astype(np.uint8)
 
 
 def paint_confidence(confidence: np.ndarray) -> np.ndarray:
