@@ -24,7 +24,7 @@ _HEAT = np.array(
 
 
 class Shown(NamedTuple):
-  """What the panel is made of, pictures as the network sees them.
+  """Holds what the panel shows, pictures as the network sees them.
 
   Attributes:
     gray: uint8 [H, W]; reference: uint8 [h, w, 3]; result: uint8 [H, W, 3].
@@ -44,7 +44,7 @@ class Shown(NamedTuple):
 
 
 def over_pixels(values: np.ndarray, stride: int, size: tuple[int, int]) -> np.ndarray:
-  """Values at positions [h, w] -> at the pixels they stand for, [*size], bilinear between them."""
+  """Spreads values [h, w] over the pixels that they stand for, [*size], bilinearly."""
   h, w = values.shape
   image = Image.fromarray(np.ascontiguousarray(values, np.float32))
   large = image.resize((w * stride, h * stride), Image.Resampling.BILINEAR)
@@ -52,7 +52,7 @@ def over_pixels(values: np.ndarray, stride: int, size: tuple[int, int]) -> np.nd
 
 
 def draw(shown: Shown) -> np.ndarray:
-  """uint8 RGB [H, W, 3].
+  """Draws the panel, uint8 RGB [H, W, 3].
 
   Above: the gray picture with all points, the reference, the result. Then a row a point: where it
   is, and at each level the reference under a heat map of the weights, from the map's least to its
@@ -102,7 +102,7 @@ def _first(shown: Shown) -> list[Cell]:
 
 
 def _valve_range(shown: Shown) -> tuple[float, float]:
-  """(least, most) of all valves; there are some."""
+  """Finds (least, most) of all valves; there are some."""
   every = [seen.valves for seen in shown.levels]
   return min(float(v.min()) for v in every), max(float(v.max()) for v in every)
 
@@ -134,13 +134,13 @@ def _valve_rows(shown: Shown) -> list[list[Cell]]:
 
 
 def _stretched(weights: np.ndarray) -> np.ndarray:
-  """Weights from 0, the least of them, to 1, the largest; less far where they are all alike."""
+  """Stretches weights to 0, the least, and 1, the largest; less far where all are alike."""
   least, most = float(weights.min()), float(weights.max())
   return (weights - least) / max(most - least, _NO_SPREAD / weights.size)
 
 
 def _overlaid(reference: np.ndarray, share: np.ndarray) -> np.ndarray:
-  """The reference, dark where it is not looked at, under the heat of where it is."""
+  """Darkens the reference where it is not looked at, and lays heat where it is."""
   strength = np.clip(share, 0, 1)[..., None]
   below = 0.45 * reference.astype(np.float32)
   over = panels.colored(share, _HEAT) - below
@@ -148,7 +148,7 @@ def _overlaid(reference: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _scale() -> Image.Image:
-  """The ramp of heat, from left to right."""
+  """Draws the ramp of heat, from left to right."""
   ramp = panels.colored(np.linspace(0, 1, _SIDE)[None].repeat(_RAMP, 0), _HEAT)
   return _framed(Image.fromarray(ramp.astype(np.uint8)))
 
@@ -158,7 +158,7 @@ def _framed(picture: Image.Image) -> Image.Image:
 
 
 def _shape(size: tuple[int, int]) -> tuple[int, int]:
-  """(height, width) at which a picture of `size` stands in the panel."""
+  """Returns (height, width) at which a picture of `size` stands in the panel."""
   return tuple(max(round(s * _SIDE / max(size)), _LEAST) for s in size)
 
 
@@ -170,13 +170,13 @@ def _fit(image: np.ndarray) -> Image.Image:
 
 
 def _place(pixel, size: tuple[int, int]) -> tuple[float, float]:
-  """(x, y) in the panel's picture, margin and all, of the middle of a pixel (row, column)."""
+  """Finds (x, y) in the panel's picture, margin and all, of a pixel's (row, column) middle."""
   y, x = ((p + 0.5) * shown / s for p, s, shown in zip(pixel, size, _shape(size), strict=True))
   return x + _MARGIN, y + _MARGIN
 
 
 def _mark(picture: Image.Image, point, size: tuple[int, int], number: int) -> None:
-  """A numbered disc in a color of its own beside the point, and a ring at it."""
+  """Draws a numbered disc in a color of its own beside the point, and a ring at it."""
   pen = ImageDraw.Draw(picture)
   x, y = _place(point, size)
   ink = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(0.13 + 0.618 * number, 0.9, 1.0))
@@ -190,7 +190,7 @@ def _mark(picture: Image.Image, point, size: tuple[int, int], number: int) -> No
 
 
 def _cross(picture: Image.Image, pixel, size: tuple[int, int]) -> None:
-  """A cross that leaves its middle free."""
+  """Draws a cross that leaves its middle free."""
   pen = ImageDraw.Draw(picture)
   x, y = _place(pixel, size)
   for color, width, ends in (("black", 4, (3, 10)), ("white", 2, (4, 9))):

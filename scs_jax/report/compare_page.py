@@ -11,7 +11,7 @@ from scs_jax.report.tables import Table
 
 
 class Section(NamedTuple):
-  """A data set on the page.
+  """Holds a data set of the page.
 
   Attributes:
     heading, about: plain text.

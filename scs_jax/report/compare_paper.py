@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-  """A method's row.
+  """Holds a method's row.
 
   Attributes:
     part: "automatic" or "referential"; of pairs "first" or "second".
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 def _rows(table: Mapping) -> tuple[Row, ...]:
-  """The rows of one table of the file."""
+  """Reads the rows of one table of the file."""
   return tuple(
     Row(part, name, dict(zip(table["sets"], map(tuple, figures), strict=True)), *costs)
     for part, name, figures, *costs in table["rows"]
@@ -32,7 +32,7 @@ def _rows(table: Mapping) -> tuple[Row, ...]:
 
 
 def _pairs(table: Mapping, real: Mapping) -> tuple[Row, ...]:
-  """Those of pairs: Table II joins the second-time rows and Table III the first-time ones."""
+  """Reads those of pairs: Table II joins second-time rows, Table III first-time ones."""
   more = {name: rest for name, *rest in real["rows"]}
   found = []
   for row in _rows(table):

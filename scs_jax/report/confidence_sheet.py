@@ -17,7 +17,7 @@ _RAMP = np.linspace(0.0, 1.0, 256)[None]
 
 
 class Answer(NamedTuple):
-  """One pair and what a method says of it, all of [H, W].
+  """Holds one pair and what a method says of it, all of [H, W].
 
   Attributes:
     mono: uint8 [H, W]. color: uint8 [H, W, 3], the colour view.
@@ -38,13 +38,13 @@ class Answer(NamedTuple):
   support: np.ndarray
 
   def mirrored(self) -> "Answer":
-    """Each row from right to left: as the files of a pair show it that was turned round."""
+    """Turns each row round: as the files of a pair show it that was mirrored."""
     flip = lambda x: None if x is None else np.ascontiguousarray(x[:, ::-1])
     return Answer(*map(flip, self[:6]), self.curve, self.support)
 
 
 def is_low(confidence: np.ndarray, share: float) -> np.ndarray:
-  """bool [H, W]: pixels that count less than `share` of the mean in the curve's estimation.
+  """Finds, as bool [H, W], pixels that count less than `share` of the mean for the curve.
 
   A weight has no meaning by itself, as GCA divides by their sum: hence of the mean.
   """
@@ -52,7 +52,7 @@ def is_low(confidence: np.ndarray, share: float) -> np.ndarray:
 
 
 def mark(mono: np.ndarray, low: np.ndarray) -> np.ndarray:
-  """The monochrome view, uint8 [H, W], in RGB with the pixels `low`, bool [H, W], tinted."""
+  """Tints the pixels `low`, bool [H, W], of the monochrome view, uint8 [H, W], in RGB."""
   rgb = np.repeat(mono[..., None], 3, axis=-1).astype(np.float64)
   tinted = (1 - _TINT) * rgb + _TINT * np.array(LOW, np.float64)
   return np.round(np.where(low[..., None], tinted, rgb)).astype(np.uint8)

@@ -24,7 +24,7 @@ _SHOWN = ("psnr_rgb", "psnr_ab", "ssim_rgb")
 
 
 def lines(scale: float, by_mode: ByMode) -> list[str]:
-  """The means for a terminal, a line each."""
+  """Writes the means for a terminal, a line each."""
   return [
     f"  {scale:g}x {mode:<10} {name:<13} PSNR RGB {rgb:6.2f}  ab {ab:6.2f}  SSIM {ssim:.3f}"
     for mode, results in by_mode.items()
@@ -33,7 +33,7 @@ def lines(scale: float, by_mode: ByMode) -> list[str]:
 
 
 class Section(NamedTuple):
-  """What a page shows of one magnification."""
+  """Holds what a page shows of one magnification."""
 
   scale: float
   tables: Sequence[Table]
@@ -54,9 +54,9 @@ def section(scale: float, by_mode: ByMode, panel: np.ndarray, names: Sequence[st
 def row(
   by_mode: ByMode, truth: np.ndarray, i: int, networks: Collection[str]
 ) -> list[tuple[str, np.ndarray]]:
-  """One photograph for `panels.panel`: the gray input, each mode with its reference and a baseline
-  by it, the truth; under every result its PSNR RGB and ab. `networks`: the predictors that are no
-  baselines."""
+  """Gathers one photograph for `panels.panel`: the gray input, each mode with its reference and a
+  baseline by it, the truth; over every result its PSNR RGB and ab. `networks`: the predictors that
+  are no baselines."""
 
   def shown(caption: str, result: Any) -> tuple[str, np.ndarray]:
     rgb, ab = (result.scores[name][i] for name in _SHOWN[:2])
@@ -94,6 +94,6 @@ def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> list[Plot | N
 
 
 def _means(results: Mapping[str, Any]) -> dict[str, list[float]]:
-  """{predictor: the figures that are shown}."""
+  """Returns {predictor: the figures that are shown}."""
   means = {name: result.mean() for name, result in results.items()}
   return {name: [mean[metric] for metric in _SHOWN] for name, mean in means.items()}

@@ -17,7 +17,7 @@ Panels = Mapping[str, Sequence[tuple[str, Sequence[tuple[str, Sequence[tuple[str
 
 
 class Mode(NamedTuple):
-  """What a page shows of one mode; panels: as a value of Panels."""
+  """Holds what a page shows of one mode; panels: as a value of Panels."""
 
   heading: str
   tables: Sequence[Table]
@@ -26,7 +26,7 @@ class Mode(NamedTuple):
 
 
 class Section(NamedTuple):
-  """What a page shows of one data set."""
+  """Holds what a page shows of one data set."""
 
   heading: str
   about: Sequence[str]

@@ -18,7 +18,7 @@ class Column(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """What differs between the reports of photographs and of pairs.
+  """Holds what differs between the reports of photographs and of pairs.
 
   Attributes:
     definitions: {metric: what exactly it is}.
@@ -99,13 +99,13 @@ _SCREEN = ("psnr_rgb", "psnr_ab", "psnr_lightness", "ssim_rgb", "colorfulness_hs
 
 
 def choose(columns: tuple[Column, ...], *metrics: str) -> tuple[Column, ...]:
-  """The columns of these metrics, in this order."""
+  """Picks the columns of these metrics, in this order."""
   by = {column.metric: column for column in columns}
   return tuple(by[metric] for metric in metrics)
 
 
 def with_lpips(layout: Layout) -> Layout:
-  """The same with a column for LPIPS, where its weights are given."""
+  """Adds a column for LPIPS, where its weights are given."""
   column = Column("LPIPS", "lpips", 3, -1)
   return dataclasses.replace(
     layout,

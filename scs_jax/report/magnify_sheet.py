@@ -29,7 +29,7 @@ class Window(NamedTuple):
   side: int
 
   def within(self, size: Size, out_size: Size) -> tuple[slice, slice]:
-    """Its rows and columns in a result of `out_size` of an input of `size`, (height, width)."""
+    """Finds its rows and columns in a result of `out_size` of an input of `size`."""
     spans = zip((self.top, self.left), size, out_size, strict=True)
     place = lambda x, a, b: math.floor(x * b / a + 0.5)
     ends = [(place(x, a, b), place(x + self.side, a, b)) for x, a, b in spans]
@@ -38,7 +38,7 @@ class Window(NamedTuple):
 
 
 class Magnified(NamedTuple):
-  """What is kept of a result.
+  """Holds what is kept of a result.
 
   Attributes:
     scale: as it was asked for.
@@ -60,7 +60,7 @@ class Magnified(NamedTuple):
 
 
 def window_at(size: Size, side: int, point: tuple[float, float]) -> Window:
-  """The window around a point (x, y) of a picture of (height, width), moved inside it."""
+  """Places a window around a point (x, y) of a picture of (height, width), inside it."""
   side = min(side, *size)
   middle = point[1], point[0]
   corner = [min(max(int(m - side / 2), 0), s - side) for m, s in zip(middle, size, strict=True)]
@@ -68,7 +68,7 @@ def window_at(size: Size, side: int, point: tuple[float, float]) -> Window:
 
 
 def busiest(gray: np.ndarray, side: int) -> Window:
-  """The window with the most detail (mean difference of neighbours) of a gray picture [H, W]."""
+  """Finds the window with the most detail (mean difference of neighbours) of gray [H, W]."""
   side = min(side, *gray.shape)
   change = np.zeros(gray.shape, np.float64)
   change[1:] += np.abs(np.diff(gray, axis=0))
@@ -80,7 +80,7 @@ def busiest(gray: np.ndarray, side: int) -> Window:
 
 
 def magnified(gray: np.ndarray, rgb: np.ndarray, scale: float, window: Window) -> Magnified:
-  """What a sheet shows of a result, uint8 [P, Q, 3], of a gray input, float [H, W] in [0, 1]."""
+  """Keeps what a sheet shows of a result, uint8 [P, Q, 3], of gray [H, W] in [0, 1]."""
   size, out_size = gray.shape, rgb.shape[:2]
   rows, columns = window.within(size, out_size)
   # Of the enlarged input the window alone is computed: the product is separable.
@@ -92,7 +92,7 @@ def magnified(gray: np.ndarray, rgb: np.ndarray, scale: float, window: Window) -
 
 
 def _whole_size(size: Size) -> tuple[int, int]:
-  """(width, height) at which all whole results are shown, whatever their own size."""
+  """Returns (width, height) at which all whole results are shown, whatever their own size."""
   factor = min(1.0, WHOLE / max(size))
   return max(1, round(size[1] * factor)), max(1, round(size[0] * factor))
 
@@ -128,7 +128,7 @@ def draw(
 
 
 def _cell(result: Magnified, size: Size, window: Window) -> Cell:
-  """A result: small and whole, the detail beside it, and the bicubic's under that."""
+  """Gathers a result: small and whole, the detail beside it, and the bicubic's under that."""
   whole = Cell(result.caption, _marked(result.whole, size, window, WHOLE))
   below = Cell("bicubic" if result.size != size else "input", result.bicubic)
   rows = [whole, Cell("", result.detail)], [BLANK, below]
@@ -149,7 +149,7 @@ def frames(results: Sequence[Magnified]) -> list[np.ndarray]:
 
 
 def animate(pictures: Sequence[np.ndarray], form: str) -> bytes:
-  """A file of two or more frames shown there and back without end.
+  """Writes a file of two or more frames shown there and back without end.
 
   Args:
     pictures: uint8 RGB, all of one size.
@@ -166,7 +166,7 @@ def animate(pictures: Sequence[np.ndarray], form: str) -> bytes:
 
 
 def _marked(image: np.ndarray, size: Size, window: Window, side: int) -> np.ndarray:
-  """A small whole picture of an input of `size`, with the window on it."""
+  """Marks the window on a small whole picture of an input of `size`."""
   image = panels.reduced(image, side)
   down, right = (a / b for a, b in zip(image.shape[:2], size, strict=True))
   box = (

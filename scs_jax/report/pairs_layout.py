@@ -82,7 +82,7 @@ _METRICS = {
 
 
 def correlation_record(found: Mapping[str, Mapping[str, Correlation]]) -> dict:
-  """As results.json holds it."""
+  """Writes it as results.json holds it."""
 
   def written(c: Correlation) -> dict:
     value = {"value": c.value if math.isfinite(c.value) else None, "n": c.n}
@@ -109,7 +109,7 @@ def _words(c: Correlation) -> str:
 
 
 def correlation_lines(found: Mapping[str, Mapping[str, Correlation]]) -> str:
-  """The same for the screen, of PSNR and SSIM over RGB."""
+  """Writes the same for the screen, of PSNR and SSIM over RGB."""
   width = max(map(len, found))
   lines = ["linear correlation of first- and second-time figures, pair by pair"]
   for predictor, by in found.items():

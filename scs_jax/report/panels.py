@@ -17,7 +17,7 @@ _LEAST_TITLE = 420  # pixels of a line of the title, where the pictures take few
 
 
 class Cell(NamedTuple):
-  """A picture of a sheet.
+  """Holds a picture of a sheet.
 
   Attributes:
     caption: lines of text above it.
@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
   @property
   def width(self) -> int:
-    """Pixels that the picture and its caption take."""
+    """Measures the pixels that the picture and its caption take."""
     texts = (self.margin + width_of(line) for line in self.caption.splitlines())
     return max(self.image.shape[1], *texts, 0)
 

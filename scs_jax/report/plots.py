@@ -1,5 +1,6 @@
 """Plots of a page, drawn by matplotlib as SVG: histograms, learning curves, quality and speed."""
 
+import contextlib
 import html
 import io
 import json
@@ -7,7 +8,7 @@ import math
 import pathlib
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ _WHOLE = {"clip_on": False}  # a page's plots would share the names of what clip
 
 
 class Plot(NamedTuple):
-  """A plot.
+  """Holds a plot.
 
   Attributes:
     svg: its picture, as HTML.
@@ -46,7 +47,7 @@ class Plot(NamedTuple):
 
 
 class Dot(NamedTuple):
-  """A method in the scatter: pictures a second, quality, parameters (None: not known)."""
+  """Holds a method of the scatter: pictures a second, quality, parameters (None: not known)."""
 
   name: str
   fps: float
@@ -74,7 +75,7 @@ def histograms(values: Mapping[str, np.ndarray], label: str, bins: int = 40) -> 
       if len(numbers):
         mean = [numbers.mean()] * 2
         axes.plot(mean, [i + 0.02, i + 0.18], color="#c42", lw=2, gid=f"mean{i}", **_WHOLE)
-    axes.set_yticks(range(len(finite)), [_plain(name) for name in finite])
+    axes.set_yticks(range(len(finite)), [plain(name) for name in finite])
     axes.set_ylim(len(finite) - 0.7, -0.85)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -150,12 +151,10 @@ def _draw(
     paint: gets the axes.
     titles: {gid: what is shown where a mouse points at it}.
   """
-  import matplotlib  # takes half a second, and not every page has a plot
   from matplotlib.figure import Figure
 
-  out, style = io.StringIO(), {**_STYLE, "svg.hashsalt": _plain(label)}
-  with matplotlib.rc_context(style), warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # letters that its font lacks: the browser has another one
+  out = io.StringIO()
+  with style({"svg.hashsalt": plain(label)}):
     figure = Figure((_WIDTH / 72, height / 72))
     paint(figure.add_subplot())
     figure.savefig(out, format="svg", transparent=True)
@@ -171,7 +170,18 @@ def _draw(
   return f'<svg {size} role="img" aria-label="{html.escape(label)}">\n{text}'
 
 
-def _plain(text: str) -> str:
+@contextlib.contextmanager
+def style(more: Mapping[str, Any] = {}) -> Iterator[None]:
+  """Sets matplotlib up for as long as it draws; imported late, as it takes half a second."""
+  import matplotlib
+
+  with matplotlib.rc_context({**_STYLE, **more}), warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # letters that its font lacks: a browser has another one
+    yield
+
+
+def plain(text: str) -> str:
+  """Writes out what is no letter: matplotlib takes Unicode alone."""
   return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Line(NamedTuple):
-  """A line of a table.
+  """Holds a line of a table.
 
   Attributes:
     cells: texts.
@@ -22,7 +22,7 @@ class Line(NamedTuple):
 
 @dataclasses.dataclass
 class Table:
-  """A table.
+  """Holds a table.
 
   Attributes:
     header: headings of the columns.
@@ -41,7 +41,7 @@ class Table:
 
 
 class Cell(NamedTuple):
-  """A number in a table that is shown in words of its own, such as with an interval."""
+  """Holds a number of a table that is shown in words of its own, such as with an interval."""
 
   value: float
   text: str
