@@ -18,7 +18,7 @@ from scs_jax.measure import ablate_measure, ablate_plan, learned
 from scs_jax.measure.ablate_plan import Plan, Row
 from scs_jax.metrics import estimates
 from scs_jax.nn.features import inception
-from scs_jax.report import ablations_page, ablations_table, results
+from scs_jax.report import ablations_page, ablations_table, results, tables
 from scs_jax.training.run import train
 
 SPEC, TABLE, CSV, PAGE = "spec.json", "table.md", "table.csv", "report.html"
@@ -199,8 +199,8 @@ def _collect(plan: Plan) -> dict[str, RowResult | None]:
   notes += [f"{n} failed: {r.reason}" for n, r in found.items() if r and r.status == "failed"]
   title = f"{plan.name}: {plan.table.title} ({plan.table.where})"
   folders = {name: row.folder for name, row in plan.rows.items()}
-  text = ablations_table.markdown(title, plan.table, found, cells, notes)
-  _write(plan, TABLE, text.encode())
+  whole = ablations_table.shown(plan.table, found, cells, title, notes)
+  _write(plan, TABLE, tables.to_markdown(whole, level=1).encode())
   _write(plan, CSV, ablations_table.to_csv(plan.table, found, cells))
   _write(plan, PAGE, ablations_page.page(title, plan.table, found, cells, notes, folders))
   return found

@@ -13,10 +13,12 @@ from scs_jax.measure.compare_settings import Plan
 from scs_jax.measure.evaluation_panels import shown_name
 from scs_jax.measure.pairs import TRIVIAL
 from scs_jax.metrics.estimates import REFERENTIAL
-from scs_jax.report import compare_page, compare_render, compare_tables, results
-from scs_jax.report.compare_tables import Facts, Table
+from scs_jax.report import compare_page, compare_tables, results
+from scs_jax.report.compare_tables import Facts
 from scs_jax.report.layout import PHOTOS, Layout, with_lpips
 from scs_jax.report.pairs_layout import PAIRS
+from scs_jax.report.plots import Dot
+from scs_jax.report.tables import Table, to_markdown
 
 FORMAT = "scs_jax comparison 1"
 TABLES = "tables.md"
@@ -119,7 +121,7 @@ def write(
     contents[csv_name(one.data.name)] = results.to_csv(
       one.scores, one.data.picture_name, one.data.reference_name
     )
-  markdown = "\n".join(map(compare_render.to_markdown, tables))
+  markdown = "\n".join(map(to_markdown, tables))
   heading = f"# {_title(plan)}\n\n`{plan.command}`\n\n"
   contents[TABLES] = (heading + markdown).encode("utf-8", "backslashreplace")
   contents[folder.PAGE] = _page(plan, found, facts, tables, notes, layout, record)
@@ -188,14 +190,14 @@ def _plots(plan: Plan, one: Found, facts: Sequence[Facts]):
   for mode, part, words in modes:
     rows = one.summary.of.get(mode, {})
     dots = [
-      compare_page.Dot(f.name, fps, rows[f.name]["psnr_rgb"].mean, f.parameters.get(part))
+      Dot(f.name, fps, rows[f.name]["psnr_rgb"].mean, f.parameters.get(part))
       for f in facts
       if f.network and f.name in rows and (fps := f.fps(part))
     ]
     plots.append((dots, f"PSNR RGB (dB), {words}"))
   for part, distances in one.distances.items():
     dots = [
-      compare_page.Dot(f.name, fps, distances[f.name], f.parameters.get(part))
+      Dot(f.name, fps, distances[f.name], f.parameters.get(part))
       for f in facts
       if f.network and f.name in distances and (fps := f.fps(part))
     ]

@@ -1,7 +1,6 @@
 """`scs-jax demo`: the shipped models on bundled photographs and the motorcycle, and a training."""
 
 import functools
-import html
 import pathlib
 import shutil
 import time
@@ -21,7 +20,7 @@ from scs_jax.infer.pictures import Picture
 from scs_jax.measure import confidence_pairs, demo, pairs
 from scs_jax.measure.evaluate import Evaluator
 from scs_jax.metrics import image as metrics
-from scs_jax.report import confidence_sheet, demo_page, magnify_sheet, pages, panels
+from scs_jax.report import confidence_sheet, demo_page, magnify_sheet, pages, panels, tables
 from scs_jax.report.demo_page import SCALES
 from scs_jax.training import model_card, models
 from scs_jax.training.models import Model
@@ -40,6 +39,7 @@ SWEEP = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 STEPS = 30
 _TILE = 192  # pixels: one tile holds an input of the usual size, and one set of programs does all
 _TITLE = "scs_jax: models that come with the package"
+_PARTS = ("sweep", "pair", "training")  # of the report, in the order in which they come
 
 
 def run(args) -> int:
@@ -48,27 +48,28 @@ def run(args) -> int:
   training = folder / "training"
   _require_ours(training)
   folder.mkdir(parents=True, exist_ok=True)
-  sections = [_about(photos, views)]
-  page = functools.partial(_write_page, folder, sections)
+  about = [
+    {"name": m.stem, "step": m.step, "card": model_card.headlines(m.card)} for m in (photos, views)
+  ]
+  shown = {"title": _TITLE, "models": about, "sections": [], **dict.fromkeys(_PARTS)}
+  page = lambda: files.write_aside(folder / "report.html", pages.render("demo", **shown))
   page()  # refused before the work, where it cannot be written
   started = time.monotonic()
   say = lambda what: display.say(f"[{time.monotonic() - started:4.0f} s] {what}")
   say(f"colouring {len(PHOTOS)} photographs with {photos.place}, step {photos.step}")
   network = Colorizer.from_checkpoint(photos, tile=min(512, max(_TILE, args.size // 2)))
-  found, more = _photographs(network, photos.config, folder, args.size)
-  sections += more
+  found, shown["sections"] = _photographs(network, photos.config, folder, args.size)
   page()
   say(f"{SWEPT} at magnifications from {SWEEP[0]:g} to {SWEEP[-1]:g}")
-  sections.append(_sweep(network, found, folder))
+  shown["sweep"] = _sweep(network, found, folder)
   page()
   say(f"colouring a pair of cameras with {views.place}, step {views.step}")
-  sections.append(_pair(views, folder))
+  shown["pair"] = _pair(views, folder)
   page()
   say(f"training {photos.stem} on for {STEPS} steps (compiling comes first)")
-  section = _go_on(photos, training, args.quiet)
-  if section is None:
+  shown["training"] = _go_on(photos, training, args.quiet)
+  if shown["training"] is None:
     return 0
-  sections.append(section)
   page()
   say("done")
   print(f"report: {(folder / 'report.html').resolve()}")
@@ -82,22 +83,6 @@ def _shipped(name: str) -> Model:
       "--train` trains one from nothing"
     )
   return models.shipped(name)
-
-
-def _write_page(folder: pathlib.Path, sections: list[str]) -> None:
-  files.write_aside(folder / "report.html", pages.page(_TITLE, sections))
-
-
-def _about(*shown: Model) -> str:
-  parts = [
-    "<p>Nothing below was trained for here, but for the last part: these are models that ship with "
-    "the package. Their weights are for research, as the pictures that they saw are research data. "
-    "They saw none of these photographs.</p>"
-  ]
-  for model in shown:
-    card = "<br>".join(map(html.escape, model_card.headlines(model.card)))
-    parts.append(f"<p><b>{html.escape(model.stem)}</b>, step {model.step}. {card}</p>")
-  return "\n".join(parts) + demo_page.LEGEND
 
 
 # -- photographs -----------------------------------------------------------------------------------
@@ -126,7 +111,7 @@ class Colored(Evaluator):
 
 
 def _photographs(network: Colorizer, config: ConfigDict, folder: pathlib.Path, size: int):
-  """(results by mode at the first magnification, sections of the report)."""
+  """(results by mode at the first magnification, the same of all as demo_page.Section)."""
   source = bundled.BundledSource()
   number = {source.name(i): i for i in range(len(source))}
 
@@ -153,7 +138,7 @@ def _photographs(network: Colorizer, config: ConfigDict, folder: pathlib.Path, s
   return first, sections
 
 
-def _sweep(network: Colorizer, found: demo_page.ByMode, folder: pathlib.Path) -> str:
+def _sweep(network: Colorizer, found: demo_page.ByMode, folder: pathlib.Path) -> dict:
   """One photograph by its mirrored self at many magnifications; also a file that moves."""
   mirrored, i = found["mirrored"]["SCSNet"], list(PHOTOS).index(SWEPT)
   gray, lent = mirrored.gray[i] / np.float32(255), mirrored.reference[i]
@@ -173,13 +158,13 @@ def _sweep(network: Colorizer, found: demo_page.ByMode, folder: pathlib.Path) ->
   moving = magnify_sheet.animate(magnify_sheet.frames(results), "png")
   files.write_aside(folder / "magnify_animation.png", moving)
   caption = f"{title}: one network, {network.programs} compiled programs, any magnification"
-  return "<h2>Any magnification</h2>" + pages.figure(sheet, caption)
+  return {"sheet": sheet, "caption": caption}
 
 
 # -- a pair of cameras -----------------------------------------------------------------------------
 
 
-def _pair(model: Model, folder: pathlib.Path) -> str:
+def _pair(model: Model, folder: pathlib.Path) -> dict:
   """The motorcycle: its sheet, and figures beside the baselines."""
   source = opening.open_pairs(model.config, "bundled")
   pair, name = source.load(0), source.name(0)
@@ -197,19 +182,12 @@ def _pair(model: Model, folder: pathlib.Path) -> str:
     print(f"  {name} {title:<15} PSNR RGB {figures[0]:6.2f}  CbCr {figures[1]:6.2f}", flush=True)
   sheet = confidence_sheet.draw([f"{name}, Cycle CNN, step {model.step}"], answer)
   files.write_aside(folder / "pair.png", panels.png(sheet))
-  camera = (
-    "The two views are shot again with two simulated cameras, as in its training. "
-    if model.config.data.camera.enabled
-    else ""
-  )
-  return (
-    f"<h2>A monochrome and a colour camera</h2><p>{camera}The result is the monochrome view in the "
-    "colours of the other one. <b>reinhard</b>: one tint by means and deviations (Reinhard et al. "
-    "2001); <b>zero disparity</b>: the other view's colours at the same pixels; <b>stereo</b>: "
-    f"those of semi-global matching. {html.escape(pairs.LEFT_OUT)}</p>"
-    + pages.table([name, "PSNR RGB", "PSNR CbCr"], rows, best=(1, 2))
-    + pages.figure(sheet, "colours, confidence, disparity and the curve that was estimated")
-  )
+  return {
+    "simulated": model.config.data.camera.enabled,
+    "left_out": pairs.LEFT_OUT,
+    "table": tables.make([name, "PSNR RGB", "PSNR CbCr"], rows, best=(1, 2)),
+    "sheet": sheet,
+  }
 
 
 # -- a training ------------------------------------------------------------------------------------
@@ -251,7 +229,7 @@ def _training_config(model: Model) -> ConfigDict:
   return config.lock()
 
 
-def _go_on(model: Model, folder: pathlib.Path, quiet: bool) -> str | None:
+def _go_on(model: Model, folder: pathlib.Path, quiet: bool) -> dict | None:
   """Trains, and shows the curve; None where it was told to stop."""
   shutil.rmtree(folder, ignore_errors=True)
   config = _training_config(model)
@@ -262,11 +240,10 @@ def _go_on(model: Model, folder: pathlib.Path, quiet: bool) -> str | None:
     return None
   seconds = time.monotonic() - started
   label = "content loss on random crops of the training photographs, means of 3 steps"
-  return (
-    f"<h2>Training it further</h2><p>{STEPS} steps of {config.batch_size} crops of the eight "
-    f"bundled training photographs, automatic mode, with a fresh optimizer on the parameters of "
-    f"{html.escape(model.stem)}; {seconds:.0f} s with compiling. It learns these eight; so short a "
-    "training makes nothing better elsewhere. Yours: <code>scs-jax train --config NAME "
-    f"--config.init_from={html.escape(model.stem)} --data PHOTOS --workdir RUN</code>.</p>"
-    + demo_page.curves(folder, {"loss/content": label}, mean_of=3)
-  )
+  return {
+    "steps": STEPS,
+    "batch_size": config.batch_size,
+    "model": model.stem,
+    "seconds": seconds,
+    "curves": demo_page.curves(folder, {"loss/content": label}, mean_of=3),
+  }

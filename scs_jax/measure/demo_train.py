@@ -44,7 +44,7 @@ def run(args, config) -> int:
     batches = evaluate.pair_next(opened)
   names = [n for b in batches for n in pipeline.record_names(heldout, b) if n]
   print(f"colouring {len(names)} held-out photos", flush=True)
-  sections = [_about(config, outcomes[FIRST].step), *map(_beside, runs[1:])]
+  sections = []
   truth = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
   networks = {
     title: (functools.partial(Evaluator, outcome.method.predict), outcome.state)
@@ -56,9 +56,13 @@ def run(args, config) -> int:
     panel = panels.panel([demo_page.row(by_mode, truth, i, networks) for i in range(len(truth))])
     files.write_aside(folder / f"heldout_{scale:g}x.png", panels.png(panel))
     sections.append(demo_page.section(scale, by_mode, panel, names))
-  sections.append("<h2>Training</h2>" + demo_page.curves(folder, CURVES))
+  page = pages.render(
+    "demo_train", title=f"{args.config} on held-out photographs", config=config, others=runs[1:],
+    step=outcomes[FIRST].step, sections=sections,
+    curves=demo_page.curves(folder, CURVES),
+  )  # fmt: skip
   path = folder / "report.html"
-  files.write_aside(path, pages.page(f"{args.config} on held-out photographs", sections))
+  files.write_aside(path, page)
   print(f"report: {path.resolve()}")
   return 0
 
@@ -84,25 +88,3 @@ def _train(name: str, config, workdir, quiet: bool) -> Outcome | None:
   print(f"training {name} for {length} on {config.data.source} photos", flush=True)
   outcome = train(config, workdir, quiet=quiet)
   return None if outcome.stopped else outcome
-
-
-def _about(config, step: int) -> str:
-  low, high = config.magnification
-  return (
-    f"<p>Trained for {step} steps of {config.batch_size} crops of {config.data.source}, at "
-    f"magnifications drawn from {low:g} to {high:g}. The photos below were not among them. These "
-    "are figures of a small network after minutes on a few photographs; they say nothing about the "
-    "paper's, which come from a network of 15 million parameters, trained on 407,041 pictures.</p>"
-  ) + demo_page.LEGEND
-
-
-def _beside(run) -> str:
-  """What a reader must know of another method's row."""
-  title, name, config, folder = run
-  return (
-    f"<p><b>{title}</b>: {name}, {config.steps} steps (a third of what its config says, or less) "
-    f"of {config.batch_size} crops of {config.data.crop} pixels of {config.data.source}; automatic "
-    f"mode alone. Its curves are in {folder.name}/metrics.jsonl.</p>"
-  )
-
-

@@ -14,6 +14,7 @@ from scs_jax.measure.evaluation_settings import Settings
 from scs_jax.metrics.estimates import Scores, Summary
 from scs_jax.report import evaluation_page, results
 from scs_jax.report.layout import PHOTOS, Layout, with_lpips
+from scs_jax.report.tables import Table
 from scs_jax.training.models import Model
 
 
@@ -112,7 +113,7 @@ def write(
   name: Callable[[int], str],
   reference: Callable[[str, int], str],
   layout: Layout = PHOTOS,
-  more: Sequence[str] = (),
+  more: Sequence[tuple[str, str, Table]] = (),
 ) -> None:
   """Writes all files.
 

@@ -1,4 +1,4 @@
-"""From trained rows to one table: our figures beside the paper's, differences to the base row."""
+"""Turns trained rows into a table: our figures beside the paper's, differences to the base."""
 
 import csv
 import io
@@ -12,12 +12,13 @@ from scs_jax.core.ablations import UNREFINED, Column, Table
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.metrics.estimates import REFERENTIAL, is_of_color
 from scs_jax.metrics.intervals import percentile_interval, resampled_means
+from scs_jax.report import tables
 
 _SEED = 0
 
 
 class Figure(NamedTuple):
-  """A mean with its 95 % bootstrap interval over pictures (NaN: none), and their number."""
+  """Holds a mean with its 95 % bootstrap interval over pictures (NaN: none), and their number."""
 
   mean: float
   low: float = math.nan
@@ -26,7 +27,7 @@ class Figure(NamedTuple):
 
 
 class Cell(NamedTuple):
-  """One column of one row; None: there is no such figure.
+  """Holds one column of one row; None: there is no such figure.
 
   Attributes:
     paper, paper_difference: as printed, and to the base row's.
@@ -43,7 +44,7 @@ Cells = dict[str, dict[str, Cell]]
 
 
 def fill(table: Table, results: Mapping[str, RowResult | None]) -> Cells:
-  """{row: {heading: Cell}} of all rows; those that are not done have the paper's figures alone."""
+  """Fills {row: {heading: Cell}}; rows that are not done have the paper's figures alone."""
   done = {name: r for name, r in results.items() if r is not None and r.status == "done"}
   printed = {row.name: table.figures(row) for row in table.rows}
   cells: Cells = {row.name: {} for row in table.rows}
@@ -58,7 +59,7 @@ def fill(table: Table, results: Mapping[str, RowResult | None]) -> Cells:
 
 
 def _ours(table: Table, column: Column, done: Mapping[str, RowResult]):
-  """({row: Figure}, {row: Figure}): the means, and the differences to the base row."""
+  """Returns ({row: Figure}, {row: Figure}): means, and differences to the base row."""
   if column.measure is None or any(column.ours in result.sets for result in done.values()):
     found = {name: figure for name, r in done.items() if (figure := _whole(column, r)) is not None}
     base = found.get(table.base)
@@ -91,7 +92,7 @@ def _ours(table: Table, column: Column, done: Mapping[str, RowResult]):
 
 
 def _paired(scores: Sequence[Mapping[str, np.ndarray]], place: str, metric: str) -> np.ndarray:
-  """[pictures, rows]: those that count for every row, so that all means are over the same."""
+  """Keeps what counts for every row, [pictures, rows], so that all means are over the same."""
   if not scores:
     return np.zeros((0, 0))
   shared = scores[0][f"{place}/record"]
@@ -108,7 +109,7 @@ def _paired(scores: Sequence[Mapping[str, np.ndarray]], place: str, metric: str)
 
 
 def _whole(column: Column, result: RowResult) -> Figure | None:
-  """A figure of a set, of the network, or of the clock: it has no pictures to resample."""
+  """Finds a figure of a set, the network, or the clock, which has no pictures to resample."""
   if column.ours in result.sets:
     found = result.sets[column.ours]
     return Figure(found["mean"], n=found["n"])
@@ -122,7 +123,7 @@ def _whole(column: Column, result: RowResult) -> Figure | None:
 
 
 def agreement(table: Table, cells: Cells) -> list[str]:
-  """For each column with both figures: how often our difference has the sign of the paper's."""
+  """Says for each column with both figures how often our difference has the paper's sign."""
   lines = []
   for column in table.columns:
     pairs = [by[column.heading] for name, by in cells.items() if name != table.base]
@@ -148,7 +149,7 @@ def agreement(table: Table, cells: Cells) -> list[str]:
 
 
 def header(table: Table) -> list[str]:
-  """Headings of `lines`."""
+  """Lists the headings of `lines`."""
   found = ["row"]
   for column in table.columns:
     arrow = {1: " ↑", -1: " ↓"}.get(column.better, "")
@@ -162,7 +163,7 @@ def header(table: Table) -> list[str]:
 def lines(
   table: Table, results: Mapping[str, RowResult | None], cells: Cells, intervals: bool = True
 ) -> list[list[str]]:
-  """The table as text, a list a row; figures that are not there are a dash."""
+  """Writes the table as text, a list a row; figures that are not there are a dash."""
   found = []
   printed = {column.heading: _printed_decimals(table, column) for column in table.columns}
   for name, by in cells.items():
@@ -179,7 +180,7 @@ def lines(
 
 
 def _printed_decimals(table: Table, column: Column) -> int:
-  """As many as the paper prints: what the longest of its figures needs."""
+  """Counts what the paper prints: what the longest of its figures needs."""
   figures = [table.figures(row).get(column.paper) for row in table.rows]
   return max((len(repr(x).partition(".")[2]) for x in figures if x is not None), default=0)
 
@@ -208,28 +209,20 @@ def _figure(figure: Figure | None, decimals: int, sign: str, intervals: bool) ->
   return f"{text} [{bounds[0]}, {bounds[1]}]"
 
 
-def markdown(
-  title: str, table: Table, results: Mapping[str, RowResult | None], cells: Cells,
-  notes: Sequence[str],
-) -> str:  # fmt: skip
-  """The whole as Markdown: what it is of, the table, what to know."""
-  escape = lambda text: text.replace("|", "\\|")
+def shown(
+  table: Table, results: Mapping[str, RowResult | None], cells: Cells,
+  title: str = "", notes: Sequence[str] = (),
+) -> tables.Table:  # fmt: skip
+  """Makes the table as it is shown, with the paper's figures and their differences set apart."""
   head = header(table)
-  rows = [head, ["---"] * len(head), *lines(table, results, cells)]
-  return "\n".join(
-    [
-      f"# {title}",
-      "",
-      *(f"| {' | '.join(map(escape, row))} |" for row in rows),
-      "",
-      *(f"- {note}" for note in notes),
-      "",
-    ]
-  )
+  theirs = [i for i, text in enumerate(head) if text.endswith(", paper")]
+  rows = [tables.Line(line) for line in lines(table, results, cells)]
+  paper = [i + more for i in theirs for more in (0, 1)]
+  return tables.Table(head, [("", rows)], title, notes, paper=paper)
 
 
 def to_csv(table: Table, results: Mapping[str, RowResult | None], cells: Cells) -> bytes:
-  """A line a row, every figure in full."""
+  """Writes CSV with a line a row, every figure in full."""
   parts = ("paper", "paper difference", "ours", "low", "high", "pictures", "difference",
            "difference low", "difference high")  # fmt: skip
   text = io.StringIO()

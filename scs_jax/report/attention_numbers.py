@@ -14,7 +14,7 @@ _CORNER_SIDE = 256  # pixels a side at which corners are looked for
 
 
 class Focus(NamedTuple):
-  """A row of CMat in numbers.
+  """Holds a row of CMat in numbers.
 
   Attributes:
     peak: (row, column) of the reference's pixel in the middle of the position of largest weight.
@@ -32,7 +32,7 @@ class Focus(NamedTuple):
 
 
 def focus(weights: np.ndarray, stride: int, size: tuple[int, int]) -> Focus:
-  """The numbers of one row [Hr, Wr] over a reference of `size` (height, width) pixels."""
+  """Measures one row [Hr, Wr] over a reference of `size` (height, width) pixels."""
   best = np.unravel_index(int(weights.argmax()), weights.shape)
   peak = tuple(min(int(i) * stride + stride // 2, s - 1) for i, s in zip(best, size, strict=True))
   top = float(weights.max())
@@ -43,7 +43,7 @@ def focus(weights: np.ndarray, stride: int, size: tuple[int, int]) -> Focus:
 
 
 def spread_points(gray: np.ndarray, count: int = _POINTS) -> np.ndarray:
-  """Up to `count` corners of a picture, the strongest first and none near another.
+  """Finds up to `count` corners of a picture, the strongest first and none near another.
 
   Args:
     gray: float32 [H, W] in [0, 1].
@@ -78,14 +78,14 @@ def spread_points(gray: np.ndarray, count: int = _POINTS) -> np.ndarray:
 
 
 def moved(points: np.ndarray, size: Size, seen: Size) -> np.ndarray:
-  """Pixels (row, column) of a picture of `size` -> those of it at the size `seen`."""
+  """Moves pixels (row, column) of a picture of `size` to those of it at the size `seen`."""
   return np.minimum(((2 * points + 1) * seen) // (2 * np.array(size)), np.array(seen) - 1)
 
 
 def describe(
   levels: tuple[Level, ...], points: np.ndarray, lender: Size, reference: Size
 ) -> dict[str, Any]:
-  """What the panel shows, for a JSON file; pixels as [x, y] of the pictures as they were given.
+  """Says for a JSON file what the panel shows; pixels as [x, y] of the pictures as given.
 
   Args:
     points: int [P, 2], (row, column) in the picture as given.
@@ -126,7 +126,7 @@ def describe(
 
 
 def lines(points: list[dict]) -> list[str]:
-  """`describe`'s points as lines for a terminal."""
+  """Writes `describe`'s points as lines for a terminal."""
   found = []
   for k, point in enumerate(points):
     name = "point {} ({},{})".format(k + 1, *point["point"])

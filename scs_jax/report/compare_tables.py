@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from scs_jax.metrics.estimates import REAL, REFERENTIAL, Estimate, Summary
 from scs_jax.report import compare_paper as paper
+from scs_jax.report.tables import Line, Table
 
 NONE = "-"
 
@@ -27,7 +28,7 @@ class Speed(NamedTuple):
 
 @dataclasses.dataclass
 class Facts:
-  """What a table says of a row besides its figures.
+  """Holds what a table says of a row besides its figures.
 
   Attributes:
     name: as in the scores.
@@ -48,7 +49,7 @@ class Facts:
 
 
 class Measured(NamedTuple):
-  """One data set's figures.
+  """Holds one data set's figures.
 
   Attributes:
     name: of the data set.
@@ -63,24 +64,6 @@ class Measured(NamedTuple):
   counts: Mapping[str, int]
   distances: Mapping[str, Mapping[str, float]]
   trivial: Mapping[str, str] = types.MappingProxyType({})
-
-
-class Line(NamedTuple):
-  """cells: texts; best: numbers of those set in bold; paper: whether a paper printed it."""
-
-  cells: tuple[str, ...]
-  best: tuple[int, ...] = ()
-  paper: bool = False
-
-
-@dataclasses.dataclass
-class Table:
-  """parts: [(heading, lines)]; notes: what stands below."""
-
-  title: str
-  header: list[str]
-  parts: list[tuple[str, list[Line]]]
-  notes: list[str]
 
 
 Shown = tuple[str, float]  # a cell, and the number that it is compared by (NaN: none)
@@ -108,7 +91,7 @@ _NO_THEIRS = lambda row: NONE
 def table_1(
   sets: Sequence[Measured], facts: Sequence[Facts], why_not: str, failed: Mapping[str, str]
 ) -> Table:
-  """Image-level evaluation; why_not: why there is no FID, empty where there is."""
+  """Makes the image-level table; why_not: why there is no FID, empty where there is."""
   names = {found.name: paper.find_set(found.name, paper.TABLE_1) for found in sets}
   columns = []
   for found in sets:
@@ -152,7 +135,7 @@ def table_1(
 def table_2(
   sets: Sequence[Measured], facts: Sequence[Facts], why_not: str, failed: Mapping[str, str]
 ) -> Table:
-  """Pixel-level evaluation: automatic, and by the distorted picture itself; LPIPS where it is."""
+  """Makes the pixel-level table: automatic, by the distorted picture itself; maybe LPIPS."""
   columns = _pixel_columns(
     sets, paper.TABLE_2, {"automatic": "automatic", "self": REFERENTIAL}
   )
@@ -169,7 +152,7 @@ def table_2(
 def table_pairs(
   sets: Sequence[Measured], facts: Sequence[Facts], failed: Mapping[str, str]
 ) -> Table:
-  """Stereo pairs, as Tables II to V of the Cycle CNN paper."""
+  """Makes the table of stereo pairs, as Tables II to V of the Cycle CNN paper."""
   columns = _pixel_columns(sets, paper.PAIRS, {"first": "pairs", "second": "pairs"})
   parts = [("first", "first", "First-time"), ("second", "second", "Second-time")]
   notes = [
@@ -187,7 +170,7 @@ def table_pairs(
 
 
 def _distance(sets: Sequence[Measured]):
-  """FID, the mean over the data sets."""
+  """Gives FID, the mean over the data sets."""
 
   def ours(facts: Facts, mode: str) -> Shown:
     values = [found.distances.get(mode, {}).get(facts.name, math.nan) for found in sets]
@@ -240,7 +223,7 @@ def _estimated(found: Measured, metric: str, decimals: int):
 
 
 def _costs(parts: Mapping[str, str]) -> list[_Column]:
-  """Parameters and speed; parts: {mode: what its cost is called}."""
+  """Makes the columns of parameters and speed; parts: {mode: what its cost is called}."""
 
   def parameters(facts: Facts, mode: str) -> Shown:
     found = facts.parameters.get(parts[mode])
@@ -271,7 +254,7 @@ def _printed(name: str | None, place: int) -> Callable[[paper.Row], str]:
 
 
 def _build(title, sets, facts: Sequence[Facts], columns: list[_Column], parts, printed) -> Table:
-  table = Table(title, ["", *(column.heading for column in columns)], [], [])
+  table = Table(["", *(column.heading for column in columns)], [], title)
   for mode, called, words in parts:
     there = [f for f in facts if any(f.name in found.summary.of.get(mode, {}) for found in sets)]
     cells = [[column.ours(f, mode) for column in columns] for f in there]
@@ -292,7 +275,7 @@ def _build(title, sets, facts: Sequence[Facts], columns: list[_Column], parts, p
 
 
 def _best(counts: Sequence[bool], columns: Sequence[_Column], cells) -> list[list[int]]:
-  """For each row the numbers of the columns in which it is best, of those that count."""
+  """Lists for each row the numbers of the columns in which it is best of those that count."""
   marks: list[list[int]] = [[] for _ in counts]
   for place, column in enumerate(columns):
     values = {
@@ -312,7 +295,7 @@ def _finish(table: Table, notes: Sequence[str], failed: Mapping[str, str]) -> Ta
     blank = [NONE] * (len(table.header) - 2)
     lines = [Line((name, "failed", *blank)) for name in failed]
     table.parts.append(("Failed: the notes say why", lines))
-  table.notes += notes
+  table.notes = notes
   return table
 
 
@@ -321,7 +304,7 @@ def _mean(estimate: Estimate | None) -> float:
 
 
 def _number(value: float | None, decimals: int) -> Shown:
-  """The value as shown, and as far as its decimals tell."""
+  """Returns the value as shown, and as far as its decimals tell."""
   if value is None or not math.isfinite(value):
     return _NOTHING
   return f"{value:.{decimals}f}", round(value, decimals)

@@ -1,43 +1,23 @@
-"""What GCA learned of a pair: confidence, disparity, curve, as pictures: Cycle CNN, Figure 15."""
+"""Draws what GCA learned of a pair: confidence, disparity, curve (Cycle CNN, Figure 15)."""
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from scs_jax.report import pairs_panels, sheets
-from scs_jax.report.sheets import GAP, LINE
+from scs_jax.report import pairs_panels, panels
+from scs_jax.report.panels import Cell
 
 LOW = (230, 0, 170)
 """What marks low confidence: a colour that neither skin, sky nor leaves have."""
 
 _SIDE = 480  # pixels of a view at most
-_BAR = 12  # height of a colour bar
 _TINT = 0.65  # of the mark's colour over the picture
 _RAMP = np.linspace(0.0, 1.0, 256)[None]
 
 
-class _Entry(NamedTuple):
-  """A captioned picture, with a colour bar under it where it shows values."""
-
-  caption: str
-  image: np.ndarray
-  bar: np.ndarray | None = None  # uint8 [1, n, 3], from the least to the most
-  ends: tuple[str, str] = ("", "")
-
-  @property
-  def height(self) -> int:
-    return LINE + len(self.image) + (0 if self.bar is None else GAP // 2 + _BAR + LINE)
-
-  @property
-  def width(self) -> int:
-    return max(self.image.shape[1], sheets.width_of(self.caption))
-
-
 class Answer(NamedTuple):
-  """One pair and what a method says of it, all of [H, W].
+  """Holds one pair and what a method says of it, all of [H, W].
 
   Attributes:
     mono: uint8 [H, W]. color: uint8 [H, W, 3], the colour view.
@@ -58,13 +38,13 @@ class Answer(NamedTuple):
   support: np.ndarray
 
   def mirrored(self) -> "Answer":
-    """Each row from right to left: as the files of a pair show it that was turned round."""
+    """Turns each row round: as the files of a pair show it that was mirrored."""
     flip = lambda x: None if x is None else np.ascontiguousarray(x[:, ::-1])
     return Answer(*map(flip, self[:6]), self.curve, self.support)
 
 
 def is_low(confidence: np.ndarray, share: float) -> np.ndarray:
-  """bool [H, W]: pixels that count less than `share` of the mean in the curve's estimation.
+  """Finds, as bool [H, W], pixels that count less than `share` of the mean for the curve.
 
   A weight has no meaning by itself, as GCA divides by their sum: hence of the mean.
   """
@@ -72,14 +52,14 @@ def is_low(confidence: np.ndarray, share: float) -> np.ndarray:
 
 
 def mark(mono: np.ndarray, low: np.ndarray) -> np.ndarray:
-  """The monochrome view, uint8 [H, W], in RGB with the pixels `low`, bool [H, W], tinted."""
+  """Tints the pixels `low`, bool [H, W], of the monochrome view, uint8 [H, W], in RGB."""
   rgb = np.repeat(mono[..., None], 3, axis=-1).astype(np.float64)
   tinted = (1 - _TINT) * rgb + _TINT * np.array(LOW, np.float64)
   return np.round(np.where(low[..., None], tinted, rgb)).astype(np.uint8)
 
 
 def draw(title: Sequence[str], answer: Answer, share: float = 0.5) -> np.ndarray:
-  """The sheet of one pair, uint8 RGB.
+  """Draws the sheet of one pair, uint8 RGB.
 
   Above the views, the colours found, and the true ones where they are known; below the confidence
   (its most is green, its least red), where it is low, the disparity and the curve.
@@ -89,68 +69,44 @@ def draw(title: Sequence[str], answer: Answer, share: float = 0.5) -> np.ndarray
     answer: of the pair.
     share: of the mean confidence, below which it is marked as low.
   """
-  rows = _views(answer), _maps(answer, share)
-  columns = [list(filter(None, column)) for column in itertools.zip_longest(*rows)]
-  widths = [max(entry.width for entry in column) + GAP for column in columns]
-  heights = [max(entry.height for entry in row) + GAP for row in rows]
-  canvas = Image.new("RGB", (GAP + sum(widths), sum(heights)), "white")
-  pen, top = ImageDraw.Draw(canvas), 0
-  for row, height in zip(rows, heights, strict=True):
-    left = GAP
-    for entry, width in zip(row, widths, strict=False):
-      _put(canvas, pen, (left, top), entry)
-      left += width
-    top += height
-  return sheets.titled(np.asarray(canvas), title)
+  return panels.sheet([_views(answer), _maps(answer, share)], title, aligned=True)
 
 
-def _views(answer: Answer) -> list[_Entry]:
+def _views(answer: Answer) -> list[Cell]:
   found = [("monochrome view", answer.mono), ("colour view", answer.color)]
   found.append(("colours found", answer.found))
   if answer.truth is not None:
     found.append(("true colours", answer.truth))
-  return [_Entry(caption, sheets.reduced(image, _SIDE)) for caption, image in found]
+  return [Cell(caption, panels.reduced(image, _SIDE)) for caption, image in found]
 
 
-def _maps(answer: Answer, share: float) -> list[_Entry]:
+def _maps(answer: Answer, share: float) -> list[Cell]:
   confidence, disparity = answer.confidence, answer.disparity
   low = is_low(confidence, share)
   least, most = float(disparity.min()), float(disparity.max())
   plot = pairs_panels.plot_curve(answer.curve, answer.support)
+  shown = panels.barred(
+    panels.reduced(pairs_panels.paint_confidence(confidence), _SIDE),
+    pairs_panels.paint_confidence(_RAMP),
+    f"{confidence.min():.2g}",
+    f"{confidence.max():.2g}",
+  )
+  depth = panels.barred(
+    panels.reduced(pairs_panels.paint(disparity, least, most), _SIDE),
+    pairs_panels.paint(_RAMP, 0.0, 1.0),
+    f"{least:.1f}",
+    f"{most:.1f}",
+  )
+  frame = ((1, 1), (1, 1), (0, 0))
   return [
-    _Entry(
-      f"confidence, {confidence.mean():.2f} on average",
-      sheets.reduced(pairs_panels.paint_confidence(confidence), _SIDE),
-      pairs_panels.paint_confidence(_RAMP),
-      (f"{confidence.min():.2g}", f"{confidence.max():.2g}"),
-    ),
-    _Entry(
+    Cell(f"confidence, {confidence.mean():.2f} on average", shown),
+    Cell(
       f"low, below {share:g} of that: {low.mean():.1%} of pixels",
-      sheets.reduced(mark(answer.mono, low), _SIDE),
+      panels.reduced(mark(answer.mono, low), _SIDE),
     ),
-    _Entry(
-      "expected disparity in pixels",
-      sheets.reduced(pairs_panels.paint(disparity, least, most), _SIDE),
-      pairs_panels.paint(_RAMP, 0.0, 1.0),
-      (f"{least:.1f}", f"{most:.1f}"),
-    ),
-    _Entry(
+    Cell("expected disparity in pixels", depth),
+    Cell(
       "curve: Y found (right) to that of the view (up)",
-      np.pad(plot, ((1, 1), (1, 1), (0, 0)), constant_values=sheets.PALE[0]),  # its frame
+      np.pad(plot, frame, constant_values=panels.PALE[0]),
     ),
   ]
-
-
-def _put(canvas: Image.Image, pen, at: tuple[int, int], entry: _Entry) -> None:
-  left, top = at
-  sheets.write(pen, at, entry.caption)
-  canvas.paste(Image.fromarray(entry.image), (left, top + LINE))
-  if entry.bar is None:
-    return
-  top += LINE + len(entry.image) + GAP // 2
-  width = entry.image.shape[1]
-  bar = Image.fromarray(entry.bar).resize((width, _BAR), Image.Resampling.BILINEAR)
-  canvas.paste(bar, (left, top))
-  least, most = entry.ends
-  sheets.write(pen, (left, top + _BAR), least)
-  sheets.write(pen, (left + width - sheets.width_of(most), top + _BAR), most)

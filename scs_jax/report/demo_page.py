@@ -1,12 +1,13 @@
-"""What the demo's report shows: photographs in every mode, beside baselines, with their figures."""
+"""Parts of the demo's report: photographs in every mode, beside baselines, with figures."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from scs_jax.report import pages
-from scs_jax.report.pages import read_curve
+from scs_jax.report import plots, tables
+from scs_jax.report.plots import Plot
+from scs_jax.report.tables import Table
 
 SCALES = (2.0, 3.3)
 
@@ -14,13 +15,6 @@ ByMode = Mapping[str, Mapping[str, Any]]
 """{mode: {predictor: its pictures and scores, a measure.evaluate.Result}}; the network that is
 shown comes first in a mode."""
 
-LEGEND = (
-  "<p>PSNR in dB: over RGB, and over the ab planes of Lab alone (data range 220). "
-  "<b>bicubic gray</b> enlarges the input without colour; <b>mean chroma</b> gives it the "
-  "reference's average colour everywhere; <b>welsh</b> gives each pixel that of the reference's "
-  "pixel most like it in lightness and texture (Welsh et al. 2002). Bold: the best of a "
-  "column.</p>"
-)
 _REFERENCES = {
   "self": ("itself, distorted", "by itself"),
   "mirrored": ("itself, mirrored", "by its mirror"),
@@ -30,7 +24,7 @@ _SHOWN = ("psnr_rgb", "psnr_ab", "ssim_rgb")
 
 
 def lines(scale: float, by_mode: ByMode) -> list[str]:
-  """The means for a terminal, a line each."""
+  """Writes the means for a terminal, a line each."""
   return [
     f"  {scale:g}x {mode:<10} {name:<13} PSNR RGB {rgb:6.2f}  ab {ab:6.2f}  SSIM {ssim:.3f}"
     for mode, results in by_mode.items()
@@ -38,23 +32,31 @@ def lines(scale: float, by_mode: ByMode) -> list[str]:
   ]
 
 
-def section(scale: float, by_mode: ByMode, panel: np.ndarray, names: Sequence[str]) -> str:
-  """HTML of one magnification: a table of means a mode, and the panel of the photographs."""
-  parts = [f"<h2>Magnification {scale:g}</h2>"]
+class Section(NamedTuple):
+  """Holds what a page shows of one magnification."""
+
+  scale: float
+  tables: Sequence[Table]
+  panel: np.ndarray
+  caption: str
+
+
+def section(scale: float, by_mode: ByMode, panel: np.ndarray, names: Sequence[str]) -> Section:
+  """Gathers one magnification: a table of means a mode, and the panel of the photographs."""
+  shown = []
   for mode, results in by_mode.items():
     rows = [[name, *means] for name, means in _means(results).items()]
     header = [f"{mode}, mean of {len(names)}", "PSNR RGB", "PSNR ab", "SSIM"]
-    parts.append(pages.table(header, rows, best=(1, 2, 3)))
-  parts.append(pages.figure(panel, f"{', '.join(names)} at {scale:g}x"))
-  return "\n".join(parts)
+    shown.append(tables.make(header, rows, best=(1, 2, 3)))
+  return Section(scale, shown, panel, f"{', '.join(names)} at {scale:g}x")
 
 
 def row(
   by_mode: ByMode, truth: np.ndarray, i: int, networks: Collection[str]
 ) -> list[tuple[str, np.ndarray]]:
-  """One photograph for `panels.panel`: the gray input, each mode with its reference and a baseline
-  by it, the truth; under every result its PSNR RGB and ab. `networks`: the predictors that are no
-  baselines."""
+  """Gathers one photograph for `panels.panel`: the gray input, each mode with its reference and a
+  baseline by it, the truth; over every result its PSNR RGB and ab. `networks`: the predictors that
+  are no baselines."""
 
   def shown(caption: str, result: Any) -> tuple[str, np.ndarray]:
     rgb, ab = (result.scores[name][i] for name in _SHOWN[:2])
@@ -74,8 +76,8 @@ def row(
   return [*entries, ("truth (PSNR RGB/ab)", truth[i])]
 
 
-def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> str:
-  """HTML of curves in a run's metrics.jsonl.
+def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> list[Plot | None]:
+  """Draws curves in a run's metrics.jsonl.
 
   Args:
     workdir: the run's folder.
@@ -84,14 +86,14 @@ def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> str:
   """
   found = []
   for name, label in shown.items():
-    points = read_curve(workdir, name)
+    points = plots.read_curve(workdir, name)
     groups = [points[i : i + mean_of] for i in range(0, len(points), mean_of)]
     means = [(group[-1][0], float(np.mean([y for _, y in group]))) for group in groups]
-    found.append(pages.curve(means, label))
-  return "\n".join(found)
+    found.append(plots.curves({name: means}, label))
+  return found
 
 
 def _means(results: Mapping[str, Any]) -> dict[str, list[float]]:
-  """{predictor: the figures that are shown}."""
+  """Returns {predictor: the figures that are shown}."""
   means = {name: result.mean() for name, result in results.items()}
   return {name: [mean[metric] for metric in _SHOWN] for name, mean in means.items()}

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from scs_jax.metrics.estimates import DEFINITIONS
+from scs_jax.metrics.estimates import DEFINITIONS, REAL
 
 
 class Column(NamedTuple):
@@ -18,7 +18,7 @@ class Column(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """What differs between the reports of photographs and of pairs.
+  """Holds what differs between the reports of photographs and of pairs.
 
   Attributes:
     definitions: {metric: what exactly it is}.
@@ -91,6 +91,7 @@ _BASELINES = {
   "transfer (2001) can do for a gray input",
   "welsh": "each pixel takes the colour of that of 196 reference pixels which is most like it in "
   "luminance and texture (Welsh, Ashikhmin, Mueller 2002)",
+  REAL: "the real pictures",
 }
 
 _SCREEN = ("psnr_rgb", "psnr_ab", "psnr_lightness", "ssim_rgb", "colorfulness_hs",
@@ -98,13 +99,13 @@ _SCREEN = ("psnr_rgb", "psnr_ab", "psnr_lightness", "ssim_rgb", "colorfulness_hs
 
 
 def choose(columns: tuple[Column, ...], *metrics: str) -> tuple[Column, ...]:
-  """The columns of these metrics, in this order."""
+  """Picks the columns of these metrics, in this order."""
   by = {column.metric: column for column in columns}
   return tuple(by[metric] for metric in metrics)
 
 
 def with_lpips(layout: Layout) -> Layout:
-  """The same with a column for LPIPS, where its weights are given."""
+  """Adds a column for LPIPS, where its weights are given."""
   column = Column("LPIPS", "lpips", 3, -1)
   return dataclasses.replace(
     layout,

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from scs_jax.ops.resize import resize_weights
-from scs_jax.report import sheets
-from scs_jax.report.sheets import GAP, LINE
+from scs_jax.report import panels
+from scs_jax.report.panels import BLANK, Cell
 
 Size = tuple[int, int]
 
 WHOLE = 112  # longest side of a whole picture beside its detail
 _INPUT = 260  # and of the input at the top
 _WIDTH = 1600  # pixels of a sheet, unless one detail alone takes more
-_STEP = 50
 _LOOP = 2400  # milliseconds of an animation there and back, where that is not too slow or fast
 _LEAST, _MOST, _REST = 40, 300, 700  # milliseconds of a frame, and more on the two outer ones
 
@@ -30,7 +29,7 @@ class Window(NamedTuple):
   side: int
 
   def within(self, size: Size, out_size: Size) -> tuple[slice, slice]:
-    """Its rows and columns in a result of `out_size` of an input of `size`, (height, width)."""
+    """Finds its rows and columns in a result of `out_size` of an input of `size`."""
     spans = zip((self.top, self.left), size, out_size, strict=True)
     place = lambda x, a, b: math.floor(x * b / a + 0.5)
     ends = [(place(x, a, b), place(x + self.side, a, b)) for x, a, b in spans]
@@ -39,7 +38,7 @@ class Window(NamedTuple):
 
 
 class Magnified(NamedTuple):
-  """What is kept of a result.
+  """Holds what is kept of a result.
 
   Attributes:
     scale: as it was asked for.
@@ -61,7 +60,7 @@ class Magnified(NamedTuple):
 
 
 def window_at(size: Size, side: int, point: tuple[float, float]) -> Window:
-  """The window around a point (x, y) of a picture of (height, width), moved inside it."""
+  """Places a window around a point (x, y) of a picture of (height, width), inside it."""
   side = min(side, *size)
   middle = point[1], point[0]
   corner = [min(max(int(m - side / 2), 0), s - side) for m, s in zip(middle, size, strict=True)]
@@ -69,7 +68,7 @@ def window_at(size: Size, side: int, point: tuple[float, float]) -> Window:
 
 
 def busiest(gray: np.ndarray, side: int) -> Window:
-  """The window with the most detail (mean difference of neighbours) of a gray picture [H, W]."""
+  """Finds the window with the most detail (mean difference of neighbours) of gray [H, W]."""
   side = min(side, *gray.shape)
   change = np.zeros(gray.shape, np.float64)
   change[1:] += np.abs(np.diff(gray, axis=0))
@@ -81,7 +80,7 @@ def busiest(gray: np.ndarray, side: int) -> Window:
 
 
 def magnified(gray: np.ndarray, rgb: np.ndarray, scale: float, window: Window) -> Magnified:
-  """What a sheet shows of a result, uint8 [P, Q, 3], of a gray input, float [H, W] in [0, 1]."""
+  """Keeps what a sheet shows of a result, uint8 [P, Q, 3], of gray [H, W] in [0, 1]."""
   size, out_size = gray.shape, rgb.shape[:2]
   rows, columns = window.within(size, out_size)
   # Of the enlarged input the window alone is computed: the product is separable.
@@ -93,7 +92,7 @@ def magnified(gray: np.ndarray, rgb: np.ndarray, scale: float, window: Window) -
 
 
 def _whole_size(size: Size) -> tuple[int, int]:
-  """(width, height) at which all whole results are shown, whatever their own size."""
+  """Returns (width, height) at which all whole results are shown, whatever their own size."""
   factor = min(1.0, WHOLE / max(size))
   return max(1, round(size[1] * factor)), max(1, round(size[0] * factor))
 
@@ -105,7 +104,7 @@ def draw(
   results: Sequence[Magnified],
   reference: np.ndarray | None = None,
 ) -> np.ndarray:
-  """The contact sheet.
+  """Draws the contact sheet.
 
   Above, the input with the window marked, and the reference. Below, for each magnification the
   window at the result's own pixels, the whole result small beside it with the window marked, and
@@ -121,51 +120,36 @@ def draw(
   Returns:
     uint8 RGB [*, *, 3].
   """
-  rows = _rows(results)
-  width = max(GAP + sum(_cell_width(r) + GAP for r in row) for row in rows)
-  given = [("input, with the detail marked", _marked(_bytes(gray), gray.shape, window, _INPUT))]
+  given = [Cell("input, with the detail marked", _marked(_bytes(gray), gray.shape, window, _INPUT))]
   if reference is not None:
-    given.append(("reference", sheets.reduced(reference, _INPUT)))
-  beside = lambda entry: max(entry[1].shape[1], sheets.width_of(entry[0])) + GAP
-  width = max(width, GAP + sum(map(beside, given)))
-  heights = [2 * max(len(r.detail) for r in row) + 2 * LINE + 3 * GAP for row in rows]
-  heights = [max(h, WHOLE + LINE + 2 * GAP) for h in heights]
-  top = LINE + max(len(image) for _, image in given) + 2 * GAP
-  canvas = Image.new("RGB", (width, top + sum(heights)), "white")
-  pen, left = ImageDraw.Draw(canvas), GAP
-  for caption, image in given:
-    _put(canvas, pen, (left, 0), caption, image)
-    left += beside((caption, image))
-  for row, height in zip(rows, heights, strict=True):
-    pen.line((GAP, top - GAP, width - GAP, top - GAP), fill=sheets.PALE)
-    left, below = GAP, top + LINE + max(len(r.detail) for r in row) + GAP
-    for result in row:
-      whole = _marked(result.whole, gray.shape, window, WHOLE)
-      _put(canvas, pen, (left, top), result.caption, whole)
-      canvas.paste(Image.fromarray(result.detail), _corner(left, top, result))
-      beneath = "bicubic" if result.size != gray.shape else "input"
-      _put(canvas, pen, (_corner(left, top, result)[0], below), beneath, result.bicubic)
-      left += _cell_width(result) + GAP
-    top += height
-  return sheets.titled(np.asarray(canvas), title)
+    given.append(Cell("reference", panels.reduced(reference, _INPUT)))
+  cells = [_cell(result, gray.shape, window) for result in results]
+  return panels.sheet([given, *panels.spread(cells, _WIDTH)], title)
+
+
+def _cell(result: Magnified, size: Size, window: Window) -> Cell:
+  """Gathers a result: small and whole, the detail beside it, and the bicubic's under that."""
+  whole = Cell(result.caption, _marked(result.whole, size, window, WHOLE))
+  below = Cell("bicubic" if result.size != size else "input", result.bicubic)
+  rows = [whole, Cell("", result.detail)], [BLANK, below]
+  return Cell("", panels.sheet(rows, aligned=True))
 
 
 def frames(results: Sequence[Magnified]) -> list[np.ndarray]:
-  """The same detail getting larger, at each result's own pixels: uint8 RGB, all of one size."""
+  """Draws the same detail getting larger, at each result's own pixels: uint8 RGB of one size."""
   height, width = (max(r.detail.shape[axis] for r in results) for axis in (0, 1))
-  width = max(width, *(sheets.width_of(r.caption) for r in results))
+  width = max(width, *(panels.width_of(r.caption) for r in results))
   made = []
   for result in results:
-    canvas = Image.new("RGB", (width, LINE + height), "white")
-    sheets.write(ImageDraw.Draw(canvas), (1, 1), result.caption)
-    h, w = result.detail.shape[:2]
-    canvas.paste(Image.fromarray(result.detail), ((width - w) // 2, LINE + (height - h) // 2))
-    made.append(np.asarray(canvas))
+    free = height - result.detail.shape[0], width - result.detail.shape[1]
+    edges = [(space // 2, space - space // 2) for space in free]
+    middle = np.pad(result.detail, (*edges, (0, 0)), constant_values=255)
+    made.append(panels.sheet([[Cell(result.caption, middle)]]))
   return made
 
 
 def animate(pictures: Sequence[np.ndarray], form: str) -> bytes:
-  """A file of two or more frames shown there and back without end.
+  """Writes a file of two or more frames shown there and back without end.
 
   Args:
     pictures: uint8 RGB, all of one size.
@@ -181,43 +165,9 @@ def animate(pictures: Sequence[np.ndarray], form: str) -> bytes:
   return buffer.getvalue()
 
 
-def _rows(results: Sequence[Magnified]) -> list[list[Magnified]]:
-  """Results side by side in as few rows as the sheet's width allows, all about as wide."""
-  fewest = _filled(results, _WIDTH)
-  narrower = (_filled(results, width) for width in range(_STEP, _WIDTH, _STEP))
-  return next((rows for rows in narrower if len(rows) == len(fewest)), fewest)
-
-
-def _filled(results: Sequence[Magnified], width: int) -> list[list[Magnified]]:
-  rows: list[list[Magnified]] = []
-  used = math.inf
-  for result in results:
-    if used + _cell_width(result) + GAP > width:
-      rows.append([])
-      used = GAP
-    rows[-1].append(result)
-    used += _cell_width(result) + GAP
-  return rows
-
-
-def _cell_width(result: Magnified) -> int:
-  inside = result.whole.shape[1] + GAP // 2 + max(result.detail.shape[1], 44)
-  return max(inside, sheets.width_of(result.caption))
-
-
-def _corner(left: int, top: int, result: Magnified) -> tuple[int, int]:
-  """Where a cell's detail stands."""
-  return left + result.whole.shape[1] + GAP // 2, top + LINE
-
-
-def _put(canvas: Image.Image, pen, at: tuple[int, int], caption: str, image: np.ndarray) -> None:
-  sheets.write(pen, at, caption)
-  canvas.paste(Image.fromarray(image), (at[0], at[1] + LINE))
-
-
 def _marked(image: np.ndarray, size: Size, window: Window, side: int) -> np.ndarray:
-  """A small whole picture of an input of `size`, with the window on it."""
-  image = sheets.reduced(image, side)
+  """Marks the window on a small whole picture of an input of `size`."""
+  image = panels.reduced(image, side)
   down, right = (a / b for a, b in zip(image.shape[:2], size, strict=True))
   box = (
     window.left * right,
@@ -225,7 +175,7 @@ def _marked(image: np.ndarray, size: Size, window: Window, side: int) -> np.ndar
     (window.left + window.side) * right - 1,
     (window.top + window.side) * down - 1,
   )
-  return sheets.framed(image, box)
+  return panels.framed(image, box)
 
 
 def _bytes(gray: np.ndarray) -> np.ndarray:

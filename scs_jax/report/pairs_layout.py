@@ -1,12 +1,12 @@
 """The words and tables of an evaluation of pairs."""
 
-import html
 import math
 from collections.abc import Mapping
 
 from scs_jax.metrics.estimates import CORRELATED, DEFINITIONS, FEWEST, Correlation
-from scs_jax.report import pages
+from scs_jax.report import tables
 from scs_jax.report.layout import Column, Layout, choose
+from scs_jax.report.tables import Table
 
 _REPLACED = (
   "after Y (BT.601) of the result was replaced by the true picture's; the true picture is the "
@@ -82,7 +82,7 @@ _METRICS = {
 
 
 def correlation_record(found: Mapping[str, Mapping[str, Correlation]]) -> dict:
-  """As results.json holds it."""
+  """Writes it as results.json holds it."""
 
   def written(c: Correlation) -> dict:
     value = {"value": c.value if math.isfinite(c.value) else None, "n": c.n}
@@ -91,30 +91,28 @@ def correlation_record(found: Mapping[str, Mapping[str, Correlation]]) -> dict:
   return {p: {metric: written(c) for metric, c in by.items()} for p, by in found.items()}
 
 
-def correlation_section(found: Mapping[str, Mapping[str, Correlation]]) -> str:
-  """HTML: a line a predictor, a column a metric."""
+def correlation_section(found: Mapping[str, Mapping[str, Correlation]]) -> tuple[str, str, Table]:
+  """Gathers (heading, words, a table with a line a predictor and a column a metric) for a page."""
   words = (
     "Over the pairs with truth: whether pairs that come back well are those that were coloured "
     "well, so that second-time figures may stand for first-time ones where there is no truth. "
     f"Pearson's coefficient, -1 to 1; it takes {FEWEST} pairs, and means little below some twenty."
   )
-  rows = [[p, *(_cell(by[metric]) for metric in CORRELATED)] for p, by in found.items()]
+  rows = [[p, *(_words(by[metric]) for metric in CORRELATED)] for p, by in found.items()]
   header = ["", *(_METRICS[metric] for metric in CORRELATED)]
-  return (
-    "<h2>Linear correlation of first- and second-time figures</h2>"
-    f"<p>{html.escape(words)}</p>{pages.table(header, rows)}"
-  )
+  heading = "Linear correlation of first- and second-time figures"
+  return heading, words, tables.make(header, rows)
 
 
-def _cell(c: Correlation) -> pages.Cell:
-  return pages.Cell(c.value, f"- ({c.why})" if c.why else f"{c.value:.4f} (n = {c.n})")
+def _words(c: Correlation) -> str:
+  return f"- ({c.why})" if c.why else f"{c.value:.4f} (n = {c.n})"
 
 
 def correlation_lines(found: Mapping[str, Mapping[str, Correlation]]) -> str:
-  """The same for the screen, of PSNR and SSIM over RGB."""
+  """Writes the same for the screen, of PSNR and SSIM over RGB."""
   width = max(map(len, found))
   lines = ["linear correlation of first- and second-time figures, pair by pair"]
   for predictor, by in found.items():
-    shown = (f"{_METRICS[m]} {_cell(by[m]).text}" for m in ("psnr_rgb", "ssim_rgb"))
+    shown = (f"{_METRICS[m]} {_words(by[m])}" for m in ("psnr_rgb", "ssim_rgb"))
     lines.append(f"{predictor:<{width}}  {'   '.join(shown)}")
   return "\n".join(lines)

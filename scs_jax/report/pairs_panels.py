@@ -1,9 +1,11 @@
-"""What a method of pairs can show besides colours: maps and curves as pictures."""
+"""Draws what a method of pairs can show besides colours: maps and curves as pictures."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from scs_jax.report import panels
 
 # From near to far in even steps of brightness, so that the map reads in print too.
 _RAMP = np.array(
@@ -16,15 +18,13 @@ _NO_SUPPORT = 1e-6
 
 
 def paint(values: np.ndarray, low: float, high: float) -> np.ndarray:
-  """[H, W] -> uint8 RGB [H, W, 3]: `low` dark blue, over green, to `high` light yellow."""
-  place = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0) * (len(_RAMP) - 1)
-  stops = np.arange(len(_RAMP))
-  channels = [np.interp(place, stops, _RAMP[:, c]) for c in range(3)]
-  return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
+  """Paints [H, W] as uint8 RGB: `low` dark blue, over green, to `high` light yellow."""
+  share = (values - low) / max(high - low, 1e-12)
+  return np.round(panels.colored(share, _RAMP)).astype(np.uint8)
 
 
 def paint_confidence(confidence: np.ndarray) -> np.ndarray:
-  """[H, W] -> uint8 RGB [H, W, 3] as in Fig. 15: the picture's least is red, its most green."""
+  """Paints [H, W] as uint8 RGB as in Fig. 15: the picture's least is red, its most green."""
   low, high = float(confidence.min()), float(confidence.max())
   share = (confidence - low) / (high - low) if high > low else np.full_like(confidence, 0.5)
   levels = np.round(255.0 * np.stack([1.0 - share, share, np.zeros_like(share)], axis=-1))
@@ -32,7 +32,7 @@ def paint_confidence(confidence: np.ndarray) -> np.ndarray:
 
 
 def plot_curve(curve: np.ndarray, support: np.ndarray | None = None) -> np.ndarray:
-  """The global curve T as a small plot, uint8 RGB: input intensity to the right, output upwards.
+  """Draws the global curve T, uint8 RGB: input intensity to the right, output upwards.
 
   The diagonal is thin; nodes that no pixel comes near are hollow: they take the nearest level.
 
@@ -54,7 +54,7 @@ def plot_curve(curve: np.ndarray, support: np.ndarray | None = None) -> np.ndarr
 
 
 def strip(place: Mapping[str, np.ndarray], captions: Mapping[str, str]) -> list:
-  """Captioned pictures of one pair: the views, the results, the truth, and the method's maps.
+  """Gathers captioned pictures of one pair: views, results, truth, and the method's maps.
 
   Args:
     place: as PairTrial.show gives it; maps that the method does not give are left out.

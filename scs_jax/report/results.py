@@ -1,4 +1,4 @@
-"""What is written of an evaluation: JSON, CSV, tables on the screen, and what identifies it."""
+"""Writes an evaluation: JSON, CSV, tables on the screen, and what identifies it."""
 
 import csv
 import importlib.metadata
@@ -18,7 +18,7 @@ FORMAT = "scs_jax evaluation 2"
 
 
 def to_json(about: Mapping, summary: Summary, layout: Layout = PHOTOS) -> bytes:
-  """The whole record: `about`, the metrics' definitions, and all estimates; NaN becomes null."""
+  """Writes the whole record: `about`, definitions of metrics, all estimates; NaN becomes null."""
   whole = {
     "format": FORMAT,
     **about,
@@ -29,12 +29,12 @@ def to_json(about: Mapping, summary: Summary, layout: Layout = PHOTOS) -> bytes:
 
 
 def dump(record: Mapping) -> bytes:
-  """A record as a JSON file."""
+  """Writes a record as a JSON file."""
   return (json.dumps(record, indent=2, allow_nan=False) + "\n").encode()
 
 
 def summary_record(summary: Summary) -> dict:
-  """All estimates, as JSON knows them; NaN becomes null."""
+  """Turns all estimates into what JSON knows; NaN becomes null."""
   number = lambda x: x if math.isfinite(x) else None
 
   def written(estimate: Estimate) -> dict:
@@ -56,7 +56,7 @@ CSV_START = ("picture", "mode", "predictor", "reference", "gray")
 
 
 def to_csv(scores: Scores, name, reference) -> bytes:
-  """A line a picture, mode and predictor: names, whether it is gray, and every score in full.
+  """Writes a line a picture, mode and predictor: names, whether it is gray, all scores in full.
 
   Args:
     name: number of a picture -> its name.
@@ -80,14 +80,14 @@ def to_csv(scores: Scores, name, reference) -> bytes:
 
 
 def counted(by: Rows, metric: str) -> int:
-  """How many pictures a metric's means are over."""
+  """Counts the pictures that a metric's means are over."""
   return next(rows[metric].n for rows in by.values() if metric in rows)
 
 
 def screen_table(
   by: Rows, n: int, layout: Layout = PHOTOS, aside: Collection[str] = ()
 ) -> str:
-  """Aligned columns: a line of means, the best of each marked *, and a line of intervals.
+  """Aligns columns: a line of means, the best of each marked *, and a line of intervals.
 
   Below a gap stands the interval of the signed difference. A last line has the number of pictures
   where a column's is not `n`, the mode's. `aside`: as of estimates.best_of.
@@ -118,7 +118,7 @@ def _interval(estimate: Estimate, decimals: int, sign: str = "") -> str:
 
 
 def screen_differences(by: Rows, model: str, layout: Layout = PHOTOS) -> str:
-  """What the model has over each baseline, in what decides; empty where there is none."""
+  """Shows what the model has over each baseline, in what decides; empty where there is none."""
   if not by:
     return ""
   width, title = 24, f"{model} minus"
@@ -137,7 +137,7 @@ def screen_differences(by: Rows, model: str, layout: Layout = PHOTOS) -> str:
 
 
 def screen_legend(compared: bool, differences: bool = True) -> str:
-  """What stands below the tables.
+  """Says what the tables above it mean.
 
   Args:
     compared: whether there are several rows; differences: and tables of the model minus each.
@@ -153,7 +153,7 @@ def screen_legend(compared: bool, differences: bool = True) -> str:
 
 
 def environment() -> dict:
-  """Versions and hardware, for the record."""
+  """Records versions and hardware."""
   packages = ("jax", "jaxlib", "flax", "numpy", "scipy", "scikit-image", "pillow")
   device = jax.devices()[0]
   return {

@@ -642,7 +642,7 @@ def test_a_slip_is_one_line_and_two(setup, capfd, more, parts):
 def test_the_page_opens_offline_and_shows_best_and_worst(setup, parse_page):
   assert evaluate("--panels", "1") == 0
   text = (setup / "out/report.html").read_text()
-  assert not re.search(r"https?://|url\(|@import|<script|<link", text)
+  assert not re.search(r"https?://|url\(|@import|<script src|<link", text)
   page = parse_page(text)
   assert page.open == [] and all(f.startswith("data:image/jpeg;base64,") for f in page.fetched)
   # Three pictures a mode: input, results of model and baselines, truth; references but in one.

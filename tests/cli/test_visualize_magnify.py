@@ -198,7 +198,7 @@ def test_the_sheet_and_the_animation_hold_the_results(opened, capfd):
   assert not holds(sheet, changed)
   frames, times = pictures_of("magnify/gray_animation.png")
   assert len(frames) == 4  # three there, and the middle one on the way back
-  height = 17 + 48
+  height = 18 + 48 + 6
   assert all(frame.shape == frames[0].shape for frame in frames) and len(frames[0]) == height
   for frame, k in zip(frames, (0, 1, 2, 1), strict=True):
     assert holds(frame, details[k])

@@ -129,6 +129,8 @@ def test_the_wheel_holds_every_package_and_its_configs_load_elsewhere(tmp_path):
   sources = {p.relative_to(tree / "scs_jax") for p in (tree / "scs_jax").rglob("*.py")}
   sources |= {"configs" / p.relative_to(tree / "configs") for p in (tree / "configs").rglob("*.py")}
   assert sources == {p.relative_to(site / "scs_jax") for p in (site / "scs_jax").rglob("*.py")}
+  report = lambda root: {p.name for p in (root / "report").rglob("*.*") if p.suffix != ".py"}
+  assert report(site / "scs_jax") == report(tree / "scs_jax") > {"papers.toml", "style.css"}
   assert shipped == {path.name for path in (site / "scs_jax" / "models").iterdir()}
   shutil.rmtree(tree)
   code = (

@@ -19,7 +19,7 @@ from scs_jax.core.ablations import Budget, Column, Row, Table
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.errors import UserError
 from scs_jax.measure import ablate_plan
-from scs_jax.report import ablations_page, ablations_table
+from scs_jax.report import ablations_page, ablations_table, tables
 
 TABLES = ablate_plan.tables()
 
@@ -234,7 +234,8 @@ class TestTable:
 
   def test_markdown_and_csv(self, table, results):
     cells = ablations_table.fill(table, results)
-    text = ablations_table.markdown("mine", table, results, cells, ["a note"])
+    shown = ablations_table.shown(table, results, cells, "mine", ["a note"])
+    text = tables.to_markdown(shown, level=1)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 4 and len({row.count("|") for row in rows}) == 1
     assert "| with | 7.0 | -2.0 | – | – | 21.5 | +1.5 | 24.00 [" in rows[3]
@@ -255,11 +256,13 @@ class TestTable:
     results["without"] = RowResult("without", "failed", {}, "<no memory>")
     cells = ablations_table.fill(table, results)
     page = ablations_page.page("mine", table, results, cells, ["a note"], folders).decode()
-    assert page.count("<polyline") == 2 and "data:image/png" in page
+    assert page.count('<g class="curve">') == 2 and "data:image/png" in page
     assert "&lt;no memory&gt;" in page and "<no memory>" not in page and "a note" in page
     assert "held-out pictures, step 4" in page
     # The two columns of the paper's FID, the table's first figure; then come our two.
-    assert "td:nth-child(2),td:nth-child(3)," in page and "td:nth-child(4)," not in page
+    first = re.search(r"<tbody>\s*<tr>(.*?)</tr>", page, re.DOTALL)[1]
+    marks = ["paper" in cell for cell in re.findall(r"<td[^>]*>", first)]
+    assert marks[:5] == [False, True, True, False, False]
 
   @pytest.mark.skipif(_BROWSER is None, reason="no chromium")
   def test_in_a_browser_the_page_fits_a_narrow_screen(self, table, results, tmp_path):
@@ -278,11 +281,6 @@ class TestTable:
     found = json.loads(title.group(1))
     assert found["wide"] <= found["screen"] and found["scrolled"] > 100
     assert found["first"] == pytest.approx(found["left"], abs=1) and found["second"] < found["left"]
-
-  def test_curves_of_one_point_are_left_out(self):
-    assert ablations_page.curves({"a": [(1, 2.0)]}, "x") == ""
-    drawn = ablations_page.curves({"a": [(1, 2.0), (3, 4.0)], "b": [(2, 3.0)]}, "x")
-    assert 'points="64.0,220.0 470.0,24.0"' in drawn and "b&emsp;" not in drawn
 
 
 class TestResult:

@@ -1,15 +1,14 @@
 """The papers' tables: printed rows as printed, ours beside them, the best of ours marked."""
 
-import math
-
 import numpy as np
 import pytest
 
 from scs_jax.measure import compare_speed
 from scs_jax.metrics.estimates import Estimate, Summary
-from scs_jax.report import compare_page, compare_paper, compare_render
+from scs_jax.report import compare_paper, pages
 from scs_jax.report import compare_tables as tables
 from scs_jax.report.compare_tables import Facts, Measured, Speed
+from scs_jax.report.tables import to_markdown
 
 
 def estimate(mean):
@@ -112,7 +111,7 @@ def test_pairs_have_the_papers_four_sets_and_its_time():
 
 
 def test_markdown_has_as_many_cells_in_every_line():
-  text = compare_render.to_markdown(tables.table_2([measured()], FACTS, "", {}))
+  text = to_markdown(tables.table_2([measured()], FACTS, "", {}))
   lines = [row for row in text.splitlines() if row.startswith("|")]
   assert len({row.count("|") for row in lines}) == 1
   assert "**22.00 [21.00, 23.00]**" in text
@@ -120,23 +119,9 @@ def test_markdown_has_as_many_cells_in_every_line():
 
 def test_html_is_whole_and_escaped(parse_page):
   table = tables.table_2([measured("<b>")], FACTS, "", {})
-  shown = compare_render.to_html(table)
+  shown = pages.part("table", table)
   assert "&lt;b&gt; PSNR" in shown and "<b>" not in shown
-  assert not parse_page(shown).open and shown.count('<tr class="paper">') == 6
-
-
-def test_the_scatter_places_quality_and_speed_and_sizes_by_parameters():
-  dots = [compare_page.Dot("fast & <small>", 100.0, 20.0, 1_000_000),
-          compare_page.Dot("slow", 1.0, 25.0, 4_000_000),
-          compare_page.Dot("unknown", 10.0, math.nan, None)]  # fmt: skip
-  shown = compare_page.scatter(dots, "PSNR RGB (dB)")
-  circles = [dict(part.split("=") for part in text.split(">")[0].replace('"', "").split())
-             for text in shown.split("<circle ")[1:]]  # fmt: skip
-  slow, fast = circles  # the larger one first, so that it hides nothing
-  assert float(slow["cx"]) < float(fast["cx"]) and float(slow["cy"]) < float(fast["cy"])
-  assert (float(slow["r"]) - 9) / (float(fast["r"]) - 9) == pytest.approx(2, abs=0.02)
-  assert "fast &amp; &lt;small&gt;" in shown and "unknown" not in shown
-  assert compare_page.scatter(dots[:1], "x") == ""
+  assert not parse_page(shown).open and shown.count('<td class="paper">[paper]') == 6
 
 
 def test_parameters_are_those_that_the_program_reads():

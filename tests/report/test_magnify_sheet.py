@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from scs_jax.report import magnify_sheet
-from scs_jax.report.magnify_sheet import Magnified, Window
+from scs_jax.report import magnify_sheet, panels
+from scs_jax.report.magnify_sheet import Window
 
 
 def durations(content):
@@ -38,12 +38,10 @@ def test_the_busiest_window():
 
 
 def test_results_are_spread_over_rows_of_one_width():
-  black = lambda side: np.zeros((side, side, 3), np.uint8)
-  results = [Magnified(k, (99, 99), black(30 * k), black(99), black(30 * k)[..., 0])
-             for k in range(1, 13)]  # fmt: skip
-  rows = magnify_sheet._rows(results)
-  assert [r for row in rows for r in row] == results and len(rows) == 3
-  widths = [sum(r.detail.shape[1] + 112 for r in row) for row in rows]
+  cells = [panels.Cell("", np.zeros((9, 112 + 30 * k), np.uint8)) for k in range(1, 13)]
+  rows = panels.spread(cells, 1600)
+  assert [cell for row in rows for cell in row] == cells and len(rows) == 3
+  widths = [sum(cell.width for cell in row) for row in rows]
   assert max(widths) <= 1600 and max(widths) < 1.5 * min(widths)
 
 

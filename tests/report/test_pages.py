@@ -1,4 +1,4 @@
-"""Panels to the pixel, pages without the network."""
+"""Panels to the pixel, pages without other files."""
 
 import base64
 import io
@@ -6,9 +6,10 @@ import re
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
-from scs_jax.report import pages, panels
+from scs_jax.report import demo_page, pages, panels, plots, tables
 
 GAP, HEAD = 6, 18
 
@@ -23,7 +24,7 @@ def picture(seed, height, width, channels=3):
 
 def test_every_pixel_of_a_panel_has_its_place():
   a, b, c = picture(0, 20, 30), picture(1, 20, 30), picture(2, 40, 30)
-  shown = panels.panel([[("", a), ("", b)], [("", c), ("", a[:, :, 0]), ("", c)]])
+  shown = panels.panel([[(" ", a), ("", b)], [(" ", c), ("", a[:, :, 0]), ("", c)]])
   assert shown.dtype == np.uint8
   assert shown.shape == (20 + 40 + 2 * (HEAD + GAP), 3 * (30 + GAP) + GAP, 3)
   expected = np.full_like(shown, 255)
@@ -76,28 +77,37 @@ def test_png_keeps_every_bit(channels):
 # --- pages
 
 
+def render(title, **values):
+  config = ConfigDict({"batch_size": 2, "magnification": (1, 2), "data": {"source": title}})
+  given = {"step": 1, "config": config, "others": [], "sections": [], "curves": [], **values}
+  return pages.render("demo_train", title=title, **given).decode()
+
+
 def test_a_page_needs_no_other_file_and_escapes_what_it_is_given(parse_page):
   image = picture(5, 6, 7)
-  evil = "<script>alert('&')</script>"
-  sections = [
-    pages.figure(image, evil),
-    pages.table([evil, "dB"], [[evil, 1.0]]),
-    pages.curve([(0, 1.0), (10, 2.0)], evil),
-  ]
-  page = pages.page(evil, sections).decode()
+  evil = "<script>alert('&')</script>$x_"
+  shown = demo_page.Section(2.0, [tables.make([evil, "dB"], [[evil, 1.0]])], image, evil)
+  page = render(evil, sections=[shown], curves=[plots.curves({"": [(0, 1.0), (10, 2.0)]}, evil)])
   assert page.startswith("<!doctype html>")
   links = parse_page(page)
-  assert links.open == []
+  assert links.open == [] and links.counts["script"] == 1
   assert len(links.fetched) == 1 and links.fetched[0].startswith("data:image/png;base64,")
   with Image.open(io.BytesIO(base64.b64decode(links.fetched[0].partition(",")[2]))) as read:
     np.testing.assert_array_equal(np.asarray(read), image)
-  assert not re.search(r"https?://|url\(|@import|<script", page)
-  assert "".join(links.words).count(evil) == 6  # title, heading, caption, table head, cell, curve
+  assert not re.search(r"https?://|url\(|@import|<link", page)
+  # title, heading, source, table head, cell, caption, curve
+  assert "".join(links.words).count(evil) == 7
+
+
+def test_names_of_any_bytes_stand_in_pages_and_plots():
+  name = "a\udcff\u5199"
+  page = render(name, curves=[plots.histograms({name: np.arange(4.0)}, name)])
+  assert page.count("a\\udcff\u5199") >= 4
 
 
 def test_tables_mark_the_best_of_a_column():
   rows = [["ours", 20.126, 3.0, 7], ["other", 20.131, 3.0, 7], ["none", "-", float("-inf"), 7]]
-  text = pages.table(["name", "a", "b", "n"], rows, best=(1, 2))
+  text = pages.part("table", tables.make(["name", "a", "b", "n"], rows, best=(1, 2)))
   cells = re.findall(r"<td( class=\"best\")?>([^<]*)</td>", text)
   assert [value for _, value in cells] == [
     "ours", "20.13", "3.00", "7", "other", "20.13", "3.00", "7", "none", "-", "-inf", "7",
@@ -106,22 +116,11 @@ def test_tables_mark_the_best_of_a_column():
   assert text.count("<tr>") == text.count("</tr>") == 4
 
 
-def test_a_curve_runs_from_its_first_to_its_last_point():
-  text = pages.curve([(100, 1.0), (150, 3.0), (200, 2.0)], "loss")
-  points = re.search(r'points="([^"]*)"', text)[1].split()
-  points = [tuple(map(float, point.split(","))) for point in points]
-  assert points == [(50.0, 170.0), (320.0, 20.0), (590.0, 95.0)]  # SVG's y grows downwards
-  assert ">3<" in text and ">1<" in text and "step 100" in text
-  assert pages.curve([(1, 2.0)], "loss") == pages.curve([], "loss") == ""
-  flat = pages.curve([(0, 1.0), (1, 1.0)], "flat")
-  assert "nan" not in flat and "inf" not in flat
-
-
 def test_cells_have_words_of_their_own_and_the_least_can_be_best():
-  cell = pages.Cell
+  cell = tables.Cell
   rows = [["a", cell(2.0, "2 [1, 3]"), 5.0], ["b", cell(1.0, "<1>"), 4.0],
           ["c", cell(float("nan"), "-"), float("nan")]]  # fmt: skip
-  text = pages.table(["name", "x", "y"], rows, best=(1,), least=(2,))
+  text = pages.part("table", tables.make(["name", "x", "y"], rows, best=(1,), least=(2,)))
   cells = re.findall(r"<td( class=\"best\")?>([^<]*)</td>", text)
   assert [value for _, value in cells] == [
     "a", "2 [1, 3]", "5.00", "b", "&lt;1&gt;", "4.00", "c", "-", "nan",
@@ -129,23 +128,19 @@ def test_cells_have_words_of_their_own_and_the_least_can_be_best():
   assert [i for i, (best, _) in enumerate(cells) if best] == [1, 5]
 
 
+def test_a_last_line_is_not_sorted_and_the_papers_columns_are_set_apart():
+  table = tables.make(["", "theirs", "ours"], [["a", "1", "2"]])
+  table.foot, table.paper = tables.Line(["pictures", "", "3"]), [1]
+  text = pages.part("table", table)
+  assert "<tfoot><tr><td>pictures</td>" in text
+  assert re.findall(r'<td class="paper">([^<]*)', text) == ["1", ""]
+
+
 def test_a_strip_embeds_every_picture_and_enlarges_the_small_ones(parse_page):
   smooth = np.linspace(0, 255, 16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
-  text = pages.strip([("small", smooth[::4, ::4, 0]), ("<truth>", smooth)])
+  text = pages.part("strip", [("small", smooth[::4, ::4, 0]), ("<truth>", smooth)])
   links = parse_page(text)
-  assert links.open == [] and "&lt;truth&gt;" in text
+  assert links.open == [] and 'alt="&lt;truth&gt;"' in text
   assert [bool(raw) for raw in re.findall(r"<img( class=\"raw\")?", text)] == [True, False]
   with Image.open(io.BytesIO(base64.b64decode(links.fetched[1].partition(",")[2]))) as read:
     assert np.abs(np.asarray(read).astype(int) - smooth).mean() < 4
-
-
-def test_histograms_count_on_one_axis():
-  values = {"one": np.array([0.0, 0.0, 10.0]), "two": np.array([5.0, np.inf])}
-  text = pages.histograms(values, "dB", bins=2)
-  bars = re.findall(r'fill="#27c" d="([^"]*)"', text)
-  tops = [[float(v) for v in re.findall(r"v(-[\d.]+)", bar)] for bar in bars]
-  assert tops == [[-34.0, -17.0], [-17.0]]  # two and one below and above 5; 5 counts as above
-  assert ">0.0<" in text and ">10.0<" in text and "nan" not in text and "inf" not in text
-  means = [float(x) for x in re.findall(r'stroke-width="2" d="M([\d.]+)', text)]
-  assert means == [110 + 480 / 3, 350.0]
-  assert pages.histograms({"none": np.array([np.inf])}, "dB") == ""

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from scs_jax.report.pages import read_curve
+from scs_jax.report.plots import read_curve
 from scs_jax.training import logbook
 from scs_jax.training.logbook import Logbook
 
