@@ -47,7 +47,7 @@ def opened(tmp_path, monkeypatch):
   levels = rng.integers(0, 256, SIZE).astype(np.uint8)
   Image.fromarray(levels).save("gray.png")
   Image.fromarray(rng.integers(0, 256, (9, 9, 3)).astype(np.uint8)).save("ref.png")
-  found = types.SimpleNamespace(method=Enlarger(), gray=levels)
+  found = types.SimpleNamespace(method=Enlarger(configs.load("common")), gray=levels)
   state = TrainState(np.int32(5), {}, {}, {})
   root = pathlib.Path("run/checkpoints")
   config = configs.load("common")

@@ -256,7 +256,7 @@ def test_a_method_without_a_recipe_is_asked_whole():
       gray = query.gray[:, rows][:, :, columns]
       return Prediction(gray * np.array([1.0, 0.5, 0.25], np.float32))
 
-  colorizer = Colorizer(Plain(), TrainState(np.int32(0), {}, {}, {}))
+  colorizer = Colorizer(Plain(None), TrainState(np.int32(0), {}, {}, {}))
   gray = _photo((40, 50))[..., 0]
   found = colorizer(gray)
   np.testing.assert_array_equal(found[..., 0], gray)
@@ -275,7 +275,7 @@ def test_a_method_of_chroma_alone_keeps_the_luminance_by_itself():
       gray = query.gray.repeat(2, axis=1).repeat(2, axis=2)
       return Prediction(gray * np.array([1.0, 0.5, 0.25], np.float32))
 
-  colorizer = Colorizer(Chroma(), TrainState(np.int32(0), {}, {}, {}))
+  colorizer = Colorizer(Chroma(None), TrainState(np.int32(0), {}, {}, {}))
   gray = _photo((90, 60), seed=2)[..., 0].copy()
   gray[::9] = 250
   found = colorizer(gray)

@@ -111,7 +111,7 @@ def test_a_method_that_knows_no_corner_sees_the_picture_alone():
       rgb = query.gray.mean(axis=(1, 2), keepdims=True) * np.ones((1, *query.size, 3), np.float32)
       return Prediction(rgb)
 
-  colorizer = Colorizer(Plain(), TrainState(np.int32(0), {}, {}, {}))
+  colorizer = Colorizer(Plain(None), TrainState(np.int32(0), {}, {}, {}))
   gray = np.zeros((30, 40), np.float32)
   gray[20:] = 0.6
   np.testing.assert_array_equal(colorizer(gray), np.full((30, 40, 3), 51))  # 0.2 of 255
