@@ -31,7 +31,7 @@ def config_file(tmp_path_factory, make_tiny_config):
   """The tiny config as a user's file that starts from scsnet/small."""
   tiny = make_tiny_config()
   # Both networks and their adversary are still there, in one program that is traced soon, as each
-  # process does it. (Phases that take turns through interruptions: engine/test_loop.py.)
+  # process does it. (Phases that take turns through interruptions: training/test_loop.py.)
   tiny.mode = "referential"
   tiny.network.levels, tiny.network.texture_blocks = 1, 0
   for name in ("source_blocks", "reference_blocks", "decoder_blocks"):
