@@ -16,7 +16,7 @@ from scs_jax.measure.pairs import PairEvaluator
 from scs_jax.measure.pairs_trial import PairTrial
 from scs_jax.metrics import estimates
 from scs_jax.metrics.estimates import FEWEST, Scores, correlate, correlations
-from scs_jax.report import evaluation_page, pairs_layout, results
+from scs_jax.report import evaluation_page, pairs_layout, results, tables
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -326,6 +326,7 @@ def test_correlation_pairs_the_records_that_both_modes_have():
   assert found["ssim_rgb"].value == pytest.approx(1)
   record = pairs_layout.correlation_record({"m": found})
   assert record["m"]["psnr_rgb"] == {"value": found["psnr_rgb"].value, "n": 3}
-  assert "0.8660 (n = 3)" in pairs_layout.correlation_section({"m": found})
+  _, _, table = pairs_layout.correlation_section({"m": found})
+  assert "| 0.8660 (n = 3) |" in tables.to_markdown(table)
   assert "0.8660 (n = 3)" in pairs_layout.correlation_lines({"m": found})
   assert FEWEST == 3
