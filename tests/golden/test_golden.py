@@ -137,5 +137,6 @@ def _compare(what, held, found):
     if old.lstrip("+-").isdigit():
       assert new == old, where
     else:
-      last = 0.0 if "e" in old else 10.0 ** -len(old.partition(".")[2])  # of what is printed
-      assert math.isclose(float(new), float(old), rel_tol=1e-3, abs_tol=1.01 * last), where
+      # Of what is printed; below a thousandth there is rounding alone, as in differences of means.
+      last = max(1e-3, 1.01 * 10.0 ** -len(old.partition(".")[2]))
+      assert math.isclose(float(new), float(old), rel_tol=1e-3, abs_tol=last), where
