@@ -8,7 +8,8 @@ where it can be written (PNG, JPEG, WebP, TIFF), else PNG, with metadata and tra
 16 bits a channel where the input had more than 8, its light and dark are kept and the format can; a
 video becomes an MP4, coloured frame by frame (so it may flicker), through ffmpeg.
 
-Without --checkpoint a model that ships with the package colours (`scs-jax models` lists them).
+Without --checkpoint a model that ships with the package colours (`scs-jax models` lists them):
+smsanet, or scsnet where there is a --reference or another size is asked for, or cycle_cnn of pairs.
 
 Pairs: with a network for two cameras (cycle_cnn), --mono and --color name the pictures that
 a monochrome and a colour camera took side by side at the same moment, rectified and of one size:
@@ -190,7 +191,8 @@ def _run(args) -> int:
   if args.checkpoint is None:
     if args.step is not None:
       raise UserError("--step goes with --checkpoint, which is missing")
-    model = models.default(paired)
+    alone = args.reference is None and args.scale is None and args.size is None
+    model = models.default("pairs" if paired else "automatic" if alone else "photographs")
   else:
     model = models.find(args.checkpoint, args.step)
   read = functools.partial(

@@ -29,8 +29,9 @@ def find(args):
     raise UserError(
       f"{called(method)} gives colours alone, at {method.usual_scale:g}x of what it sees; of a "
       "larger result light and dark are the input's, interpolated (`scs-jax colorize --scale` does "
-      f"that). Take a network that enlarges by any number: a run of {models.DEFAULT}, or of the "
-      "joint network with task super_resolution or joint_residual"
+      "that). Take a network that enlarges by any number: a run of "
+      f"{models.DEFAULTS['photographs']}, or of the joint network with task super_resolution or "
+      "joint_residual"
     )
   least, most = method.scales
   if outside := [f"{s:g}" for s in args.scales if not least <= s <= most]:

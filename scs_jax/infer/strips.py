@@ -99,7 +99,7 @@ class StripPainter:
     if not method.takes_pairs:
       raise UserError(
         f"{type(method).__name__} colours photos, not pairs of views; leave --mono and --color "
-        f"out, or take a checkpoint of {models.DEFAULT_PAIRS}"
+        f"out, or take a checkpoint of {models.DEFAULTS['pairs']}"
       )
     self.method, self.memory_limit, self.note = method, memory_limit, note
     self.multiple = method.multiple

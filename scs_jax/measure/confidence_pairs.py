@@ -45,7 +45,7 @@ def find(checkpoint: str, step: int | str | None) -> Model:
   if not found.method.takes_pairs:
     raise UserError(
       f"--checkpoint {checkpoint} is of {name}, which colours single pictures and has no "
-      f"confidence; take a run of {models.DEFAULT_PAIRS}"
+      f"confidence; take a run of {models.DEFAULTS['pairs']}"
     )
   shapes = jax.eval_shape(lambda: found.method.init(jax.random.key(0), {}))
   view = lambda channels: jax.ShapeDtypeStruct((*_ANY, channels), np.float32)

@@ -44,7 +44,7 @@ _PARTS = ("sweep", "pair", "training")  # of the report, in the order in which t
 
 def run(args) -> int:
   folder = pathlib.Path(args.workdir)
-  photos, views = _shipped(models.DEFAULT), _shipped(models.DEFAULT_PAIRS)
+  photos, views = (_shipped(models.DEFAULTS[use]) for use in ("photographs", "pairs"))
   training = folder / "training"
   _require_ours(training)
   folder.mkdir(parents=True, exist_ok=True)

@@ -31,8 +31,9 @@ from scs_jax.training import checkpoint_arrays, checkpoint_folder, model_file
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "models"
 """Where the shipped models lie, NAME.safetensors each; it need not be there."""
 
-DEFAULT, DEFAULT_PAIRS = "scsnet", "cycle_cnn"
-"""What colours photographs, and pairs of cameras, where nobody says with what."""
+DEFAULTS = {"automatic": "smsanet", "photographs": "scsnet", "pairs": "cycle_cnn"}
+"""What colours where nobody says with what: photographs at their own size without a reference, any
+other photographs, and pairs of cameras (benchmarks/results/models_cpu.md has their figures)."""
 
 WHAT_TO_GIVE = (
   "a run's folder, one checkpoint in it, a model's file, or the name of a model that `scs-jax "
@@ -162,13 +163,13 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
   return found
 
 
-def default(pairs: bool) -> Model:
-  """The shipped model for photographs, or for pairs of cameras, whatever lies on the disk.
+def default(use: str) -> Model:
+  """Finds the shipped model for a use, a key of DEFAULTS, whatever lies on the disk.
 
   Raises:
     UserError: it does not ship with this copy of the package.
   """
-  name = DEFAULT_PAIRS if pairs else DEFAULT
+  name = DEFAULTS[use]
   if name not in names():
     raise UserError(
       f"no model {name!r}, which is the default, ships with this copy of scs_jax; say what to "

@@ -117,12 +117,15 @@ def test_without_a_checkpoint_the_default_model_colours_and_is_named(place, caps
   argv = ["colorize", "gray.png", "--quiet", "--out"]
   assert cli.main([*argv, "none.png"]) == 2
   err = capsys.readouterr().err
-  assert "no model 'scsnet', which is the default, ships" in err and err.count("\n") == 1
+  assert "no model 'smsanet', which is the default, ships" in err and err.count("\n") == 1
   assert cli.main([*argv, "none.png", "--step", "3"]) == 2
   assert "--step goes with --checkpoint" in capsys.readouterr().err
-  export("scsnet")
+  for name in ("smsanet", "scsnet"):
+    export(name)
   export("cycle_cnn", run="pairs")
   assert cli.main([*argv, "default.png"]) == 0
+  assert "colouring with smsanet, a model of scs_jax" in capsys.readouterr().out
+  assert cli.main([*argv, "large.png", "--scale", "2"]) == 0
   assert "colouring with scsnet, a model of scs_jax" in capsys.readouterr().out
   assert cli.main([*argv, "run.png", "--checkpoint", "photos"]) == 0
   assert "colouring with" in capsys.readouterr().out
