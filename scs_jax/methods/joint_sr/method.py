@@ -26,8 +26,7 @@ from scs_jax.ops.sample import NEAREST
 Array = jax.Array
 _INIT = 16  # pixels a side; parameters do not depend on it
 
-# Task -> name of its network in params. Two names, so that the states of colorization and of
-# super-resolution are one state together (cascade.py).
+# Task -> name of its network in params.
 TASKS = {
   "joint": "colorizer",
   "joint_residual": "colorizer",
