@@ -36,13 +36,17 @@ class Data:
   notes: Sequence[str] = ()
 
 
-def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
+def open_data(
+  config, workdir, progress: bool = True, search_range: int | None = None
+) -> tuple[Data, int]:
   """Opens training and held-out pictures.
 
   Args:
     config: resolved and validated; config.data.kind says whether it is about photos or pairs.
     workdir: the run's folder; a scan for gray pictures is kept there.
     progress: show that scan's progress.
+    search_range: that of a method of pairs; a few of them are then looked at, whether their matches
+      are within it. None: they are not.
 
   Returns:
     (data for training.loop, steps of the run: `config.steps`, or those of `config.epochs`).
@@ -52,7 +56,7 @@ def open_data(config, workdir, progress: bool = True) -> tuple[Data, int]:
     OSError: the run's folder cannot be made.
   """
   if config.data.get("kind", "photos") == "pairs":
-    return _open_pairs(config)
+    return _open_pairs(config, search_range)
   import jax
 
   from scs_jax.data import draw, pipeline, scan, sources, subset
@@ -178,7 +182,7 @@ def open_pairs(
   )
 
 
-def _open_pairs(config) -> tuple[Data, int]:
+def _open_pairs(config, search_range: int | None) -> tuple[Data, int]:
   import jax
 
   from scs_jax.data import draw, order, pairs
@@ -201,7 +205,7 @@ def _open_pairs(config) -> tuple[Data, int]:
   )
   hosts = jax.process_index(), jax.process_count()
   open_batches = functools.partial(_open_pair_batches, source, spec, *hosts)
-  notes = [*source.notes, *_unlike_pairs(source, config), *_elsewhere(config)]
+  notes = [*source.notes, *_unlike_pairs(source, config, search_range), *_elsewhere(config)]
   heldout, marks = [], {}
   if section.heldout and (config.log.evaluate_every or config.log.panels_every):
     every = open_pairs(config, heldout=True)
@@ -240,7 +244,7 @@ def trained_on_too(source, heldout) -> list[str]:
   return [f"held-out pairs that are trained on as well: {_some(both)}"] if both else []
 
 
-def _unlike_pairs(source, config) -> list[str]:
+def _unlike_pairs(source, config, search_range: int | None) -> list[str]:
   """What is wrong with a few of the pairs, the first and the last among them: matches off their row
   or out of reach, and views smaller than the crop, whose last row and column would be repeated.
   A training would take them without a word and learn wrong colours from them."""
@@ -248,8 +252,7 @@ def _unlike_pairs(source, config) -> list[str]:
 
   from scs_jax.data import stereo_check
 
-  search_range = config.network.search_range if "network" in config else 0
-  if search_range < 1 or jax.process_index() > 0:  # the first process says it for all
+  if search_range is None or jax.process_index() > 0:  # the first process says it for all
     return []
   numbers = np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).round().astype(int))
   notes = []

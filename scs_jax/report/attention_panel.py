@@ -176,7 +176,7 @@ def _place(pixel, size: tuple[int, int]) -> tuple[float, float]:
 
 
 def _mark(picture: Image.Image, point, size: tuple[int, int], number: int) -> None:
-  """Draws a numbered disc in a color of its own beside the point, and a ring at it."""
+  """Draws a numbered disc in a colour of its own beside the point, and a ring at it."""
   pen = ImageDraw.Draw(picture)
   x, y = _place(point, size)
   ink = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(0.13 + 0.618 * number, 0.9, 1.0))

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from scs_jax.metrics.estimates import REAL, REFERENTIAL, Estimate, Summary
 from scs_jax.report import compare_paper as paper
-from scs_jax.report.tables import Line, Table
+from scs_jax.report.tables import Line, Table, rate
 
 NONE = "-"
 
 
 class Speed(NamedTuple):
-  """Seconds of one call, warm: the median of `runs`, the least and the most of them."""
+  """Holds seconds of one call, warm: the median of `runs`, the least and the most of them."""
 
   seconds: float
   least: float
@@ -71,7 +71,7 @@ _NOTHING: Shown = (NONE, math.nan)
 
 
 class _Column(NamedTuple):
-  """A column.
+  """Holds a column.
 
   Attributes:
     ours: (row, part) -> cell. theirs: a printed row -> cell.
@@ -231,11 +231,11 @@ def _costs(parts: Mapping[str, str]) -> list[_Column]:
 
   def speed(facts: Facts, mode: str) -> Shown:
     fps = facts.fps(parts[mode])
-    return _NOTHING if fps is None else (_rate(fps), fps if facts.network else math.nan)
+    return _NOTHING if fps is None else (rate(fps), fps if facts.network else math.nan)
 
   return [
     _Column("parameters, M ↓", parameters, lambda row: _number(row.parameters, 3)[0], -1),
-    _Column("pictures a second ↑", speed, lambda row: NONE if not row.fps else _rate(row.fps), 1),
+    _Column("pictures a second ↑", speed, lambda row: NONE if not row.fps else rate(row.fps), 1),
   ]
 
 
@@ -254,7 +254,8 @@ def _printed(name: str | None, place: int) -> Callable[[paper.Row], str]:
 
 
 def _build(title, sets, facts: Sequence[Facts], columns: list[_Column], parts, printed) -> Table:
-  table = Table(["", *(column.heading for column in columns)], [], title)
+  theirs = [i for i, column in enumerate(columns, 1) if column.ours is _NO_OURS]
+  table = Table(["", *(column.heading for column in columns)], [], title, paper=theirs)
   for mode, called, words in parts:
     there = [f for f in facts if any(f.name in found.summary.of.get(mode, {}) for found in sets)]
     cells = [[column.ours(f, mode) for column in columns] for f in there]
@@ -308,7 +309,3 @@ def _number(value: float | None, decimals: int) -> Shown:
   if value is None or not math.isfinite(value):
     return _NOTHING
   return f"{value:.{decimals}f}", round(value, decimals)
-
-
-def _rate(fps: float) -> str:
-  return f"{fps:,.0f}" if fps >= 1000 else f"{fps:.3g}"

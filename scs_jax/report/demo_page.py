@@ -89,7 +89,7 @@ def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> list[Plot | N
     points = plots.read_curve(workdir, name)
     groups = [points[i : i + mean_of] for i in range(0, len(points), mean_of)]
     means = [(group[-1][0], float(np.mean([y for _, y in group]))) for group in groups]
-    found.append(plots.curves({name: means}, label))
+    found.append(plots.curves({"": means}, label))
   return found
 
 

@@ -8,7 +8,7 @@ from scs_jax.metrics.estimates import DEFINITIONS, REAL
 
 
 class Column(NamedTuple):
-  """A metric of a table; `better` is 1 where larger is, -1 where smaller is, 0 where neither is."""
+  """Holds a metric of a table; `better`: 1 where more is, -1 where less is, 0 where neither."""
 
   heading: str
   metric: str

@@ -22,7 +22,7 @@ _LEAST, _MOST, _REST = 40, 300, 700  # milliseconds of a frame, and more on the 
 
 
 class Window(NamedTuple):
-  """The part of the input that is looked at: a square of `side` pixels."""
+  """Marks the part of the input that is looked at: a square of `side` pixels."""
 
   top: int
   left: int

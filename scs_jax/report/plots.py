@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scs_jax.report import tables
+
 # Told apart on white, also by most who do not see red and green alike (after Okabe and Ito).
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b",
            "#7f7f7f", "#6a3d9a", "#b2b200")  # fmt: skip
@@ -25,6 +27,7 @@ _STYLE = {
   "axes.spines.top": False,
   "axes.spines.right": False,
   "axes.edgecolor": "#888",
+  "axes.formatter.useoffset": False,  # 38.604, not 0.004 beside "+3.86e1"
   "figure.constrained_layout.use": True,
 }
 _WHOLE = {"clip_on": False}  # a page's plots would share the names of what clips
@@ -61,10 +64,12 @@ def histograms(values: Mapping[str, np.ndarray], label: str, bins: int = 40) -> 
   A tick below each marks its mean. None where no value is finite.
   """
   finite = {name: np.asarray(v, float)[np.isfinite(v)] for name, v in values.items()}
-  every = np.concatenate(list(finite.values()))
-  if not len(every):
+  if not any(map(len, finite.values())):
     return None
-  ends = float(every.min()), max(float(every.max()), float(every.min()) + 1e-9)
+  every = np.concatenate(list(finite.values()))
+  ends = float(every.min()), float(every.max())
+  if ends[1] - ends[0] < 1e-6:  # one value: its bar stands in the middle
+    ends = ends[0] - 0.5, ends[0] + 0.5
   counts = [np.histogram(v, bins, ends) for v in finite.values()]
   most = max(count.max() for count, _ in counts)
 
@@ -84,11 +89,12 @@ def histograms(values: Mapping[str, np.ndarray], label: str, bins: int = 40) -> 
 
 
 def curves(values: Mapping[str, Sequence[tuple[int, float]]], label: str) -> Plot | None:
-  """Draws lines of (step, value) on common axes; those of one point are left out.
+  """Draws lines of (step, value) on common axes; those of one finite value are left out.
 
-  None where there is no other. Several are told apart by their colours.
+  None where there is no other. Colours tell them apart; one named "" needs none.
   """
-  values = {name: points for name, points in values.items() if len(points) > 1}
+  finite = lambda points: sum(math.isfinite(value) for _, value in points)
+  values = {name: points for name, points in values.items() if finite(points) > 1}
   if not values:
     return None
   colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(values)}
@@ -99,7 +105,7 @@ def curves(values: Mapping[str, Sequence[tuple[int, float]]], label: str) -> Plo
     axes.locator_params("x", integer=True)
     axes.set_xlabel("step")
 
-  return Plot(_draw(label, 250, paint), label, colors if len(colors) > 1 else {})
+  return Plot(_draw(label, 250, paint), label, {n: c for n, c in colors.items() if n})
 
 
 def scatter(dots: Sequence[Dot], label: str) -> Plot | None:
@@ -107,7 +113,7 @@ def scatter(dots: Sequence[Dot], label: str) -> Plot | None:
 
   Numbered, since names beside dots would overlap; None without two dots.
   """
-  dots = [dot for dot in dots if math.isfinite(dot.quality) and dot.fps > 0]
+  dots = [dot for dot in dots if math.isfinite(dot.quality) and 0 < dot.fps < math.inf]
   if len(dots) < 2:
     return None
   most = max((dot.parameters or 0) for dot in dots) or 1
@@ -115,7 +121,7 @@ def scatter(dots: Sequence[Dot], label: str) -> Plot | None:
   names = [_describe(dot) for dot in dots]
 
   def paint(axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     order = sorted(range(len(dots)), key=lambda i: -(dots[i].parameters or 0))  # small ones on top
     for i in order:
@@ -125,11 +131,14 @@ def scatter(dots: Sequence[Dot], label: str) -> Plot | None:
       axes.annotate(str(i + 1), (dot.fps, dot.quality), ha="center", va="center")
     axes.set_xscale("log")
     decades = math.log10(max(d.fps for d in dots) / min(d.fps for d in dots))
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    near = 0 < decades < 0.7  # 1, 2 and 5 of a decade may all lie outside
+    powers = LogLocator(subs=(1, 2, 5) if decades < 2 else (1,))
+    axes.xaxis.set_major_locator(MaxNLocator(5) if near else powers)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(0.15)
     axes.set_xlabel("pictures a second, batch 1", loc="right")
+    axes.set_title(plain(label), loc="left", fontsize=12)
 
   svg = _draw(label, 335, paint, {f"dot{i}": name for i, name in enumerate(names, 1)})
   return Plot(svg, f"{label}; areas grow with the parameters", numbered=names)
@@ -137,7 +146,7 @@ def scatter(dots: Sequence[Dot], label: str) -> Plot | None:
 
 def _describe(dot: Dot) -> str:
   weight = "" if dot.parameters is None else f", {dot.parameters / 1e6:.3g} M"
-  return f"{dot.name}: {dot.quality:.3f}, {dot.fps:.3g} a second{weight}"
+  return f"{dot.name}: {dot.quality:.3f}, {tables.rate(dot.fps)} a second{weight}"
 
 
 def _draw(

@@ -82,6 +82,11 @@ def _number(cell) -> float | None:
   return value if isinstance(value, float) and not math.isnan(value) else None
 
 
+def rate(fps: float) -> str:
+  """Writes pictures a second: three digits, or all before the point."""
+  return f"{fps:,.0f}" if fps >= 1000 else f"{fps:.3g}"
+
+
 def to_markdown(table: Table, level: int = 2) -> str:
   """Writes a table as GitHub has them; its parts are headed by a line of their own.
 

@@ -47,7 +47,9 @@ def train(
   method.load_frozen()  # says what is missing before any picture is read
   if config.get("init_from") and not resume.has_begun(workdir):
     models.find(config.init_from)  # likewise
-  data, steps = opening.open_data(config, workdir if scans is None else scans, not quiet)
+  data, steps = opening.open_data(
+    config, workdir if scans is None else scans, not quiet, method.search_range
+  )
   with config.unlocked():
     config.steps, config.epochs = steps, 0.0
   method = resolve.build(config)  # again: a schedule depends on the number of steps

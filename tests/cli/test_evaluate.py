@@ -44,13 +44,9 @@ class Method(contract.Method):
   scales = (1.0, 4.0)
   def __init__(self, config):
     self.size = config.data.crop
-  def load_frozen(self):
-    return {}
   def init(self, key, batch):
     params = {"net": {"picture": jnp.zeros((self.size, self.size, 3))}}
     return TrainState(jnp.zeros((), jnp.int32), params, {"net": {}}, {})
-  def phase(self, step):
-    return "only"
   def train_step(self, state, batch, key, collective, phase):
     return state, {}
   def predict(self, state, query):

@@ -24,10 +24,6 @@ class Tint(contract.Method):
   training_only = ("judge",)
   def __init__(self, config):
     pass
-  def load_frozen(self):
-    return {}
-  def phase(self, step):
-    return "only"
   def train_step(self, state, batch, key, collective, phase):
     return state, {}
   def init(self, key, batch):

@@ -42,12 +42,8 @@ class Method(contract.Method):
   takes_pairs, multiple, row_overlap = True, 4, 2
   def __init__(self, config):
     pass
-  def load_frozen(self):
-    return {}
   def init(self, key, batch):
     return TrainState(jnp.zeros((), jnp.int32), {"net": {"keep": jnp.zeros(())}}, {"net": {}}, {})
-  def phase(self, step):
-    return "only"
   def train_step(self, state, batch, key, collective, phase):
     return state, {}
   def moved(self, state, reference):

@@ -28,8 +28,6 @@ from scs_jax.core.contract import Prediction, TrainState
 class Method(contract.Method):
   def __init__(self, config):
     pass
-  def load_frozen(self):
-    return {}
   def init(self, key, batch):
     return TrainState(jnp.zeros((), jnp.int32), {"net": {"w": jnp.zeros(3)}}, {"net": {}}, {})
   def phase(self, step):

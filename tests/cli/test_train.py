@@ -28,13 +28,9 @@ from scs_jax.core.contract import Prediction, TrainState
 class Method(contract.Method):
   def __init__(self, config):
     self.width, self.floats = config.method.width, config.method.floats
-  def load_frozen(self):
-    return {}
   def init(self, key, batch):
     params = {"net": {"w": jnp.zeros(self.width), "much": jnp.zeros(self.floats)}}
     return TrainState(jnp.zeros((), jnp.int32), params, {"net": {}}, {})
-  def phase(self, step):
-    return "only"
   def train_step(self, state, batch, key, collective, phase):
     mean = collective.mean(batch["image"].astype(jnp.float32).mean()) / 255
     net = state.params["net"]

@@ -35,10 +35,6 @@ class Method(contract.Method):
   takes_pairs = True
   def __init__(self, config):
     pass
-  def load_frozen(self):
-    return {}
-  def phase(self, step):
-    return "only"
   def train_step(self, state, batch, key, collective, phase):
     return state, {}
   def init(self, key, batch):

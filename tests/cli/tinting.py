@@ -22,13 +22,9 @@ class Method(contract.Method):
   scales = (1.0, 4.0)
   def __init__(self, config):
     pass
-  def load_frozen(self):
-    return {}
   def init(self, key, batch):
     params = {"net": {"tint": jnp.zeros(3)}, "judge": {"w": jnp.zeros(1000)}}
     return TrainState(jnp.zeros((), jnp.int32), params, {"net": {}}, {})
-  def phase(self, step):
-    return "only"
   def train_step(self, state, batch, key, collective, phase):
     return state, {}
   def predict(self, state, query):

@@ -144,7 +144,7 @@ def assert_same(found, expected, fresh, share=1e-3, trees=("params", "opt_state"
 MESHES = [
   ("scsnet", "pmap", 8, 1, "none"), ("scsnet", "jit", 8, 4, "blocks"),
   ("joint_sr", "jit", 4, 1, "blocks"), ("joint_sr", "pmap", 4, 1, "dots"),
-  ("joint_sr", "jit", 8, 2, "none"),
+  ("joint_sr", "jit", 8, 2, "dots"),
   ("smsanet", "jit", 4, 2, "blocks"), ("cycle_cnn", "jit", 4, 2, "blocks"),
 ]  # fmt: skip
 

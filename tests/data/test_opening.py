@@ -122,27 +122,24 @@ class TestOpenData:
   def test_a_training_says_what_is_wrong_with_pairs(self, config, tmp_path):
     for k, down in enumerate((0, 3, 0)):
       write(tmp_path, f"p{k}", k, down)
-    with config.unlocked():
-      config.network = {"search_range": 64}
     config.data.source, config.data.heldout = str(tmp_path), ""
-    *warnings, last, unscored = opening.open_data(config, tmp_path / "run")[0].notes
+    notes = lambda reach: opening.open_data(config, tmp_path / "run", search_range=reach)[0].notes
+    *warnings, last, unscored = notes(64)
     assert unscored.startswith("no held-out pictures")
     assert len(warnings) == 1 and warnings[0].startswith("warning: p1: not rectified: ")
     assert last.startswith("3 of 3 pairs were looked at")
-    config.network.search_range = 8  # of a plane 9 pixels off
-    warnings = opening.open_data(config, tmp_path / "run")[0].notes
-    assert sum("beyond the search range 8" in note for note in warnings) == 3
-    config.data.only, config.network.search_range = ("p0",), 64
-    assert opening.open_data(config, tmp_path / "run")[0].notes == [unscored]
+    beyond = ["beyond the search range 8" in note for note in notes(8)]  # of a plane 9 pixels off
+    assert sum(beyond) == 3
+    assert notes(None) == [unscored]  # a method without a range: any pair will do
+    config.data.only = ("p0",)
+    assert notes(64) == [unscored]
 
   def test_a_training_says_which_pairs_its_crops_do_not_fit(self, config, tmp_path):
     write(tmp_path, "p", 0)
-    with config.unlocked():
-      config.network = {"search_range": 64}
     config.data.source, config.data.heldout = str(tmp_path), ""
 
     def warnings():
-      notes = opening.open_data(config, tmp_path / "run")[0].notes
+      notes = opening.open_data(config, tmp_path / "run", search_range=64)[0].notes
       return [note for note in notes if note.startswith("warning")]
 
     config.data.crop = (HEIGHT, WIDTH + 20)

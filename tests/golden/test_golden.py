@@ -116,7 +116,7 @@ def _plain(file, text, folder):
   text = _HASH.sub("<hash>", text)
   if file.endswith("row.json"):  # every key of a config, new ones too, is in its identity
     text = json.dumps(json.loads(text) | {"identity": "<aside>"})
-  return json.dumps(_without(json.loads(text)), indent=1) + "\n" if file.endswith(".json") else text
+  return _lines(_without(json.loads(text))) if file.endswith(".json") else text
 
 
 def _without(record):
@@ -128,9 +128,23 @@ def _without(record):
   return float(f"{record:.6g}") if isinstance(record, float) else record
 
 
+def _lines(record):
+  """JSON in which a list or a dictionary that fits into a line has one."""
+  text = json.dumps(record, indent=1)
+  for inner in (r"\[[^\[\]{}]*\]", r"\{[^{}]*\}"):
+    text = re.sub(inner, _fold, text)
+  return text + "\n"
+
+
+def _fold(part):
+  line = " ".join(part[0].split())
+  return line if len(line) <= 90 else part[0]
+
+
 def _compare(what, held, found):
   held, found = _NUMBER.split(held), _NUMBER.split(found)
-  spaced = lambda parts: [re.sub(" +", " ", part) for part in parts[::2]]  # columns move
+  blank = r"\s+" if what.endswith(".json") else " +"  # lines are folded, columns move
+  spaced = lambda parts: [re.sub(blank, " ", part) for part in parts[::2]]
   assert spaced(found) == spaced(held), what
   for old, new, before in zip(held[1::2], found[1::2], held[:-1:2], strict=True):
     where = f"{what}, after {before[-60:]!r}: {old}, now {new}"

@@ -11,7 +11,7 @@ import scs_jax
 
 @pytest.mark.parametrize("name", scs_jax._EXPORTS)
 def test_an_export_is_there(name):
-  assert getattr(scs_jax, name) is getattr(scs_jax, name) and name in dir(scs_jax)
+  assert hasattr(scs_jax, name) and name in dir(scs_jax)
 
 
 def test_what_is_not_exported_is_an_attribute_error():

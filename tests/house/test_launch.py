@@ -89,12 +89,8 @@ from scs_jax.core.contract import Prediction, TrainState
 class Method(contract.Method):
   def __init__(self, config):
     pass
-  def load_frozen(self):
-    return {}
   def init(self, key, batch):
     return TrainState(jnp.zeros((), jnp.int32), {"net": {"w": jnp.zeros(3)}}, {"net": {}}, {})
-  def phase(self, step):
-    return "only"
   def train_step(self, state, batch, key, collective, phase):
     mean = collective.mean(batch["image"].astype(jnp.float32).mean()) / 255
     params = {"net": {"w": 0.5 * state.params["net"]["w"] + mean}}

@@ -1,6 +1,7 @@
-"""The arrows: ops <- nn, metrics <- core <- data <- training, methods <- infer <- measure <- cli.
+"""The arrows between packages: ops <- nn, losses, metrics <- core <- data <- training, methods
+<- infer <- measure <- cli.
 
-report stands beside measure.
+report stands beside measure; a training draws its panels with it.
 """
 
 import ast

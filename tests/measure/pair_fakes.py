@@ -64,14 +64,8 @@ class Shifting(Method):
   def __init__(self, config=None):
     del config
 
-  def load_frozen(self):
-    return {}
-
   def init(self, key, batch):
     return TrainState(jnp.zeros((), jnp.int32), {"net": {"w": jnp.zeros(())}}, {"net": {}}, {})
-
-  def phase(self, step):
-    return "only"
 
   def train_step(self, state, batch, key, collective, phase):
     return state.replace(step=state.step + 1), {"loss": jnp.zeros(())}

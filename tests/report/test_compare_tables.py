@@ -64,6 +64,9 @@ def test_table_1_has_the_papers_figures_and_ours():
   assert theirs["photos FID ↓"] == "-" and not theirs["best"]
   real = line(table, "real pictures")
   assert real["photos colourfulness"] == "50.0" and real["ImageNet-C CN ↑"] == "5.522"
+  paper = {table.header[i] for i in table.paper}  # set apart, in this row as well
+  assert {"ImageNet-C CN ↑", "ImageNet-C FID ↓"} <= paper
+  assert not paper & {"photos FID ↓", "photos colourfulness", "parameters, M ↓"}
 
 
 def test_a_data_set_of_the_papers_name_shares_its_columns():

@@ -22,13 +22,24 @@ def test_a_curve_runs_from_its_first_to_its_last_point():
   across, down = line[:, 0] - line[0, 0], line[:, 1] - line[0, 1]
   assert across[1] / across[2] == pytest.approx(0.5)
   assert down[1] < 0 and down[2] / down[1] == pytest.approx(0.5, abs=0.01)  # SVG's y is downwards
-  assert ">step</text>" in plot.svg and plot.label == "loss" and not plot.colors
+  assert ">step</text>" in plot.svg and plot.label == "loss" and list(plot.colors) == ["one"]
   flat = plots.curves({"": [(0, 1.0), (1, 1.0)]}, "flat").svg
   assert "nan" not in flat and "inf" not in flat
 
 
+def test_values_close_together_stand_on_the_axis_in_full():
+  svg = plots.curves({"": [(4, 38.6035), (5, 38.6044)]}, "dB").svg
+  assert ">38.6040<" in svg and "e1" not in re.sub(r"<[^>]*>", "", svg)
+  svg = plots.histograms({"one": np.array([23.4])}, "dB").svg
+  assert ">23.4<" in svg and "e" not in "".join(re.findall(r">([-+.\de]+)<", svg))
+  svg = plots.scatter([Dot("a", 11.0, 20.0, 1), Dot("b", 14.0, 21.0, 1)], "dB").svg
+  assert ">12<" in svg  # no 1, 2 or 5 of a decade is between them
+
+
 def test_curves_of_one_point_are_left_out_and_others_have_colors():
   assert plots.curves({"a": [(1, 2.0)], "b": []}, "x") is None
+  assert plots.curves({"a": [(1, np.nan), (2, np.inf), (3, 1.0)]}, "x") is None
+  assert not plots.curves({"": [(1, 2.0), (3, 4.0)]}, "x").colors
   plot = plots.curves({"a": [(1, 2.0), (3, 4.0)], "b": [(2, 3.0)], "c": [(1, 4), (3, 2)]}, "x")
   assert len(points(plot.svg, "curve")) == 2 and list(plot.colors) == ["a", "c"]
   assert all(f"stroke: {color}" in plot.svg for color in plot.colors.values())
@@ -65,6 +76,9 @@ def test_the_scatter_places_quality_and_speed_and_sizes_by_parameters():
   assert place[0][0] < place[1][0] and place[0][1] < place[1][1]
   assert (radius[0] - 9) / (radius[1] - 9) == pytest.approx(2, abs=0.02)
   assert "unknown" not in plot.svg and len(plot.numbered) == 2
+  assert ">PSNR RGB (dB)</text>" in plot.svg  # what is upwards
+  quick = plots.scatter([dots[0], Dot("q", 1234.0, 20.0, None), Dot("no", np.inf, 9.0, 1)], "x")
+  assert quick.numbered[1] == "q: 20.000, 1,234 a second" and len(quick.numbered) == 2
   assert plots.scatter(dots[:1], "x") is None
 
 

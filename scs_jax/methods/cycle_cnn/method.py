@@ -53,13 +53,19 @@ class CycleCNN(Method):
     "network.refinement": OneOf(True, False),
     "network.refine_together": OneOf(True, False),
     "network.residue_norm": OneOf(True, False),
+    "network.smooth": AtLeast(0.0),
+    "network.match_tolerance": AtLeast(0.0),
     "loss.structure": AtLeast(0.0),
     "loss.structure_kind": OneOf(*networks.KINDS),
     "loss.cycle": AtLeast(0.0),
     "loss.smooth": AtLeast(0.0),
     **optimizer_rules(names=("rmsprop", "adam")),
   }
-  EARLIER = {"optimizer.rmsprop": "keras3"}
+  EARLIER = {
+    "optimizer.rmsprop": "keras3",
+    "network.smooth": 0.0,
+    "network.match_tolerance": 0.0,
+  }
 
   ablations = "scs_jax.configs.cycle_cnn.ablations"
   takes_pairs = True

@@ -42,11 +42,7 @@ class Networks:
   def __init__(self, config):
     net, loss = config.network, config.loss
     self.adjusted_by, self.luma = net.adjust, net.luma
-    # Runs of before have neither key.
-    self.smooth, self.tolerance = (float(net.get(k, 0.0)) for k in ("smooth", "match_tolerance"))
-    for key, value in (("smooth", self.smooth), ("match_tolerance", self.tolerance)):
-      if not value >= 0:
-        raise UserError(f"network.{key} is {value:g}; expected 0 (none) or more")
+    self.smooth, self.tolerance = float(net.smooth), float(net.match_tolerance)
     if self.tolerance and not self.luma:
       raise UserError(
         "network.match_tolerance compares the Y that WAC finds, and network.luma=false asks for "

@@ -18,7 +18,8 @@ for (const table of document.querySelectorAll("table")) {
         const rows = [...body.rows].filter(row => row.cells[0].tagName === "TD");
         rows.sort((a, b) => {
           if (column === 0) return sign * text(a).localeCompare(text(b));
-          const x = parseFloat(text(a)), y = parseFloat(text(b));
+          const number = row => parseFloat(text(row).replaceAll(",", ""));  // 1,234 and 5 [4, 6]
+          const x = number(a), y = number(b);
           if (isNaN(x) || isNaN(y)) return isNaN(x) - isNaN(y);
           return sign * (x - y);
         });

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from scs_jax.core import resolve
 from scs_jax.errors import UserError
 from scs_jax.methods.cycle_cnn import matches
 from scs_jax.methods.cycle_cnn.method import CycleCNN
@@ -52,5 +53,5 @@ def test_it_needs_the_y_that_wac_finds(make_cycle_config):
     CycleCNN(config)
   with config.unlocked():
     config.network.match_tolerance, config.network.luma = float("nan"), True
-  with pytest.raises(UserError, match=r"network\.match_tolerance is nan; expected 0"):
-    CycleCNN(config)
+  with pytest.raises(UserError, match=r"network\.match_tolerance: expected a number of at least 0"):
+    resolve.build(config)

@@ -97,7 +97,7 @@ def test_smoothing_takes_noise_from_the_chroma_alone_and_only_where_it_is_asked_
   np.testing.assert_allclose(both[0].extras["unrefined"], found[0].extras["unrefined"], atol=1e-6)
   with config.unlocked():
     del config.network["smooth"], config.network["match_tolerance"]  # as in runs of before
-  assert CycleCNN(config).row_overlap == CycleCNN(make_cycle_config()).row_overlap
+  assert build(config).row_overlap == CycleCNN(make_cycle_config()).row_overlap
 
 
 def test_wrong_matches_lose_their_colours_where_that_is_asked_for(
