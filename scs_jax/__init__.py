@@ -3,6 +3,9 @@
   load_config("scsnet/small")       a config, to be changed and handed on
   train(config, "runs/small")       trains, and goes on where an earlier run stopped
   plan(config, topology="v5e:4x4")  what training takes on a machine that need not be there
+  evaluate("scsnet", "photos")      measures a trained network beside baselines
+  compare(["scsnet", "smsanet"], "photos")   measures several, in the papers' tables
+  ablate("scsnet.components")       trains the rows of an ablation and measures them
   models.names(), models.find(...)  trained networks: those that ship, files, runs
   Colorizer, PairColorizer          colour pictures, and pairs of cameras, with one
 """
@@ -15,6 +18,9 @@ __version__ = "0.1.0"
 _EXPORTS = {
   "Colorizer": "scs_jax.infer.colorizer:Colorizer",
   "PairColorizer": "scs_jax.infer.pairs:PairColorizer",
+  "ablate": "scs_jax.measure.ablate:ablate",
+  "compare": "scs_jax.measure.compare:compare",
+  "evaluate": "scs_jax.measure.evaluate:evaluate",
   "load_config": "scs_jax.core.config:load",
   "models": "scs_jax.training.models",
   "plan": "scs_jax.training.planned:plan",

@@ -68,9 +68,38 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
+  import sys
+
   from scs_jax.core import stop
 
   with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
-    from scs_jax.measure import ablate_run  # takes seconds
+    import scs_jax  # takes seconds
+    from scs_jax.measure import ablate
 
-    return ablate_run.run(args)
+    if args.table is None:
+      print(ablate.listing(args.which))
+      return 0
+    found = scs_jax.ablate(
+      args.table,
+      args.which,
+      workdir=args.workdir,
+      overrides=args.overrides,
+      steps=args.steps,
+      rows=args.rows,
+      data=args.data,
+      heldout=args.heldout,
+      limit=args.limit,
+      fid_weights=args.fid_weights,
+      index=args.index,
+      count=args.count,
+      collect=args.collect,
+      dry_run=args.dry_run,
+      quiet=args.quiet,
+      tell=lambda line: print(line, flush=True),
+    )
+  if args.dry_run or found.stopped:
+    return 0
+  print(f"table: {found.plan.folder / ablate.TABLE}, {ablate.CSV}, {ablate.PAGE}")
+  for name, why in found.failed.items():
+    print(f"failed: {name}: {why}", file=sys.stderr)
+  return 1 if found.failed else 0

@@ -110,9 +110,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args) -> int:
+  import shlex
+
   from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
-    from scs_jax.measure import compare_run  # takes seconds
+    import scs_jax  # takes seconds
 
-    return compare_run.run(args)
+    report = scs_jax.compare(
+      args.runs,
+      args.data,
+      cascades=args.cascade,
+      results=args.results,
+      step=args.step,
+      track=args.track,
+      modes=args.modes,
+      scale=args.scale,
+      size=args.size,
+      enlarge=args.enlarge,
+      reference_size=args.reference_size,
+      reference_data=args.reference_data,
+      limit=args.limit,
+      shared=args.shared,
+      batch_size=args.batch_size,
+      seed=args.seed,
+      truth=args.truth,
+      fid_weights=args.fid_weights,
+      lpips_weights=args.lpips_weights,
+      baselines=not args.no_baselines,
+      timing_runs=0 if args.no_speed else args.timing_runs,
+      panels=args.panels,
+      inputs_out=args.inputs_out,
+      out=args.out,
+      overwrite=args.overwrite,
+      quiet=args.quiet,
+      command=shlex.join(["scs-jax", "compare", *args.argv]),
+      debug=getattr(args, "debug", False),
+    )
+    report.show()
+  return 0 if report.complete else 1

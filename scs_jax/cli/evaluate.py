@@ -104,6 +104,27 @@ def run(args) -> int:
   from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
-    from scs_jax.measure import evaluation  # takes seconds
+    import scs_jax  # takes seconds
 
-    return evaluation.run(args)
+    report = scs_jax.evaluate(
+      args.checkpoint,
+      args.data,
+      step=args.step,
+      modes=args.modes,
+      scale=args.scale,
+      size=args.size,
+      enlarge=args.enlarge,
+      limit=args.limit,
+      batch_size=args.batch_size,
+      seed=args.seed,
+      reference_data=args.reference_data,
+      truth=args.truth,
+      lpips_weights=args.lpips_weights,
+      baselines=not args.no_baselines,
+      panels=args.panels,
+      out=True if args.out is None else args.out,
+      overwrite=args.overwrite,
+      quiet=args.quiet,
+    )
+    report.show()
+  return 0 if report.complete else 1

@@ -10,7 +10,7 @@ is. One program serves them all.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -26,6 +26,7 @@ from scs_jax.training import models
 
 _TRIM = 0.99  # of the height that a limit allows in proportion: memory is nearly proportional
 _LEAST_SIDE = 64  # pixels; no picture is reduced below
+_RGB = "rgb"
 
 
 class Strip(NamedTuple):
@@ -41,11 +42,11 @@ class Colored(NamedTuple):
 
   Attributes:
     rgb: float32 [H, W, 3] in [0, 1].
-    disparity: float32 [H, W, 1], the expected k, in pixels; None where it was not asked for.
+    extras: {name: float32 [H, W, channels]} of those that were asked for.
   """
 
   rgb: np.ndarray
-  disparity: np.ndarray | None
+  extras: dict[str, np.ndarray]
 
 
 def strips(rows: int, height: int, overlap: int, multiple: int) -> Iterator[Strip]:
@@ -84,7 +85,8 @@ class StripPainter:
     method: one that takes pairs (core.contract).
     state: params and model_state are read.
     memory_limit: bytes, of the accelerator's memory where there is one; None: 80 % of what is free.
-    want_disparity: compute it too.
+    extras: names of the method's extras, maps of the picture's size, to compute too; None: all
+      that it gives.
     note: receives a line about what a user would want to know.
   """
 
@@ -93,7 +95,7 @@ class StripPainter:
     method: Method,
     state: TrainState,
     memory_limit: int | None = None,
-    want_disparity: bool = False,
+    extras: Sequence[str] | None = (),
     note=lambda line: None,
   ):
     if not method.takes_pairs:
@@ -105,7 +107,7 @@ class StripPainter:
     self.multiple = method.multiple
     self.overlap = method.row_overlap
     self._state = jax.device_put(state.replace(opt_state={}, frozen={}))
-    self._paint = functools.partial(_paint, method, want_disparity)
+    self._paint = functools.partial(_paint, method, extras)
     self.programs = Programs()
     self._heights: dict[tuple[int, int], int] = {}
 
@@ -189,20 +191,21 @@ class StripPainter:
   def _in_strips(self, mono: np.ndarray, color: np.ndarray, height: int) -> Colored:
     size = mono.shape[:2]
     run = self.program(size, height).run
-    made = [np.empty((*size, 3), np.float32), None]
+    made: dict[str, np.ndarray] = {}
     for strip in strips(size[0], height, self.overlap or 0, self.multiple):
       rows = slice(strip.start, strip.start + height)
       parts = run(self._state, *(np.ascontiguousarray(x[None, rows]) for x in (mono, color)))
       taken = slice(strip.first - strip.start, strip.end - strip.start)
-      for i, part in enumerate(parts):
-        if made[i] is None:
-          made[i] = np.empty((*size, part.shape[-1]), np.float32)
-        made[i][strip.first : strip.end] = np.asarray(part)[0, taken]
-    return Colored(*made)
+      for name, part in parts.items():
+        if name not in made:
+          made[name] = np.empty((*size, part.shape[-1]), np.float32)
+        made[name][strip.first : strip.end] = np.asarray(part)[0, taken]
+    return Colored(made.pop(_RGB), made)
 
 
-def _paint(method, want_disparity: bool, state: TrainState, mono, color) -> tuple[jax.Array, ...]:
-  """(rgb,) or (rgb, disparity); other extras are not computed, as nothing reads them."""
-  prediction = method.predict(state, Query(mono, mono.shape[1:3], color, want_disparity))
-  rgb = prediction.rgb.astype(jnp.float32)
-  return (rgb, prediction.extras["disparity"]) if want_disparity else (rgb,)
+def _paint(method, extras: Sequence[str] | None, state: TrainState, mono, color) -> dict:
+  """The colours and the extras that are asked for; nothing reads others, so none are computed."""
+  query = Query(mono, mono.shape[1:3], color, want_extras=extras is None or bool(extras))
+  prediction = method.predict(state, query)
+  wanted = prediction.extras if extras is None else extras
+  return {_RGB: prediction.rgb.astype(jnp.float32)} | {n: prediction.extras[n] for n in wanted}

@@ -1,31 +1,22 @@
 """What a trained row of an ablation is worth: scores a picture, FID of sets, time of a picture."""
 
-import contextlib
-import statistics
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.core import ablations
-from scs_jax.core.contract import Query
-from scs_jax.data import draw, opening, pipeline, scan, subset
-from scs_jax.data import pairs as pair_batches
-from scs_jax.data.heldout import Observed, References
-from scs_jax.data.sources import open_source
-from scs_jax.data.subset import Subset
 from scs_jax.errors import UserError
-from scs_jax.measure import pair_evaluation_views as views
-from scs_jax.measure.evaluate import SMALLEST, Evaluator, Protocol
-from scs_jax.measure.pair_evaluation_passes import Passes
-from scs_jax.measure.pairs_trial import PairTrial
-from scs_jax.metrics import estimates
+from scs_jax.measure import fid, pair_set, photo_set, score, speed
+from scs_jax.measure.pair_set import PairSet
+from scs_jax.measure.pairs import Pairs
+from scs_jax.measure.passes import Passes
+from scs_jax.measure.photo_set import PhotoSet
+from scs_jax.measure.photos import Photos
+from scs_jax.measure.predictors import Network
 from scs_jax.metrics.distribution import Statistics
+from scs_jax.metrics.estimates import REFERENTIAL, Scores
 
-_SEED = 0  # of the references' choice and distortion
-_REPEATS = 5  # timed calls, after one that compiles; the median is kept
+_ROW = "row"
 
 
 class Subject:
@@ -36,112 +27,67 @@ class Subject:
     config: the row's.
     method, state: what was trained.
     limit: of pictures a mode, beside the table's own numbers; None: those.
-    look: pictures to FID's features (learned.extractor), or None: then there is no FID.
+    features: what FID compares (fid.Features), or None: then there is no FID.
 
   Attributes:
     broken: names and causes of what cannot be read. lists: {mode: hash of its pictures' names}.
     notes: on the pictures that were measured.
   """
 
-  def __init__(self, table: ablations.Table, config, method, state, limit=None, look=None):
-    self.table, self.config, self.method, self.state = table, config, method, state
-    self._limit, self._look = limit, look
+  def __init__(self, table: ablations.Table, config, method, state, limit=None, features=None):
+    self.table, self.config, self._limit, self._features = table, config, limit, features
+    passes = Passes(method, state) if method.takes_pairs else None
+    self._network = Network(_ROW, method, state, passes=passes)
     self.broken: set[str] = set()
     self.lists: dict[str, str] = {}
     self.notes: list[str] = []
 
   def measure(self) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
     """(scores, sets) as of ablations_result.RowResult."""
-    if self.method.takes_pairs:
+    if self._network.takes_pairs:
       return self._pairs(), {}
-    source = open_source(self.config.data.heldout)
-    dealt = self._deal(source)
+    config = self.config
+    shares = {m: min(most, self._limit or most) for m, most in self.table.pictures.items()}
+    modes = tuple(dict.fromkeys(mode for mode, _ in ablations.measured(self.table)))
+    size = config.data.crop, config.data.crop
+    choice = photo_set.Choice(
+      modes, size, config.evaluate.batch_size, shares,
+      enlarge=config.data.get("enlarge", False), lend="all",
+    )  # fmt: skip
+    data = PhotoSet("", config.data.heldout, choice)
+    self.notes += [note.replace("pictures", "held-out pictures", 1) for note in data.notes]
     scores: dict[str, np.ndarray] = {}
-    seen: dict[float | None, list[list[Statistics]]] = {}
+    sets: dict[float | None, dict[str, _Sets]] = {}
     for mode, scale in ablations.measured(self.table):
-      found, sets = self._photos(source, dealt[mode], mode, scale)
+      found, watched = self._photos(data, mode, scale)
       at = mode if scale is None else f"{mode}@{scale:g}"
-      scores |= {f"{at}/{metric}": values for metric, values in found.items()}
-      seen.setdefault(scale, []).append(sets)
-    self.lists = {
-      mode: opening.list_hash(source.fingerprint, [source.name(int(i)) for i in numbers])
-      for mode, numbers in dealt.items()
-    }
-    return scores, self._distances(seen)
+      scores |= _named(found, mode, at)
+      sets.setdefault(scale, {})[mode] = watched
+    self.broken |= set(data.broken.values())
+    self.notes += data.notes_on_sizes("held-out pictures")
+    self.lists = {mode: data.list_hash(mode, numbers) for mode, numbers in data.dealt.items()}
+    return scores, self._distances(sets)
 
-  def _deal(self, source) -> dict[str, np.ndarray]:
-    """{mode: its records}: drawn from all held-out pictures, and none in two modes."""
-    section = self.config.data
-    shares = {
-      mode: min(most, self._limit or most) for mode, most in self.table.pictures.items()
-    }
-    least = None if section.get("enlarge", False) else (section.crop, section.crop)
-    drawn = draw.draw(source, sum(shares.values()), draw.SEED, least)
-    self.notes += drawn.note((section.crop, section.crop), "held-out pictures")
-    return draw.deal(drawn.numbers, shares)
+  def _photos(self, data: PhotoSet, mode: str, scale: float | None):
+    """(scores, features of results and real pictures) in one mode at one magnification."""
+    setting = self.config.evaluate
+    track = Photos(scale or setting.scale, setting.reference_size)
+    watched = None if self._features is None else _Sets(self._features)
+    streams = [s._replace(modes=(mode,)) for s in data.streams() if mode in s.modes]
+    found = score.score([self._network], track, streams, see=watched)
+    if not found.of:
+      raise UserError(str(data.none_measured()).replace("--data", "--heldout"))
+    return found, watched
 
-  def _photos(self, every, numbers: np.ndarray, mode: str, scale: float | None):
-    """({metric: [n]}, features of (results, real pictures)) in one mode at one magnification.
-
-    numbers: of the records of `every`, the held-out source, that the mode colours.
-    """
-    config = self.config
-    source = Observed(Subset(every, numbers), SMALLEST)
-    protocol = Protocol(
-      mode, scale or config.evaluate.scale, config.evaluate.reference_size, _SEED
-    )
-    evaluator = Evaluator(self.method.predict, protocol)
-    parts: list[dict[str, np.ndarray]] = []
-    sets: list[Statistics] = []
-    for batch in self._batches(every, source, numbers, mode):
-      there = batch["mask"] & batch.get("other_mask", True)
-      found, pictures = evaluator.start(self.state, batch)
-      values = jax.device_get(found) | {"record": batch["record"], "gray": batch["gray"]}
-      parts.append({name: np.asarray(v)[there] for name, v in values.items()})
-      if self._look is not None:
-        seen = [self._look(shown) for shown in (pictures["rgb"], batch["image"])]
-        sets = sets or [Statistics(seen[0].shape[1]) for _ in seen]
-        for one, features in zip(sets, seen, strict=True):
-          one.update(features, there)
-    scores = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    if not len(scores["record"]):
-      errors = source.errors
-      first = errors[min(errors)] if errors else "there is none"
-      raise UserError(f"none of the pictures of {config.data.heldout} can be measured ({first})")
-    self.broken |= set(source.errors.values())
-    size = (config.data.crop, config.data.crop)
-    self.notes += subset.enlarged(source.sizes.values(), size, f"held-out pictures, mode {mode},")
-    return {n: v if n == "record" else v.astype(np.float64) for n, v in scores.items()}, sets
-
-  def _batches(self, every, source: Observed, numbers, mode: str) -> Iterator[Mapping]:
-    """Held-out batches with "gray", and in mode random with "other" and "other_mask"."""
-    config = self.config
-    read = lambda of: pipeline.eval_batches(of, config.data.crop, config.evaluate.batch_size)
-    others = None
-    with contextlib.ExitStack() as stack:
-      batches = stack.enter_context(read(source))
-      if mode == "random":
-        references = References(source, _SEED, Observed(every), size=config.data.crop)
-        others = iter(stack.enter_context(read(references)))
-      for batch in batches:
-        gray = [scan.mean_chroma(image) < scan.GRAY_CHROMA for image in batch["image"]]
-        # A picture's distortion goes by its number among all, as in an evaluation of all.
-        record = np.where(batch["record"] < 0, -1, numbers[batch["record"]])
-        batch = {**batch, "gray": np.array(gray), "record": record}
-        if others is not None:
-          other = next(others)
-          batch |= {"other": other["image"], "other_mask": other["mask"]}
-        yield batch
-
-  def _distances(self, seen: Mapping) -> dict[str, dict]:
+  def _distances(self, sets: Mapping) -> dict[str, dict]:
     """FID at each magnification: all that was coloured at it against the same real pictures."""
     found = {}
-    for scale, sets in seen.items() if self._look is not None else ():
-      results, real = sets[0]
-      for more in sets[1:]:
-        results, real = results.merge(more[0]), real.merge(more[1])
-      modes = [m for m, s in ablations.measured(self.table) if s == scale]
-      mode = estimates.REFERENTIAL if set(modes) == {"self", "random"} else "+".join(modes)
+    for scale, by_mode in sets.items() if self._features is not None else ():
+      first, *others = by_mode.values()
+      results, real = first.results, first.real
+      for more in others:
+        results, real = results.merge(more.results), real.merge(more.real)
+      mode = REFERENTIAL if set(by_mode) == {"self", "random"} else "+".join(by_mode)
       at = mode if scale is None else f"{mode}@{scale:g}"
       found[f"{at}/fid"] = {"mean": results.frechet(real), "n": results.count}
     return found
@@ -151,43 +97,52 @@ class Subject:
     config = self.config
     crop = tuple(config.data.heldout_crop) if all(config.data.heldout_crop) else None
     limit = min(self.table.pictures[mode] for mode in self.table.modes)
-    seen = views.open_views(config, None, min(limit, self._limit or limit))
-    passes = Passes(self.method, self.state)
-    trial = PairTrial(
-      "row", passes.colorize, self.state, self.table.modes, baselines=False, compiled=False
-    )
-    size = config.evaluate.batch_size if crop else 1
-    with pair_batches.eval_batches(seen.source, crop, size, seen.count) as read:
-      scores = trial.run(views.watch(seen, read, crop))
+    choice = pair_set.Choice(
+      tuple(self.table.modes), crop, config.evaluate.batch_size if crop else 1,
+      min(limit, self._limit or limit),
+    )  # fmt: skip
+    data = PairSet("", None, choice, config)
+    scores = score.score([self._network], Pairs(), data.streams())
     if not scores.of:
-      first = seen.errors[min(seen.errors)] if seen.errors else "there is none"
+      first = data.broken[min(data.broken)] if data.broken else "there is none"
       raise UserError(f"none of the pairs of {config.data.heldout} can be measured ({first})")
-    self.broken |= set(seen.errors.values())
-    names = [seen.source.name(i) for i in range(seen.count)]
-    self.lists = dict.fromkeys(scores.of, opening.list_hash(seen.source.fingerprint, names))
+    self.broken |= set(data.broken.values())
+    every = data.list_hash("", range(data.count))
+    self.lists = dict.fromkeys(scores.of, every)
     found = {}
-    for mode, by in scores.of.items():
-      for name, values in by.items():
-        place = mode + name.removeprefix("row")
-        values = values | {"record": scores.records[mode], "gray": scores.gray[mode]}
-        found |= {f"{place}/{metric}": np.asarray(v) for metric, v in values.items()}
+    for mode in scores.of:
+      found |= _named(scores, mode, mode)
     return found
 
   def milliseconds(self, scale: float) -> float:
     """Of one picture at this magnification: the network alone, warm, median."""
     config = self.config
-    size = (config.data.crop, config.data.crop)
-    small = tuple(max(1, round(side / scale)) for side in size)
-    reference = None
-    if set(self.table.modes) & {"self", "random"}:
-      side = config.evaluate.reference_size
-      reference = jnp.full((1, side, side, 3), 0.5)
-    query = Query(jnp.full((1, *small, 1), 0.5), size, reference)
-    program = jax.jit(lambda state, query: self.method.predict(state, query).rgb)
-    jax.block_until_ready(program(self.state, query))
-    times = []
-    for _ in range(_REPEATS):
-      started = time.perf_counter()
-      jax.block_until_ready(program(self.state, query))
-      times.append(time.perf_counter() - started)
-    return 1000 * statistics.median(times)
+    part = REFERENTIAL if set(self.table.modes) & {"self", "random"} else "automatic"
+    size = config.data.crop, config.data.crop
+    query = speed.query_of(part, size, scale, config.evaluate.reference_size)
+    return speed.milliseconds(self._network, query)
+
+
+class _Sets:
+  """Features of results and of the real pictures that they are of, as `see` of score.score."""
+
+  def __init__(self, features: fid.Features):
+    self._look = features.look
+    self.results = self.real = None
+
+  def __call__(self, row, mode, batch, there, pictures) -> None:
+    for name, shown in (("results", pictures["rgb"]), ("real", batch["image"])):
+      found = self._look(np.asarray(shown))
+      if getattr(self, name) is None:
+        setattr(self, name, Statistics(found.shape[1]))
+      getattr(self, name).update(found, there)
+
+
+def _named(scores: Scores, mode: str, at: str) -> dict[str, np.ndarray]:
+  """{"mode@scale/metric": [n]} of a mode's rows, with the pictures' numbers and who is gray."""
+  found = {}
+  for row, values in scores.of[mode].items():
+    place = at + row.removeprefix(_ROW)
+    values = values | {"record": scores.records[mode], "gray": scores.gray[mode].astype(float)}
+    found |= {f"{place}/{metric}": np.asarray(v) for metric, v in values.items()}
+  return found

@@ -1,9 +1,11 @@
-"""What `scs-jax ablate` is asked for, checked before anything is trained."""
+"""What an ablation is asked for, checked before anything is trained."""
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -13,7 +15,7 @@ from scs_jax.core import config as configs
 from scs_jax.data import draw, opening
 from scs_jax.data.sources import open_source
 from scs_jax.errors import UserError
-from scs_jax.measure import evaluate, pairs
+from scs_jax.measure import fid, pairs, photos, settings
 from scs_jax.metrics import color
 from scs_jax.training import resume
 
@@ -37,7 +39,7 @@ def tables(config: str = "") -> dict[str, ablations.Table]:
 
 
 class Row(NamedTuple):
-  """A row to be trained.
+  """Holds a row to be trained.
 
   Attributes:
     name, spec: of the table.
@@ -63,13 +65,15 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass
 class Plan:
-  """Everything about one call.
+  """Holds everything about one call.
 
   Attributes:
     name, table: what is asked for.
     folder: the working folder.
     rows: all of the table's; chosen: the names of those that this call trains.
+    limit, features: of the pictures a mode, and what FID compares (fid.Features, or None).
     notes: what a reader of the table must know.
+    settings: for the record.
   """
 
   name: str
@@ -77,36 +81,53 @@ class Plan:
   folder: pathlib.Path
   rows: dict[str, Row]
   chosen: list[str]
+  limit: int | None
+  features: Any
   notes: list[str]
   settings: dict
 
 
-def make(args) -> Plan:
-  """The plan of the flags.
+def make(
+  name: str,
+  which: str = "small",
+  *,
+  workdir: str | os.PathLike[str] | None = None,
+  overrides: Sequence[str] = (),
+  steps: int | None = None,
+  rows: Sequence[str | int] | None = None,
+  limit: int | None = None,
+  fid_weights: str | None = None,
+  index: int = 0,
+  count: int = 1,
+) -> Plan:
+  """Makes the plan of a call of `ablate`, whose arguments these are; overrides: "KEY=VALUE".
 
   Raises:
     UserError: an unknown table or row, a spec or config that cannot be, data that is not there, a
       folder of other settings.
   """
-  table = _table(args.table, args.which)
-  _check_numbers(args)
-  folder = pathlib.Path(args.workdir or f"runs/ablate/{args.table}-{_stem(args.which)}")
-  overrides = list(args.overrides)
-  for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
-    if flag is not None:
-      overrides.append(f"{key}={flag}")
-  budget = ablations.Budget(args.steps)
+  table = _table(name, which)
+  if workdir is not None and not os.fspath(workdir):
+    raise UserError("--workdir is empty: expected a folder")
+  settings.require_counts(1, steps=steps, limit=limit, count=count)
+  if not 0 <= index < count:
+    raise UserError(
+      f"--index {index} --count {count}: expected an index from 0 to {count - 1}"
+    )
+  folder = pathlib.Path(workdir or f"runs/ablate/{name}-{_stem(which)}")
+  features = fid.Features(fid_weights) if fid_weights else None
+  budget = ablations.Budget(steps)
   config_of = {
-    row.name: ablations.row_config(table, row, args.which, budget, overrides) for row in table.rows
+    row.name: ablations.row_config(table, row, which, budget, overrides) for row in table.rows
   }
-  kept = {name: _keep(folder / _slug(name), config) for name, config in config_of.items()}
+  kept = {row: _keep(folder / _slug(row), config) for row, config in config_of.items()}
   ablations.check_rows(config_of)
-  methods = {name: resolve.build(config) for name, config in config_of.items()}
-  ablations.check_spec(args.table, table, *_measurable(next(iter(methods.values()))))
+  methods = {row: resolve.build(config) for row, config in config_of.items()}
+  ablations.check_spec(name, table, *_measurable(next(iter(methods.values()))))
   marks = _require_data(config_of)
-  how = {"measure.limit": args.limit, "measure.fid_weights": args.fid_weights or "",
+  how = {"measure.limit": limit, "measure.fid_weights": fid_weights or "",
          "measure.draw": draw.SEED}  # fmt: skip
-  rows = {}
+  made = {}
   for row in table.rows:
     config, method = config_of[row.name], methods[row.name]
     trouble, frozen = _trouble(method)
@@ -117,22 +138,62 @@ def make(args) -> Plan:
     # Through JSON, as it is compared with what was written.
     identity, earlier = json.loads(json.dumps([identity, earlier]))
     place = folder / _slug(row.name)
-    changes = ablations.changes(table, row, args.which)
-    rows[row.name] = Row(
+    changes = ablations.changes(table, row, which)
+    made[row.name] = Row(
       row.name, row, config, changes, method, place, identity, earlier, kept[row.name], trouble
     )
-  chosen = _choose(args, [row.name for row in table.rows])
-  for name in chosen:
-    row = rows[name]
-    ablations_result.require_ours(row.folder, row.identity, row.earlier)
-  settings = {
-    "config": args.which,
-    "overrides": overrides,
-    "steps": args.steps,
-    "limit": args.limit,
+  chosen = _choose(rows, [row.name for row in table.rows])[index::count]
+  for row in chosen:
+    ablations_result.require_ours(made[row].folder, made[row].identity, made[row].earlier)
+  record = {
+    "config": which,
+    "overrides": list(overrides),
+    "steps": steps,
+    "limit": limit,
     "seed": next(iter(config_of.values())).seed,
   }
-  return Plan(args.table, table, folder, rows, chosen, _notes(table, config_of), settings)
+  notes = _notes(table, config_of)
+  return Plan(name, table, folder, made, chosen, limit, features, notes, record)
+
+
+def describe(plan: Plan) -> str:
+  """Writes the spec and the rows, for a person who is about to wait."""
+  table = plan.table
+  lines = [
+    f"{plan.name}: {table.title} ({table.where}); base row: {table.base}",
+    *([f"  the paper: {table.images}; channels {table.channels}"] if table.images else []),
+    f"  measured: {', '.join(f'{n} pictures {m}' for m, n in table.pictures.items())} at most; "
+    + ", ".join(column.heading for column in table.columns if column.ours),
+  ]
+  for name, row in plan.rows.items():
+    mark = "" if name in plan.chosen else " (not in this call)"
+    length = f"{row.config.steps} steps"
+    if row.config.epochs > 0:
+      length = f"{row.config.epochs:g} epochs"
+    changes = ", ".join(f"{k}={v!r}" for k, v in row.changes.items()) or "the config itself"
+    lines.append(f"  {name}: {length} of {row.config.batch_size}; {changes}{mark}")
+    lines += [f"    {line}" for line in row.kept]
+    if row.trouble:
+      lines.append(f"    will fail: {row.trouble}")
+  lines += [f"  note: {note}" for note in plan.notes]
+  return "\n".join(lines)
+
+
+def _choose(rows: Sequence[str | int] | None, names: list[str]) -> list[str]:
+  """The rows asked for, by name or number from 1, in the table's order; None: all."""
+  asked = set()
+  for row in rows or ():
+    text = str(row)
+    if text.isdecimal() and 1 <= int(text) <= len(names):
+      asked.add(names[int(text) - 1])
+    elif text in names:
+      asked.add(text)
+    else:
+      raise UserError(
+        f"--rows {text!r}: no such row; expected 1 to {len(names)}, or one of "
+        f"{', '.join(map(repr, names))}"
+      )
+  return [name for name in names if not asked or name in asked]
 
 
 def _keep(folder: pathlib.Path, config: ConfigDict) -> list[str]:
@@ -150,43 +211,12 @@ def _table(name: str, config: str) -> ablations.Table:
   return known[name]
 
 
-def _check_numbers(args) -> None:
-  if args.workdir == "":
-    raise UserError("--workdir is empty: expected a folder")
-  for flag, value in (("--steps", args.steps), ("--limit", args.limit)):
-    if value is not None and value < 1:
-      raise UserError(f"{flag} {value}: expected a whole number from 1")
-  if not 0 <= args.index < args.count:
-    raise UserError(
-      f"--index {args.index} --count {args.count}: expected an index from 0 to {args.count - 1}"
-      if args.count > 0
-      else f"--count {args.count}: expected a whole number from 1"
-    )
-
-
-def _choose(args, names: list[str]) -> list[str]:
-  """The rows of --rows, in the table's order, of which --index and --count take every N-th."""
-  asked = set()
-  for text in args.rows or ():
-    if text.isdecimal() and 1 <= int(text) <= len(names):
-      asked.add(names[int(text) - 1])
-    elif text in names:
-      asked.add(text)
-    else:
-      raise UserError(
-        f"--rows {text!r}: no such row; expected 1 to {len(names)}, or one of "
-        f"{', '.join(map(repr, names))}"
-      )
-  chosen = [name for name in names if not asked or name in asked]
-  return chosen[args.index :: args.count]
-
-
 def _measurable(method) -> tuple[tuple[str, ...], tuple[str, ...]]:
   """(modes, metrics) of the method's kind of data."""
   if method.takes_pairs:
     return pairs.MODES, tuple(pairs.METRICS)
-  modes = evaluate.MODES if method.takes_reference else ("automatic",)
-  return modes, (*evaluate.METRICS, *color.COLORFULNESS, "fid")
+  modes = photos.MODES if method.takes_reference else ("automatic",)
+  return modes, (*photos.METRICS, *color.COLORFULNESS, "fid")
 
 
 def _require_data(config_of) -> dict[str, str]:

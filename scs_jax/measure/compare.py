@@ -1,171 +1,318 @@
-"""Several predictors under one protocol: which picture each mode gets, and one set of scores.
+"""`scs_jax.compare`: networks, cascades and others' pictures measured alike, in one report."""
 
-SCSNet, Section 4.2: of 5,000 random pictures of a data set 2,500 are coloured automatically, 500 by
-themselves elastically distorted, 2,000 by another one, distorted too. Image-level figures (Table 1)
-are of the automatic and of all referential ones, pixel-level ones (Table 2) of the automatic and
-the self-referential ones.
-"""
-
-import functools
+import dataclasses
+import os
+import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from scs_jax.core.contract import Method, Prediction, Query
-from scs_jax.measure.evaluate import Evaluator, score
+from scs_jax.core import config as configs
+from scs_jax.errors import UserError
+from scs_jax.measure import compare_report, fid, learned, pairs, rows, settings, speed
+from scs_jax.measure.compare_report import Found
+from scs_jax.measure.compare_tracks import PairComparison, PhotoComparison
+from scs_jax.measure.photos import MODES
+from scs_jax.measure.predictors import Predictor
+from scs_jax.measure.rows import Failures, Specs
+from scs_jax.measure.score import score_set
 from scs_jax.metrics import estimates
-from scs_jax.metrics import image as metrics
-from scs_jax.metrics.estimates import REFERENTIAL, Scores, Summary
-from scs_jax.ops.degrade import to_eight_bits
-from scs_jax.ops.resize import resize_bicubic
-
-SHARES: Mapping[str, int] = {"automatic": 2500, "self": 500, "random": 2000}
+from scs_jax.metrics.estimates import REFERENTIAL
+from scs_jax.report import results_folder
+from scs_jax.report.compare_tables import Facts
+from scs_jax.report.report import FORMATS, PAGE, RESULTS, TABLES, Report, csv_name
 
 
-def join(parts: Sequence[Scores]) -> Scores:
-  """Scores of different predictors as one; of each mode the pictures that all of its rows have."""
-  modes = [mode for mode in dict.fromkeys(m for part in parts for m in part.of)]
-  whole = Scores({}, {}, {}, {})
-  for mode in modes:
-    there = [part for part in parts if mode in part.of and len(part.records[mode])]
-    if not there:
-      continue
-    common = functools.reduce(np.intersect1d, [part.records[mode] for part in there])
-    places = [np.flatnonzero(np.isin(part.records[mode], common)) for part in there]
-    whole.records[mode] = common
-    whole.of[mode] = {
-      row: {metric: values[at] for metric, values in by.items()}
-      for part, at in zip(there, places, strict=True)
-      for row, by in part.of[mode].items()
-    }
-    first, at = there[0], places[0]
-    whole.real[mode] = {metric: values[at] for metric, values in first.real[mode].items()}
-    whole.gray[mode] = first.gray[mode][at]
-    for part in there:
-      whole.trivial |= part.trivial
-  return whole
-
-
-def mark_perfect(scores: Scores, rows: Sequence[str]) -> None:
-  """Notes as trivial a row whose result is the picture itself for most pictures.
-
-  The true pictures handed in as a check, say: their infinite PSNR would leave every other row
-  without a mean. The first such row of a mode.
-  """
-  for mode, by in scores.of.items():
-    for row in rows:
-      if row in by and 2 * np.isinf(by[row]["psnr_rgb"]).sum() > len(scores.records[mode]):
-        scores.trivial.setdefault(mode, row)
-
-
-def pool(scores: Scores, modes: Sequence[str] = ("self", "random")) -> Scores | None:
-  """The pictures of several modes as one, REFERENTIAL, of the rows that have them all."""
-  modes = [mode for mode in modes if mode in scores.of]
-  if not modes:
-    return None
-  rows = [row for row in scores.of[modes[0]] if all(row in scores.of[mode] for mode in modes)]
-  joined = lambda found: np.concatenate(list(found))
-  metrics = lambda of: [m for m in of(modes[0]) if all(m in of(mode) for mode in modes)]
-  of = {
-    row: {
-      m: joined(scores.of[mode][row][m] for mode in modes)
-      for m in metrics(lambda mode, row=row: scores.of[mode][row])
-    }
-    for row in rows
-  }
-  real = {
-    m: joined(scores.real[mode][m] for mode in modes)
-    for m in metrics(lambda mode: scores.real[mode])
-  }
-  records = joined(scores.records[mode] for mode in modes)
-  gray = joined(scores.gray[mode] for mode in modes)
-  perfect = [scores.trivial[mode] for mode in modes if scores.trivial.get(mode) in rows]
-  parts = ({REFERENTIAL: part} for part in (records, of, real, gray))
-  return Scores(*parts, {REFERENTIAL: perfect[0]} if perfect else {})
-
-
-def summarize(scores: Scores, seed: int) -> Summary:
-  """All means; of each mode the first row is compared with every other."""
-  of, differences = {}, {}
-  for mode, by in scores.of.items():
-    alone = Scores(
-      {mode: scores.records[mode]}, {mode: by}, {mode: scores.real[mode]},
-      {mode: scores.gray[mode]}, {m: t for m, t in scores.trivial.items() if m == mode},
-    )  # fmt: skip
-    found = estimates.summarize(alone, next(iter(by)), seed)
-    of |= found.of
-    differences |= found.differences
-  return Summary(of, differences)
-
-
-def failure(scores: Scores) -> str:
-  """Why scores cannot stand in a table; empty where they can."""
-  for by in scores.of.values():
-    for values in by.values():
-      if any(np.isnan(v).any() for v in values.values()):
-        return "its colours are not all numbers: the training has diverged"
-  return ""
-
-
-# --- what stands in a table beside plain methods
-
-
-class TrueLightness(Evaluator):
-  """A predictor's pictures with the L of the true ones: Bicer and Kaynak's way (Section V).
-
-  No use of a method has that L. Its PSNR RGB is `psnr_rgb_true_l` of the same predictor.
-  """
-
-  def start(self, state, batch: Mapping, asked=None) -> tuple[dict, dict]:
-    query, pictures = self.ask(batch) if asked is None else asked
-    answer = self.answer(state, query, batch)
-    plain, _ = score(answer, batch["image"])
-    scores, rgb = score(_under_truth(answer, batch["image"]), batch["image"])
-    # The metric's own value, not that of the merged picture after one more rounding.
-    return {**scores, "psnr_rgb": plain["psnr_rgb_true_l"]}, {**pictures, "rgb": rgb}
-
-
-@jax.jit
-def _under_truth(rgb: jax.Array, image: jax.Array) -> jax.Array:
-  return metrics.with_true_lightness(to_eight_bits(rgb), image / jnp.float32(255))
-
-
-class Given(Evaluator):
-  """Results that other software made: batch["result"], uint8 [N, H, W, 3], is the answer."""
-
-  def start(self, state, batch: Mapping, asked=None) -> tuple[dict, dict]:
-    del state
-    _, pictures = self.ask(batch) if asked is None else asked
-    result = jax.device_put(batch["result"], jax.devices()[0])
-    scores, rgb = score(result / jnp.float32(255), batch["image"])
-    return scores, {**pictures, "rgb": rgb}
-
-
-class Cascade:
-  """Figure 1's pipeline f_d(f_r(f_c(x))): colorize, enlarge, reduce to the device's size.
-
-  Args:
-    colorizer: a method that colours a single picture.
-    enlarger: one that enlarges a colour picture handed to it as the reference (`only_enlarges`).
+@dataclasses.dataclass
+class Setting:
+  """Holds what is compared, and how.
 
   Attributes:
-    factor: the magnification that the enlarger was trained at.
-    takes_reference: as of the colorizer.
+    data: [(name, spec)].
+    modes: in order.
+    scale: of photographs. size: (height, width) of what is measured; None: whole pairs.
+    warped: whether the truth of pairs is the colour view's colours, carried over.
+    config: the first run's of the track, else a default: what arguments leave open, and of pairs
+      the cameras.
+    timing_runs: 0: no timing.
   """
 
-  def __init__(self, colorizer: Method, enlarger: Method):
-    self._colorizer, self._enlarger = colorizer, enlarger
-    self.factor, self.takes_reference = enlarger.usual_scale, colorizer.takes_reference
+  data: list[tuple[str, str]]
+  reference_data: str | None
+  modes: tuple[str, ...]
+  scale: float
+  size: tuple[int, int] | None
+  enlarge: bool
+  reference_size: int
+  limit: int | None
+  shared: bool
+  batch_size: int
+  seed: int
+  warped: bool
+  baselines: bool
+  timing_runs: int
+  panels: int
+  inputs_out: pathlib.Path | None
+  quiet: bool
+  command: str
+  config: Any
 
-  def predict(self, state, query: Query) -> Prediction:
-    """`state`: {"colorizer": ..., "enlarger": ...}. The last stage is MATLAB's bicubic."""
-    height, width = query.gray.shape[1:3]
-    small = Query(query.gray, (height, width), query.reference)
-    colored = self._colorizer.predict(state["colorizer"], small).rgb
-    large = max(1, round(height * self.factor)), max(1, round(width * self.factor))
-    found = self._enlarger.predict(state["enlarger"], Query(query.gray, large, colored)).rgb
-    if large != tuple(query.size):
-      found = jnp.clip(resize_bicubic(found, query.size), 0.0, 1.0)
-    return Prediction(found)
+
+def compare(
+  runs: Specs,
+  data: Specs | str,
+  *,
+  cascades: Specs = (),
+  results: Specs = (),
+  step: int | str = "best",
+  track: str | None = None,
+  modes: settings.Modes = None,
+  scale: float | None = None,
+  size: settings.Size = None,
+  enlarge: bool = False,
+  reference_size: int | None = None,
+  reference_data: str | None = None,
+  limit: int | None = None,
+  shared: bool = False,
+  batch_size: int | None = None,
+  seed: int = 0,
+  truth: str | None = None,
+  fid_weights: str | None = None,
+  lpips_weights: Sequence[str] | None = None,
+  baselines: bool = True,
+  timing_runs: int = speed.RUNS,
+  panels: int = 2,
+  inputs_out: str | os.PathLike[str] | None = None,
+  out: str | os.PathLike[str] | None = None,
+  overwrite: bool = False,
+  quiet: bool = False,
+  command: str = "scs_jax.compare",
+  debug: bool = False,
+) -> Report:
+  """Measures several methods on the same pictures, and sets the papers' printed rows beside them.
+
+  Photographs, after Section 4.2 of SCSNet: of 5,000 drawn by the seed (or as many as there are, in
+  the same shares) 2,500 are coloured automatically, 500 by themselves elastically distorted, 2,000
+  by another one. Of stereo pairs all methods colour both views.
+
+  Args:
+    runs: trained networks, as `evaluate` takes them: a list, or {name: network}; a text of a list
+      may name its row, "NAME=RUN".
+    data: data sets, likewise.
+    cascades: "COLORIZER+ENLARGER": the second enlarges what the first coloured.
+    results: folders of pictures that other software made, matched by file name.
+    step: of all networks: "best", "last", or a step's number.
+    track: "photos" or "pairs"; None: pairs if a run colours pairs.
+    modes, scale, size, enlarge, batch_size, seed, truth, lpips_weights, baselines, quiet: as of
+      `evaluate`; what is left open comes from the first run.
+    reference_size: pixels a side of reference pictures.
+    reference_data: where the references of mode random come from; None: the data set.
+    limit: pictures of a data set at most; None: 5,000 photographs, all pairs.
+    shared: every mode colours the same pictures: for small data sets.
+    fid_weights: Inception-v3 as FID defines it; None: no FID.
+    timing_runs: timed calls a row; 0: no timing.
+    panels: pictures drawn for each mode, besides every method's best and worst.
+    inputs_out: a folder to write the inputs, references and true pictures to.
+    out: a folder to write the report to, checked before the work; None: nowhere; `Report.write`
+      does it later.
+    overwrite: replace whatever is there.
+    command: what the report says that it was made by.
+    debug: print a traceback for every row that fails.
+
+  Returns:
+    A Report; rows that failed are named in it, and in `.complete`.
+
+  Raises:
+    UserError: an argument out of range; nothing that can be compared.
+  """
+  failed = Failures(debug)
+  found = rows.open_all(runs, cascades, results, step, failed)
+  if not found:
+    raise UserError("nothing to compare: give --runs, --cascade or --results that can be opened"
+                    + "".join(f"; {name}: {why}" for name, why in failed.items()))  # fmt: skip
+  settings.require_counts(1, limit=limit, batch_size=batch_size, reference_size=reference_size)
+  settings.require_counts(0, panels=panels, seed=seed, timing_runs=timing_runs)
+  if track not in (None, "photos", "pairs"):
+    raise UserError(f"--track {track}: expected photos or pairs")
+  of_pairs = track == "pairs" or (track is None and any(row.takes_pairs for row in found))
+  known, others = (pairs.MODES, MODES) if of_pairs else (MODES, pairs.MODES)
+  what = "pairs" if of_pairs else "photos"
+  asked = settings.read_modes(modes, known, others, f"the comparison is of {what}")
+  if of_pairs:
+    settings.require_absent(
+      "is for photos, and the comparison is of pairs", scale=scale, reference_data=reference_data,
+      reference_size=reference_size, fid_weights=fid_weights, inputs_out=inputs_out,
+    )  # fmt: skip
+  else:
+    settings.require_absent("is for pairs, and the comparison is of photos", truth=truth)
+  config = _config(of_pairs, found)
+  side = settings.read_size(size)
+  if side is None and not of_pairs:
+    side = config.data.crop, config.data.crop
+  if side is None and (batch_size or 1) > 1:
+    raise UserError("--batch-size is for pairs of one size: give --size as well, or drop it")
+  lends = [r.config for r in found if r.config and r.referential and not r.takes_pairs]
+  setting = Setting(
+    data=_data(data),
+    reference_data=reference_data,
+    modes=asked or known,
+    scale=1.0 if of_pairs else settings.read_scale(scale, config),
+    size=side,
+    enlarge=enlarge,
+    reference_size=reference_size or (lends or [config])[0].evaluate.reference_size,
+    limit=limit,
+    shared=shared,
+    batch_size=1 if side is None else batch_size or config.evaluate.batch_size,
+    seed=seed,
+    warped=settings.read_truth(truth or "own"),
+    baselines=baselines,
+    timing_runs=timing_runs,
+    panels=panels,
+    inputs_out=None if inputs_out is None else pathlib.Path(inputs_out),
+    quiet=quiet,
+    command=command,
+    config=config,
+  )
+  folder = None if out is None else pathlib.Path(out)
+  if out is not None and not os.fspath(out):
+    raise UserError("--out is empty: expected a folder")
+  features = None if fid_weights is None else fid.Features(fid_weights)
+  lpips = learned.perceptual(lpips_weights)
+  for metric in lpips.values():
+    metric.require_size(side)
+  weights = {"fid": [features.weights]} if features else {}
+  weights |= {name: metric.weights for name, metric in lpips.items()}
+  of = (PairComparison if of_pairs else PhotoComparison)(setting, lpips)
+  found = of.fitting(found, failed)
+  if not found:
+    raise UserError("none of the rows could be measured: " + "; ".join(failed.values()))
+  trained = list(found)
+  found += of.baselines() if baselines else []
+  sets = [one for name, spec in setting.data if (one := failed.catch(name, of.open, name, spec))]
+  if not sets:
+    raise UserError("none of the data sets can be opened: " + "; ".join(failed.values()))
+  identity = _identity(setting, found, sets, weights)
+  if folder is not None:
+    if not overwrite:
+      files = [RESULTS, *(csv_name(name) for name, _ in setting.data), TABLES, PAGE]
+      results_folder.require_free(folder, identity, files, FORMATS["compare"], "compare")
+    folder.mkdir(parents=True, exist_ok=True)
+  measured = [
+    one for data in sets if (one := _measure(of, found, data, features, folder, failed))
+  ]
+  if not measured:
+    raise UserError("nothing could be measured: " + "; ".join(failed.values()))
+  there = {row for one in measured for by in one.scores.of.values() for row in by}
+  if not any(row.name in there for row in trained):
+    raise UserError("none of the rows could be measured: " + "; ".join(failed.values()))
+  facts = _facts(of, found, sets, failed)
+  report = compare_report.make(of, found, measured, facts, failed, weights, identity)
+  if folder is not None:
+    report.write(folder, overwrite)
+  return report
+
+
+def _config(of_pairs: bool, found: Sequence[Predictor]):
+  """Of the first run of the track; a published one where there are folders of pictures alone."""
+  for row in found:
+    if row.config is not None and row.takes_pairs == of_pairs:
+      return row.config
+  return configs.load("cycle_cnn/paper" if of_pairs else "scsnet/paper")
+
+
+def _data(specs: Specs | str) -> list[tuple[str, str]]:
+  found: dict[str, str] = {}
+  for name, spec in rows.split_all([specs] if isinstance(specs, str) else specs):
+    if not spec:
+      raise UserError("--data is empty: expected a folder of pictures or another data set")
+    name = name or settings.name_of(spec)
+    if name in found:
+      raise UserError(f"--data: two data sets called {name!r}; name one of them, NAME={spec}")
+    found[name] = spec
+  return list(found.items())
+
+
+def _identity(setting: Setting, found: Sequence[Predictor], sets, weights: Mapping) -> dict:
+  """What decides the figures; batch size, panels and timing do not."""
+  return results_folder.identify(
+    {
+      "rows": {row.name: row.identity() for row in found},
+      "data": {data.name: data.fingerprint for data in sets},
+      "references": setting.reference_data,
+      "modes": list(setting.modes),
+      "scale": setting.scale,
+      "size": "whole" if setting.size is None else "{1}x{0}".format(*setting.size),
+      "enlarge": setting.enlarge,
+      "reference_size": setting.reference_size,
+      "limit": setting.limit,
+      "shared": setting.shared,
+      **({"truth": "warped"} if setting.warped else {}),
+      "seed": setting.seed,
+      **{name: [w["sha256"] for w in weights.get(name, ())] for name in ("fid", "lpips")},
+    }
+  )
+
+
+def _measure(of, found, data, features, folder, failed: Failures) -> Found | None:
+  """A data set's figures; rows that fail on it are left out of it."""
+  setting, names = of.setting, [name for name, _ in of.setting.data]
+  if setting.inputs_out is not None:
+    failed.catch(data.name, of.write_inputs, data, setting.inputs_out)
+  there = [
+    one for row in found if (one := failed.catch(row.name, row.on, data, names)) is not None
+  ]
+  for row in there:
+    data.notes += of.warnings(row, data)
+  distances = None if features is None else fid.Distances(features, fid.PARTS)
+  left = []  # rows that failed while they were measured
+
+  def leave(name: str, error: Exception) -> None:
+    failed.add(name, error)
+    left.append(name)
+    if distances is not None:
+      distances.forget(name)
+
+  scores = score_set(there, of.track, data, setting.quiet, data.name, see=distances, failed=leave)
+  if not scores.of:
+    failed.add(data.name, data.none_measured())
+    return None
+  of.mark_trivial(scores)
+  estimates.mark_perfect(scores, [row.name for row in there if row.kind == "results"])
+  summary = estimates.summarize(scores, setting.seed)
+  counts = {mode: len(records) for mode, records in scores.records.items()}
+  pooled = estimates.pool(scores)
+  if pooled is not None:  # Table 1's second part; nothing else looks at it
+    summary.of.update(estimates.summarize(pooled, setting.seed).of)
+    counts[REFERENTIAL] = len(pooled.records[REFERENTIAL])
+  rows_shown = [row for row in there if row.name not in left]
+  panels = {}
+  if setting.panels:
+    panels = failed.catch(data.name, of.panels, rows_shown, scores, data) or {}
+  one = Found(data, scores, summary, counts, panels)
+  if distances is not None:
+    real = failed.catch(data.name, features.real, data, folder)
+    one.distances = {} if real is None else distances.to(real)
+    one.distance_counts = distances.counts()
+  return one
+
+
+def _facts(of, found: Sequence[Predictor], sets, failed: Failures) -> list[Facts]:
+  """Time and parameters of every row; two rows of one network are measured once."""
+  setting = of.setting
+  size = setting.size or failed.catch(sets[0].name, sets[0].example) or (256, 512)
+  known: dict[int, Facts] = {}
+  made = []
+  for row in found:
+    facts = Facts(row.name, row.true_light, network=row.network)
+    twin = known.get(id(row.method)) if row.method is not None else None
+    if twin is not None:
+      facts.parameters, facts.speed = dict(twin.parameters), dict(twin.speed)
+    else:
+      for part in of.parts:
+        if part != REFERENTIAL or row.takes("self"):
+          query = speed.query_of(part, size, setting.scale, setting.reference_size, setting.seed)
+          failed.catch(
+            f"{row.name}, time", speed.weigh, row, facts, part, query, setting.timing_runs
+          )
+    known[id(row.method)] = facts
+    made.append(facts)
+  return made

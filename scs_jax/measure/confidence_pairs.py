@@ -12,7 +12,7 @@ from scs_jax.data import stereo_lists
 from scs_jax.data.stereo import REDUCTIONS, Pair, PairSource
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer, programs
-from scs_jax.measure import pair_evaluation_views
+from scs_jax.measure import pair_set
 from scs_jax.report import confidence_sheet
 from scs_jax.report.confidence_sheet import Answer
 from scs_jax.training import models
@@ -80,7 +80,7 @@ def open_views(args, config) -> Chosen:
       if getattr(args, key) is not None:
         config.data[key] = getattr(args, key)
   # All first: a pair's number decides the noise of simulated cameras, which is to be evaluate's.
-  source = pair_evaluation_views.open_views(config, args.pairs, limit=None).source
+  source = pair_set.PairSet("", args.pairs, pair_set.Choice(), config).source
   names = [source.name(i) for i in range(len(source))]
   for pattern in args.only:
     if not fnmatch.filter(names, pattern):

@@ -1,6 +1,5 @@
 """`scs-jax demo`: the shipped models on bundled photographs and the motorcycle, and a training."""
 
-import functools
 import pathlib
 import shutil
 import time
@@ -17,8 +16,10 @@ from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, display
 from scs_jax.infer.colorizer import Colorizer
 from scs_jax.infer.pictures import Picture
-from scs_jax.measure import confidence_pairs, demo, pairs
-from scs_jax.measure.evaluate import Evaluator
+from scs_jax.measure import confidence_pairs, pairs
+from scs_jax.measure.photos import Photos, gray_of
+from scs_jax.measure.predictors import Predictor, photo_baselines
+from scs_jax.measure.score import Answer, Kept, in_memory, score
 from scs_jax.metrics import image as metrics
 from scs_jax.report import confidence_sheet, demo_page, magnify_sheet, pages, panels, tables
 from scs_jax.report.demo_page import SCALES
@@ -38,6 +39,7 @@ SWEPT = "coffee.png"
 SWEEP = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 STEPS = 30
 _TILE = 192  # pixels: one tile holds an input of the usual size, and one set of programs does all
+_NETWORK = "SCSNet"
 _TITLE = "scs_jax: models that come with the package"
 _PARTS = ("sweep", "pair", "training")  # of the report, in the order in which they come
 
@@ -88,16 +90,17 @@ def _shipped(name: str) -> Model:
 # -- photographs -----------------------------------------------------------------------------------
 
 
-class Colored(Evaluator):
-  """Asks and measures as Evaluator does, and colours as `scs-jax colorize` does: in tiles, whose
-  few programs do every mode and magnification."""
+class Colored(Predictor):
+  """Colours as `scs-jax colorize` does: in tiles, whose few programs do every mode and size."""
 
-  def __init__(self, network: Colorizer, protocol):
-    super().__init__(None, protocol)
+  kind = "run"
+
+  def __init__(self, name: str, network: Colorizer):
+    super().__init__(name)
     self._network = network
 
-  def answer(self, state, query: Query, batch):
-    del state, batch
+  def answer(self, query, batch, mode) -> Answer:
+    del batch, mode
     gray, lent = np.asarray(query.gray[..., 0]), query.reference
     if lent is None:
       references = [None] * len(gray)
@@ -107,11 +110,11 @@ class Colored(Evaluator):
       self._network.color(Picture(g), reference, size=query.size, keep_luminance=False)
       for g, reference in zip(gray, references, strict=True)
     ]
-    return np.stack(rgb) / np.float32(255)
+    return Answer(np.stack(rgb) / np.float32(255))
 
 
 def _photographs(network: Colorizer, config: ConfigDict, folder: pathlib.Path, size: int):
-  """(results by mode at the first magnification, the same of all as demo_page.Section)."""
+  """(pictures at the first magnification, as score.Kept has them; all as demo_page.Section)."""
   source = bundled.BundledSource()
   number = {source.name(i): i for i in range(len(source))}
 
@@ -121,27 +124,29 @@ def _photographs(network: Colorizer, config: ConfigDict, folder: pathlib.Path, s
       return next(iter(batches))
 
   batch = {**cut(PHOTOS), "other": cut(PHOTOS.values())["image"]}
+  batch["gray"] = gray_of(batch["image"])
   free = {photo.name for photo in bundled.select(public_domain_only=True)}
-  networks = {"SCSNet": (functools.partial(Colored, network), None)}
+  rows = [Colored(_NETWORK, network), *photo_baselines()]
   first, sections = None, []
   for scale in SCALES:
-    found = demo.measure(MODES, scale, config.evaluate.reference_size, networks, [batch])
-    print("\n".join(demo_page.lines(scale, found)), flush=True)
-    rows = [demo_page.row(found, batch["image"], i, networks) for i in range(len(PHOTOS))]
-    panel = panels.panel(rows)
+    track, kept = Photos(scale, config.evaluate.reference_size), Kept()
+    scores = score(rows, track, [in_memory([batch], MODES)], see=kept)
+    print("\n".join(demo_page.lines(scale, scores)), flush=True)
+    shown = [demo_page.row(scores, kept.places, i, [_NETWORK]) for i in range(len(PHOTOS))]
+    panel = panels.panel(shown)
     files.write_aside(folder / f"photos_{scale:g}x.png", panels.png(panel))
-    sections.append(demo_page.section(scale, found, panel, list(PHOTOS)))
+    sections.append(demo_page.section(scale, scores, panel, list(PHOTOS)))
     if first is None:
-      first = found
-      shown = [r for r, (a, b) in zip(rows, PHOTOS.items(), strict=True) if {a, b} <= free]
-      files.write_aside(folder / "demo.png", panels.png(panels.panel(shown)))
+      first = kept.places
+      ours = [r for r, (a, b) in zip(shown, PHOTOS.items(), strict=True) if {a, b} <= free]
+      files.write_aside(folder / "demo.png", panels.png(panels.panel(ours)))
   return first, sections
 
 
-def _sweep(network: Colorizer, found: demo_page.ByMode, folder: pathlib.Path) -> dict:
+def _sweep(network: Colorizer, places: demo_page.Places, folder: pathlib.Path) -> dict:
   """One photograph by its mirrored self at many magnifications; also a file that moves."""
-  mirrored, i = found["mirrored"]["SCSNet"], list(PHOTOS).index(SWEPT)
-  gray, lent = mirrored.gray[i] / np.float32(255), mirrored.reference[i]
+  mirrored = places["mirrored"][list(PHOTOS).index(SWEPT)]
+  gray, lent = mirrored["gray"] / np.float32(255), mirrored["reference"]
   window = magnify_sheet.busiest(gray, max(16, gray.shape[0] // 2))
   results = [
     magnify_sheet.magnified(

@@ -1,16 +1,14 @@
 """`scs-jax demo --train`: trains a small SCSNet on bundled photos, shows what it does to others."""
 
-import functools
 import pathlib
-
-import numpy as np
 
 from scs_jax.core import config as configs
 from scs_jax.core import files
 from scs_jax.data import pipeline, sources
 from scs_jax.errors import UserError
-from scs_jax.measure import demo, evaluate
-from scs_jax.measure.evaluate import MODES, Evaluator
+from scs_jax.measure.photos import MODES, Photos, gray_of, pair_next
+from scs_jax.measure.predictors import Network, photo_baselines
+from scs_jax.measure.score import Kept, in_memory, score
 from scs_jax.report import demo_page, pages, panels
 from scs_jax.report.demo_page import SCALES
 from scs_jax.training.outcome import Outcome
@@ -41,21 +39,22 @@ def run(args, config) -> int:
     outcomes[title] = outcome
   heldout = sources.open_source(config.data.heldout)
   with pipeline.eval_batches(heldout, args.size, config.evaluate.batch_size) as opened:
-    batches = evaluate.pair_next(opened)
+    batches = [{**batch, "gray": gray_of(batch["image"])} for batch in pair_next(opened)]
   names = [n for b in batches for n in pipeline.record_names(heldout, b) if n]
   print(f"colouring {len(names)} held-out photos", flush=True)
   sections = []
-  truth = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
-  networks = {
-    title: (functools.partial(Evaluator, outcome.method.predict), outcome.state)
+  networks = [
+    (Network if title == FIRST else _Automatic)(title, outcome.method, outcome.state)
     for title, outcome in outcomes.items()
-  }
+  ]
   for scale in SCALES:
-    by_mode = demo.measure(MODES, scale, config.evaluate.reference_size, networks, batches)
-    print("\n".join(demo_page.lines(scale, by_mode)), flush=True)
-    panel = panels.panel([demo_page.row(by_mode, truth, i, networks) for i in range(len(truth))])
+    track, kept = Photos(scale, config.evaluate.reference_size), Kept()
+    scores = score([*networks, *photo_baselines()], track, [in_memory(batches, MODES)], see=kept)
+    print("\n".join(demo_page.lines(scale, scores)), flush=True)
+    records = scores.records["automatic"].tolist()
+    panel = panels.panel([demo_page.row(scores, kept.places, i, outcomes) for i in records])
     files.write_aside(folder / f"heldout_{scale:g}x.png", panels.png(panel))
-    sections.append(demo_page.section(scale, by_mode, panel, names))
+    sections.append(demo_page.section(scale, scores, panel, names))
   page = pages.render(
     "demo_train", title=f"{args.config} on held-out photographs", config=config, others=runs[1:],
     step=outcomes[FIRST].step, sections=sections,
@@ -65,6 +64,13 @@ def run(args, config) -> int:
   files.write_aside(path, page)
   print(f"report: {path.resolve()}")
   return 0
+
+
+class _Automatic(Network):
+  """A network that is shown in automatic mode alone."""
+
+  def takes(self, mode: str) -> bool:
+    return mode == "automatic"
 
 
 def _other(name: str, main):

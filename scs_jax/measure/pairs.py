@@ -1,4 +1,4 @@
-"""Pairs of a monochrome and a colour view: colour the one, then the other by the result, measure.
+"""Pairs as they are scored: a monochrome view is coloured by a colour view, then that one by it.
 
 Cycle CNN, Section III-A. First-time: the monochrome view I_G is coloured by the colour view R_C.
 Second-time: R_G, the Y of R_C (BT.601), is coloured by the first-time result, and may be compared
@@ -6,15 +6,17 @@ with R_C itself: the only figure that a pair without truth has.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scs_jax.core.contract import ColorizeTwice, Prediction, Query, TrainState, twice
+from scs_jax.core.contract import ColorizeTwice, Prediction, Query, twice
 from scs_jax.measure import semi_global
+from scs_jax.measure.score import Answer, Asked
 from scs_jax.metrics import image as metrics
+from scs_jax.metrics.estimates import Scores
 from scs_jax.ops import color, transfer
 from scs_jax.ops.degrade import to_eight_bits
 
@@ -89,68 +91,72 @@ LEFT_OUT = "" if semi_global.available() else (
 """Says which baselines are not there, and why; empty where all are."""
 
 
-def measured(mode: str, batch: Mapping) -> np.ndarray:
-  """bool [N]: which places of a batch a mode has a figure of; the first needs the truth."""
-  return batch["mask"] & batch["has_truth"] if mode == "first" else np.asarray(batch["mask"])
+def mark_trivial(scores: Scores) -> None:
+  """Notes that the second-time figures of TRIVIAL say nothing."""
+  if TRIVIAL in scores.of.get("second", ()):
+    scores.trivial["second"] = TRIVIAL
 
 
-class PairEvaluator:
-  """Colours both views of batches of pairs and measures; compiles once a size.
+def notes_on_baselines(scores: Scores) -> list[str]:
+  """Says which baselines are not there, and what the trivial one's figures are worth."""
+  notes = [LEFT_OUT] if LEFT_OUT else []
+  if "second" in scores.of:
+    notes.append(
+      f"{TRIVIAL} copies back in the second pass what it copied in the first: its second-time "
+      "figures are near perfect by construction and say nothing of its colours"
+    )
+  return notes
+
+
+class Pairs:
+  """The track of pairs (score.Track).
+
+  Batches have "mono" uint8 [N, H, W, 1], "color" and "truth" uint8 [N, H, W, 3] and "has_truth"
+  bool [N]; where the truth is known of some pixels alone, "seen" bool [N, H, W, 1]: first-time
+  figures are over these.
 
   Args:
-    colorize: see Method.colorize_twice and `BASELINES`.
-    compiled: whether it is to be one program; False for one that runs programs of its own, or is
-      one of `UNCOMPILED`.
     more: further metrics by name, as those of METRICS.
   """
 
-  def __init__(
-    self,
-    colorize: ColorizeTwice,
-    compiled: bool = True,
-    more: Metrics | None = None,
-  ):
+  def __init__(self, more: Metrics | None = None):
     self._more = more or {}
-    answer = functools.partial(_answer, colorize)
-    self._answer = jax.jit(answer, static_argnums=2) if compiled else answer
+    self.metrics = (*METRICS, *self._more)
 
-  def start(
-    self, state: TrainState | None, batch: Mapping, want_extras: bool = False
-  ) -> tuple[dict[str, dict[str, dict[str, Array]]], dict[str, Array]]:
-    """(scores, pictures) of every place of a batch, still on the device.
+  def ask(self, batch: Mapping, modes: Sequence[str]) -> dict[str, Asked]:
+    """Makes the one query that both passes answer."""
+    mono, seen = _unit(batch["mono"]), _unit(batch["color"])
+    asked = Asked(
+      Query(mono, tuple(mono.shape[1:3]), seen), {k: batch[k] for k in ("mono", "color")}
+    )
+    return dict.fromkeys(MODES, asked)
 
-    Args:
-      state: a method's; None for a baseline.
-      batch: "mono" uint8 [N, H, W, 1], "color" and "truth" uint8 [N, H, W, 3]; where the truth is
-        known of some pixels alone, "seen" bool [N, H, W, 1]: first-time figures are over these.
-      want_extras: for the method's named extras of the first pass among the pictures.
+  def answers(self, predictor, asked, batch, extras) -> dict[str, dict[str, Answer]]:
+    """The variant UNREFINED: what the method says its colours were before the refinement."""
+    query = next(iter(asked.values())).query
+    both = predictor.answer_pair(query, batch, extras)
+    found = {"": dict(zip(MODES, both, strict=True))}
+    if all(UNREFINED in answer.extras for answer in both):
+      before = [Answer(answer.extras[UNREFINED], answer.there) for answer in both]
+      found[UNREFINED] = dict(zip(MODES, before, strict=True))
+    return found
 
-    Returns:
-      {variant: {mode: {metric: float32 [N]}}}, of results on the 256 levels of a file; the variant
-      "" is the result itself, "unrefined" what the method says its colours were before the
-      refinement, where it does. And uint8 [N, H, W, 3] "first" and "second"; extras as the method
-      documents them.
-    """
-    query = _query(batch["mono"], batch["color"])
-    found, extras = self._answer(state, query, want_extras)
-    scores, pictures = {}, {}
-    for variant, results in found.items():
-      shown = _levels(*results)
-      scores[variant] = {}
-      for mode, name, seen in (("first", "truth", batch.get("seen")), ("second", "color", None)):
-        of = shown[mode], batch[name], seen
-        scores[variant][mode] = _score(*of) | score(self._more, *of)
-      pictures = pictures or shown
-    return scores, {**pictures, **extras}
+  def present(self, batch: Mapping, mode: str) -> np.ndarray:
+    return np.asarray(batch["mask"])
 
+  def measurable(self, batch: Mapping, mode: str) -> np.ndarray:
+    """The first pass is measured by the truth, the second by the colour view itself."""
+    return batch["mask"] & batch["has_truth"] if mode == "first" else np.asarray(batch["mask"])
 
-def _answer(colorize: ColorizeTwice, state, query: Query, want_extras: bool) -> tuple[dict, dict]:
-  """({variant: (first, second)}, extras). Under jit, what is not returned is not computed."""
-  first, second = colorize(state, query.replace(want_extras=True))
-  found = {"": (first.rgb, second.rgb)}
-  if UNREFINED in first.extras and UNREFINED in second.extras:
-    found[UNREFINED] = first.extras[UNREFINED], second.extras[UNREFINED]
-  return found, dict(first.extras) if want_extras else {}
+  def measure(self, rgb: Array, batch: Mapping, mode: str) -> tuple[dict[str, Array], Array]:
+    """Measures results float32 [N, H, W, 3] in [0, 1], on the 256 levels of a file."""
+    shown = _levels(rgb)
+    first = mode == "first"
+    of = shown, batch["truth" if first else "color"], batch.get("seen") if first else None
+    return _score(*of) | score(self._more, *of), shown
+
+  def measure_alone(self, batch: Mapping) -> dict[str, Array]:
+    return {}
 
 
 @jax.jit
@@ -158,15 +164,9 @@ def _unit(image: Array) -> Array:
   return image / jnp.float32(255)
 
 
-def _query(mono: Array, colored: Array) -> Query:
-  return Query(_unit(mono), tuple(mono.shape[1:3]), _unit(colored))
-
-
 @jax.jit
-def _levels(first: Array, second: Array) -> dict[str, Array]:
-  """uint8 pictures of both results."""
-  to_bytes = lambda rgb: jnp.round(to_eight_bits(rgb) * 255.0).astype(jnp.uint8)
-  return {"first": to_bytes(first), "second": to_bytes(second)}
+def _levels(rgb: Array) -> Array:
+  return jnp.round(to_eight_bits(rgb) * 255.0).astype(jnp.uint8)
 
 
 def score(metrics: Metrics, shown: Array, true: Array, seen: Array | None) -> dict[str, Array]:

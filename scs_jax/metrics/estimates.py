@@ -7,7 +7,7 @@ of a metric is over the same pictures for all predictors.
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -112,8 +112,8 @@ class Summary(NamedTuple):
   Attributes:
     of: {mode: {predictor: {metric: Estimate}}}; "real" has what is measured of the real pictures
       alone, their colourfulness, and is there where anything is.
-    differences: {mode: {baseline: {metric: Estimate}}}: the model's value minus the baseline's,
-      picture by picture.
+    differences: {mode: {row: {metric: Estimate}}}: the first row's value minus this row's, picture
+      by picture.
   """
 
   of: dict[str, Rows]
@@ -130,29 +130,54 @@ def interval_of(metric: str) -> str:
   return metric.replace(_GAP, _DIFFERENCE)
 
 
-def summarize(scores: Scores, model: str, seed: int) -> Summary:
+def summarize(scores: Scores, seed: int) -> Summary:
   """All means of all modes; predictors of a mode are resampled together.
 
   Args:
-    scores: what was measured.
-    model: the predictor that is compared with every other.
+    scores: what was measured; of each mode the first row is compared with every other.
     seed: of the bootstrap.
   """
   found = {
-    mode: _of_mode(by, scores.real[mode], scores.gray[mode], model, scores.trivial.get(mode), seed)
+    mode: _of_mode(by, scores.real[mode], scores.gray[mode], scores.trivial.get(mode), seed)
     for mode, by in scores.of.items()
   }
   return Summary({m: f[0] for m, f in found.items()}, {m: f[1] for m, f in found.items()})
+
+
+def pool(scores: Scores, modes: Sequence[str] = ("self", "random")) -> Scores | None:
+  """The pictures of several modes as one, REFERENTIAL, of the rows that have them all."""
+  modes = [mode for mode in modes if mode in scores.of]
+  if not modes:
+    return None
+  rows = [row for row in scores.of[modes[0]] if all(row in scores.of[mode] for mode in modes)]
+  joined = lambda found: np.concatenate(list(found))
+  metrics = lambda of: [m for m in of(modes[0]) if all(m in of(mode) for mode in modes)]
+  of = {
+    row: {
+      m: joined(scores.of[mode][row][m] for mode in modes)
+      for m in metrics(lambda mode, row=row: scores.of[mode][row])
+    }
+    for row in rows
+  }
+  real = {
+    m: joined(scores.real[mode][m] for mode in modes)
+    for m in metrics(lambda mode: scores.real[mode])
+  }
+  records = joined(scores.records[mode] for mode in modes)
+  gray = joined(scores.gray[mode] for mode in modes)
+  perfect = [scores.trivial[mode] for mode in modes if scores.trivial.get(mode) in rows]
+  parts = ({REFERENTIAL: part} for part in (records, of, real, gray))
+  return Scores(*parts, {REFERENTIAL: perfect[0]} if perfect else {})
 
 
 def _of_mode(
   by: Mapping[str, ByMetric],
   real: ByMetric,
   gray: np.ndarray,
-  model: str,
   trivial: str | None,
   seed: int,
 ) -> tuple[Rows, Rows]:
+  model = next(iter(by))
   whole = {predictor: _with_gaps(values, real) for predictor, values in by.items()}
   columns = {(p, metric): v for p, values in whole.items() for metric, v in values.items()}
   columns |= {(REAL, metric): values for metric, values in real.items()}
@@ -269,6 +294,18 @@ def ranking(
   value = np.nan_to_num(value, nan=0.0)[there]  # both equal to the picture: nothing gained
   order = np.argsort(-value, kind="stable")
   return scores.records[mode][there][order], label
+
+
+def mark_perfect(scores: Scores, given: Sequence[str]) -> None:
+  """Notes as trivial a row whose result is the picture itself for most pictures.
+
+  The true pictures handed in as a check, say: their infinite PSNR would leave every other row
+  without a mean. The first such row of a mode.
+  """
+  for mode, by in scores.of.items():
+    for row in given:
+      if row in by and 2 * np.isinf(by[row]["psnr_rgb"]).sum() > len(scores.records[mode]):
+        scores.trivial.setdefault(mode, row)
 
 
 class Correlation(NamedTuple):

@@ -1,19 +1,19 @@
 """Parts of the demo's report: photographs in every mode, beside baselines, with figures."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from scs_jax.metrics.estimates import Scores
 from scs_jax.report import plots, tables
 from scs_jax.report.plots import Plot
 from scs_jax.report.tables import Table
 
 SCALES = (2.0, 3.3)
 
-ByMode = Mapping[str, Mapping[str, Any]]
-"""{mode: {predictor: its pictures and scores, a measure.evaluate.Result}}; the network that is
-shown comes first in a mode."""
+Places = Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]
+"""Pictures by mode, record and name; see measure.score.Kept."""
 
 _REFERENCES = {
   "self": ("itself, distorted", "by itself"),
@@ -23,12 +23,12 @@ _REFERENCES = {
 _SHOWN = ("psnr_rgb", "psnr_ab", "ssim_rgb")
 
 
-def lines(scale: float, by_mode: ByMode) -> list[str]:
+def lines(scale: float, scores: Scores) -> list[str]:
   """Writes the means for a terminal, a line each."""
   return [
     f"  {scale:g}x {mode:<10} {name:<13} PSNR RGB {rgb:6.2f}  ab {ab:6.2f}  SSIM {ssim:.3f}"
-    for mode, results in by_mode.items()
-    for name, (rgb, ab, ssim) in _means(results).items()
+    for mode, by in scores.of.items()
+    for name, (rgb, ab, ssim) in _means(by).items()
   ]
 
 
@@ -41,39 +41,40 @@ class Section(NamedTuple):
   caption: str
 
 
-def section(scale: float, by_mode: ByMode, panel: np.ndarray, names: Sequence[str]) -> Section:
+def section(scale: float, scores: Scores, panel: np.ndarray, names: Sequence[str]) -> Section:
   """Gathers one magnification: a table of means a mode, and the panel of the photographs."""
   shown = []
-  for mode, results in by_mode.items():
-    rows = [[name, *means] for name, means in _means(results).items()]
+  for mode, by in scores.of.items():
+    rows = [[name, *means] for name, means in _means(by).items()]
     header = [f"{mode}, mean of {len(names)}", "PSNR RGB", "PSNR ab", "SSIM"]
     shown.append(tables.make(header, rows, best=(1, 2, 3)))
   return Section(scale, shown, panel, f"{', '.join(names)} at {scale:g}x")
 
 
 def row(
-  by_mode: ByMode, truth: np.ndarray, i: int, networks: Collection[str]
+  scores: Scores, places: Places, record: int, networks: Collection[str]
 ) -> list[tuple[str, np.ndarray]]:
   """Gathers one photograph for `panels.panel`: the gray input, each mode with its reference and a
   baseline by it, the truth; over every result its PSNR RGB and ab. `networks`: the predictors that
-  are no baselines."""
+  are no baselines; the first of them comes first in every mode."""
 
-  def shown(caption: str, result: Any) -> tuple[str, np.ndarray]:
-    rgb, ab = (result.scores[name][i] for name in _SHOWN[:2])
-    return f"{caption} {rgb:.1f}/{ab:.1f}", result.rgb[i]
+  def shown(caption: str, mode: str, name: str) -> tuple[str, np.ndarray]:
+    at = int(np.flatnonzero(scores.records[mode] == record)[0])
+    rgb, ab = (scores.of[mode][name][metric][at] for metric in _SHOWN[:2])
+    return f"{caption} {rgb:.1f}/{ab:.1f}", places[mode][record][name]
 
   entries = []
-  for mode, results in by_mode.items():
-    first, *others = (name for name in results if name in networks)
-    first = results[first]
+  for mode, by in scores.of.items():
+    place = places[mode][record]
+    first, *others = (name for name in by if name in networks)
     if mode == "automatic":
-      entries += [("gray input", first.gray[i]), shown("automatic", first)]
-      entries += [shown(name, results[name]) for name in others]
+      entries += [("gray input", place["gray"]), shown("automatic", mode, first)]
+      entries += [shown(name, mode, name) for name in others]
     else:
-      reference, by = _REFERENCES[mode]
-      entries += [(reference, first.reference[i]), shown(by, first)]
-      entries.append(shown("Welsh", results["welsh"]))
-  return [*entries, ("truth (PSNR RGB/ab)", truth[i])]
+      reference, words = _REFERENCES[mode]
+      entries += [(reference, place["reference"]), shown(words, mode, first)]
+      entries.append(shown("Welsh", mode, "welsh"))
+  return [*entries, ("truth (PSNR RGB/ab)", place["truth"])]
 
 
 def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> list[Plot | None]:
@@ -93,7 +94,9 @@ def curves(workdir, shown: Mapping[str, str], mean_of: int = 1) -> list[Plot | N
   return found
 
 
-def _means(results: Mapping[str, Any]) -> dict[str, list[float]]:
+def _means(by: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[float]]:
   """Returns {predictor: the figures that are shown}."""
-  means = {name: result.mean() for name, result in results.items()}
-  return {name: [mean[metric] for metric in _SHOWN] for name, mean in means.items()}
+  return {
+    name.replace("_", " "): [float(np.mean(values[metric])) for metric in _SHOWN]
+    for name, values in by.items()
+  }

@@ -14,19 +14,6 @@ import scs_jax
 from scs_jax.metrics.estimates import REAL, Estimate, Rows, Scores, Summary, best_of, interval_of
 from scs_jax.report.layout import PHOTOS, Layout
 
-FORMAT = "scs_jax evaluation 2"
-
-
-def to_json(about: Mapping, summary: Summary, layout: Layout = PHOTOS) -> bytes:
-  """Writes the whole record: `about`, definitions of metrics, all estimates; NaN becomes null."""
-  whole = {
-    "format": FORMAT,
-    **about,
-    "metrics": dict(layout.definitions),
-    **summary_record(summary),
-  }
-  return dump(whole)
-
 
 def dump(record: Mapping) -> bytes:
   """Writes a record as a JSON file."""
@@ -165,3 +152,8 @@ def environment() -> dict:
     "device": {"platform": device.platform, "kind": device.device_kind},
     "system": platform.platform(),
   }
+
+
+def shown_name(name: str) -> str:
+  """Writes a file name as it can be printed, whatever its bytes."""
+  return name.encode("utf-8", "backslashreplace").decode()

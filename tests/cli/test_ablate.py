@@ -15,8 +15,8 @@ from scs_jax.core import config as configs
 from scs_jax.core.ablations_result import RowResult, read
 from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
-from scs_jax.measure import ablate_plan, ablate_run
-from scs_jax.measure.evaluate import METRICS
+from scs_jax.measure import ablate, ablate_plan
+from scs_jax.measure.photos import METRICS
 from scs_jax.training import models
 from scs_jax.training.checkpoint import Checkpoints
 
@@ -91,7 +91,9 @@ class TestReal:
   def test_a_row_is_the_training_that_python_runs(self, ran, tmp_path, capsys):
     """The same parameters, by the programs that are compiled for the row."""
     out, command, _ = ran
-    plan = ablate_plan.make(_parsed(*command[1:]))
+    which, photos = command[command.index("--config") + 1], command[command.index("--data") + 1]
+    pictures = [f"data.source={photos}", f"data.heldout={photos}"]
+    plan = ablate_plan.make("scsnet.losses", which, workdir=out, overrides=pictures)
     config = plan.rows["L_C"].config
     outcome = scs_jax.train(config, tmp_path / "run", quiet=True)
     assert (outcome.step, outcome.stopped, outcome.workdir) == (2, False, tmp_path / "run")
@@ -118,7 +120,7 @@ class TestReal:
   def test_again_leaves_out_what_is_done(self, ran, capsys, monkeypatch):
     out, command, _ = ran
     before = (out / "l-c" / "row.json").stat().st_mtime_ns
-    monkeypatch.setattr(ablate_run, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(ablate, "train", lambda *a, **k: pytest.fail("trained again"))
     at = command.index("--rows")
     assert cli.main([*command[: at + 2], *command[at + 3 :]]) == 0  # the first alone
     assert "done already" in capsys.readouterr().out
@@ -137,10 +139,10 @@ class TestReal:
     shutil.copytree(out, copy)
     at = command.index("--rows")
     command = [*command[: at + 2], *command[at + 3 : -1], str(copy), "--limit", "2"]
-    trained = ablate_run.train
+    trained = ablate.train
     steps = []
     monkeypatch.setattr(
-      ablate_run, "train", lambda *a, **k: steps.append(trained(*a, **k)) or steps[-1]
+      ablate, "train", lambda *a, **k: steps.append(trained(*a, **k)) or steps[-1]
     )
     assert cli.main(command) == 0
     assert read(copy / "l-c").about["pictures"] == {"self": 2, "random": 2}
@@ -157,7 +159,7 @@ class TestMadeUp:
   def made(self, monkeypatch):
     trained = []
 
-    def result(plan, row, args, features):
+    def result(plan, row, quiet):
       trained.append(row.name)
       if row.name == self.broken:
         raise ValueError("the machine is on fire")
@@ -173,7 +175,7 @@ class TestMadeUp:
                "device": {"kind": "cpu"}, "source": "x", "heldout": "y", "seed": 0}  # fmt: skip
       return RowResult(row.name, "done", row.identity, "", about, {}, scores)
 
-    monkeypatch.setattr(ablate_run, "_result", result)
+    monkeypatch.setattr(ablate, "_result", result)
     self.broken = self.stopped = ""
     return trained
 
@@ -340,12 +342,5 @@ def test_pairs_are_measured_both_ways(make_cycle_config, tmp_path, capsys):
 
 def test_a_config_of_another_method_is_refused(tiny, capsys):
   with pytest.raises(UserError):
-    ablate_plan.make(_parsed("smsanet.attention", "--config", str(tiny)))
+    ablate_plan.make("smsanet.attention", str(tiny))
 
-
-def _parsed(*argv):
-  from scs_jax.cli import ablate, arguments
-
-  parser = arguments.make_parser("ablate", ablate.HELP, ablate.EXAMPLES)
-  ablate.add_arguments(parser)
-  return arguments.parse(parser, argv)

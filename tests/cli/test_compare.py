@@ -18,7 +18,7 @@ from PIL import Image
 from scs_jax.cli import main as cli
 from scs_jax.core import resolve
 from scs_jax.data.decode import DecodeError
-from scs_jax.measure import compare_folder, pairs
+from scs_jax.measure import given, pairs
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -160,7 +160,7 @@ def test_pictures_that_are_missing_or_broken_stop_nothing(setup, capfd):
 
 
 def test_of_many_missing_pictures_some_are_named():
-  missing = compare_folder.Missing()
+  missing = given.Missing()
   for name in ("a", "b", "c", "a", "d", "e"):
     missing.add("photos, self: x", f"no picture for {name}")
   (line,) = missing.notes(2)
@@ -179,28 +179,28 @@ def test_names_match_whole_or_by_their_last_part_alone(tmp_path):
   for name in ("a/x.png", "b/x.jpg", "y.webp", "automatic/z.png", "photos/self/w.png"):
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (4, 4)).save(root / name)
-  folder = compare_folder.Folder(root)
+  folder = given.Folder(root)
   assert folder.find("photos", ["photos"], "automatic") == {}
   assert set(folder.find("photos", ["photos"], "self")) == {"w"}
   assert set(folder.find("photos", [], "automatic")) == {"z"}
   (root / "automatic/z.png").unlink()
-  found = compare_folder.Folder(root).find("photos", [], "automatic")
+  found = given.Folder(root).find("photos", [], "automatic")
   names = ["a/x.png", "b/x.JPEG", "deep/y.png", "other/x.png"]
-  paths = compare_folder.match(found, names)
+  paths = given.match(found, names)
   assert paths == [root / "a/x.png", root / "b/x.jpg", root / "y.webp", None]
   # One result is not two pictures'.
-  assert compare_folder.match(found, ["a/x.jpg", "a/x.png"]) == [None, root / "a/x.png"]
+  assert given.match(found, ["a/x.jpg", "a/x.png"]) == [None, root / "a/x.png"]
 
 
 def test_results_are_cut_as_the_true_pictures_were(tmp_path):
   path = tmp_path / "x.png"
   Image.fromarray(photo(1, 30, 60)).save(path)
-  whole = compare_folder.read(path, (30, 30), (30, 60))
+  whole = given.read(path, (30, 30), (30, 60))
   assert (whole == photo(1, 30, 60)[:, 15:45]).all()
-  assert (compare_folder.read(path, (30, 60), (30, 60)) == photo(1, 30, 60)).all()
-  assert compare_folder.read(path, (15, 30), (99, 50)).shape == (15, 30, 3)
+  assert (given.read(path, (30, 60), (30, 60)) == photo(1, 30, 60)).all()
+  assert given.read(path, (15, 30), (99, 50)).shape == (15, 30, 3)
   with pytest.raises(DecodeError, match="60x30 pixels; expected 8x8"):
-    compare_folder.read(path, (8, 8), (50, 51))
+    given.read(path, (8, 8), (50, 51))
 
 
 # --- rows that fail

@@ -552,18 +552,18 @@ def test_weights_decide_the_fingerprint(setup):
 def test_sigterm_ends_it_with_143_one_line_and_no_file(setup, monkeypatch, capfd):
   """While it measures; and while it writes, when the files are finished first."""
   from scs_jax.core import files
-  from scs_jax.measure import evaluation
+  from scs_jax.measure import evaluate as evaluation
 
   fast = ("--modes", "automatic", "--panels", "0")
-  measure = evaluation._measure
+  measure = evaluation.score_set
 
-  def measure_and_be_told(*given):
-    measure(*given)
+  def measure_and_be_told(*given, **more):
+    measure(*given, **more)
     signal.raise_signal(signal.SIGTERM)
     raise AssertionError("went on")
 
   with monkeypatch.context() as patch:
-    patch.setattr(evaluation, "_measure", measure_and_be_told)
+    patch.setattr(evaluation, "score_set", measure_and_be_told)
     assert evaluate(*fast) == 143
   err = capfd.readouterr().err
   assert err.count("\n") == 1 and "stopped by SIGTERM" in err

@@ -14,8 +14,8 @@ from PIL import Image
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Query, TrainState
 from scs_jax.infer.budget import PlannedMemoryError
-from scs_jax.measure import pair_evaluation_passes, pairs
-from scs_jax.measure.pair_evaluation_passes import Passes
+from scs_jax.measure import pairs, passes
+from scs_jax.measure.passes import Passes
 from scs_jax.training.checkpoint import Checkpoints
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -405,11 +405,11 @@ def test_strips_give_what_the_whole_gives(setup, monkeypatch):
   view = lambda c: jnp.asarray(rng.uniform(0.3, 0.7, (1, 38, 20, c)).astype(np.float32))
   query = Query(view(1), (38, 20), view(3), True)
   whole = Passes(method, state)
-  first, second = whole.colorize(state, query)
+  first, second = whole(state, query)
   assert not whole.strips
   narrow = Passes(method, state)
   monkeypatch.setattr(narrow._painter, "height_for", lambda size: 22)
-  in_strips = narrow.colorize(state, query)
+  in_strips = narrow(state, query)
   assert narrow.strips == {(38, 20): 22}
   for one, other in zip((first, second), in_strips, strict=True):
     np.testing.assert_allclose(one.rgb, other.rgb, atol=1e-6)
@@ -418,14 +418,14 @@ def test_strips_give_what_the_whole_gives(setup, monkeypatch):
   own = method.colorize_twice(state, query)
   for one, other in zip((first, second), own, strict=True):
     np.testing.assert_allclose(one.rgb, other.rgb, atol=1e-6)
-  assert set(whole.show(state, query)[0].extras) > {"curve", "confidence"}
-  assert set(narrow.show(state, query)[0].extras) == {"unrefined", "disparity"}
+  assert set(whole(state, query, True)[0].extras) > {"curve", "confidence"}
+  assert set(narrow(state, query, True)[0].extras) == {"unrefined", "disparity"}
 
 
 def test_a_pair_that_no_strip_makes_fit(setup, capfd, monkeypatch):
   def refuse(self, size):
     raise PlannedMemoryError(2_000_000_000, 1_000_000_000)
 
-  monkeypatch.setattr(pair_evaluation_passes.StripPainter, "height_for", refuse)
+  monkeypatch.setattr(passes.StripPainter, "height_for", refuse)
   assert evaluate() == 2
   one_line(capfd, "a pair of 24x16 pixels does not fit", "needs 2,000 MB", "--size")

@@ -7,7 +7,7 @@ from PIL import Image
 from scs_jax.data import draw
 from scs_jax.data.sources import FolderSource
 from scs_jax.errors import UserError
-from scs_jax.measure import compare
+from scs_jax.measure.compare_tracks import SHARES
 
 CLASSES, EACH = 20, 10
 
@@ -62,7 +62,7 @@ def test_a_picture_whose_size_cannot_be_read_is_drawn_so_that_its_reader_tells(t
 
 def test_the_paper_s_shares_are_dealt_and_no_picture_stands_in_two_modes():
   order = np.random.default_rng(3).permutation(7000)
-  dealt = draw.deal(order, compare.SHARES)
+  dealt = draw.deal(order, SHARES)
   assert {mode: len(n) for mode, n in dealt.items()} == {
     "automatic": 2500, "self": 500, "random": 2000}  # fmt: skip
   every = np.concatenate(list(dealt.values()))
@@ -91,8 +91,8 @@ def test_of_fewer_pictures_modes_get_as_large_parts(records, shares, counts):
 
 
 def test_shared_modes_colour_the_same_pictures():
-  dealt = draw.deal(range(14), compare.SHARES, shared=True)
+  dealt = draw.deal(range(14), SHARES, shared=True)
   assert all(n.tolist() == list(range(14)) for n in dealt.values())
   order = np.random.default_rng(0).permutation(600)
-  dealt = draw.deal(order, compare.SHARES, shared=True)
+  dealt = draw.deal(order, SHARES, shared=True)
   assert sorted(dealt["self"]) == sorted(order[:500]) and len(dealt["random"]) == 600

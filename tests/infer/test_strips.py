@@ -38,8 +38,8 @@ class Rationed(StripPainter):
     return super().program(size, height)._replace(bytes=1000 * height + 10 * size[1])
 
 
-def painted(method, mono, color, limit, want_disparity=True):
-  painter = Rationed(method, block_matcher.STATE, limit, want_disparity)
+def painted(method, mono, color, limit, extras=("disparity",)):
+  painter = Rationed(method, block_matcher.STATE, limit, extras)
   unit = lambda x: x.astype(np.float32) / np.float32(255)
   return painter.paint(unit(mono), unit(color)), painter
 
@@ -72,7 +72,7 @@ def test_strips_are_the_whole(rows, height):
   assert len(painter.programs) <= 3 and painter.height_for((rows, 30)) <= height
   assert len(list(strips.strips(rows, painter.height_for((rows, 30)), 8, 4))) > 1
   np.testing.assert_allclose(found.rgb, expected.rgb[0], atol=1e-5)
-  np.testing.assert_allclose(found.disparity, expected.extras["disparity"][0], atol=1e-4)
+  np.testing.assert_allclose(found.extras["disparity"], expected.extras["disparity"][0], atol=1e-4)
 
 
 def test_one_row_of_overlap_less_is_not_enough():
@@ -100,8 +100,8 @@ def test_strips_that_do_not_begin_at_the_multiple_are_not_the_whole():
 def test_a_picture_that_fits_is_one_program_and_one_run():
   method = block_matcher.BlockMatcher()
   mono, color = views((40, 24))
-  found, painter = painted(method, mono, color, 1000 * 40 + 240, want_disparity=False)
-  assert found.disparity is None and method.seen == [(40, 24)] and len(painter.programs) == 1
+  found, painter = painted(method, mono, color, 1000 * 40 + 240, extras=())
+  assert not found.extras and method.seen == [(40, 24)] and len(painter.programs) == 1
   np.testing.assert_allclose(found.rgb, whole(method, mono, color).rgb[0], atol=1e-6)
 
 
@@ -158,9 +158,9 @@ def test_the_plan_goes_by_what_xla_says():
 
 
 def test_the_disparity_is_the_scenes():
-  painter = StripPainter(block_matcher.BlockMatcher(), block_matcher.STATE, want_disparity=True)
+  painter = StripPainter(block_matcher.BlockMatcher(), block_matcher.STATE, extras=("disparity",))
   found = painter.paint(*(x.astype(np.float32) / np.float32(255) for x in views((40, 24))))
-  assert abs(float(np.median(found.disparity)) - 3) < 0.05
+  assert abs(float(np.median(found.extras["disparity"])) - 3) < 0.05
 
 
 def test_a_method_for_photos_is_refused(pieces_method, pieces_state):
@@ -198,7 +198,7 @@ ROWS = 437  # the network pads eleven of them below
 @pytest.fixture(scope="module")
 def cycle_whole(cycle):
   """(painter of the whole picture, both views, what it makes of them)."""
-  painter = StripPainter(*cycle, 10**12, want_disparity=True)
+  painter = StripPainter(*cycle, 10**12, extras=("disparity",))
   pair = [x.astype(np.float32) / np.float32(255) for x in views((ROWS, 40))]
   return painter, pair, painter.paint(*pair)
 
@@ -209,12 +209,12 @@ def test_cycle_cnn_in_strips_is_the_whole(cycle, cycle_whole):
   _, pair, whole = cycle_whole
   least = strips.least_height(ROWS, method.row_overlap, method.multiple)
   assert least < ROWS - 64
-  cut = Rationed(method, state, 1000 * least + 400, want_disparity=True)
+  cut = Rationed(method, state, 1000 * least + 400, extras=("disparity",))
   found = cut.paint(*pair)
   assert cut.height_for((ROWS, 40)) == least
-  assert whole.rgb.std() > 0.1 and whole.disparity.std() > 1
+  assert whole.rgb.std() > 0.1 and whole.extras["disparity"].std() > 1
   np.testing.assert_allclose(found.rgb, whole.rgb, atol=1e-5)
-  np.testing.assert_allclose(found.disparity, whole.disparity, atol=1e-3)
+  np.testing.assert_allclose(found.extras["disparity"], whole.extras["disparity"], atol=1e-3)
   cut.overlap = 4
   short = cut._in_strips(*pair, least)  # that the comparison sees too little overlap
   assert np.abs(short.rgb - whole.rgb).max() > 1e-3
@@ -229,6 +229,6 @@ def test_no_row_of_cycle_cnn_depends_on_one_beyond_the_overlap(cycle, cycle_whol
   for view in spoilt:
     view[row] = np.nan
   found = painter.paint(*spoilt)
-  for part in found:
+  for part in (found.rgb, found.extras["disparity"]):
     touched = np.flatnonzero(np.isnan(part).any((1, 2)))
     assert touched.size and np.abs(touched - row).max() <= cycle[0].row_overlap

@@ -4,6 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.core.contract import Method, Prediction, TrainState
+from scs_jax.measure.pairs import MODES, Pairs
+from scs_jax.measure.predictors import Network, pair_baselines
+from scs_jax.measure.score import Kept, in_memory, score
 from scs_jax.ops import color
 
 HEIGHT, WIDTH, SHIFT = 16, 24, 3
@@ -72,3 +75,11 @@ class Shifting(Method):
 
   def predict(self, state, query):
     return shift_predict(state, query)
+
+
+def scored(method, batches, name="net", baselines=False, more=None):
+  """(scores of a method and maybe the baselines, pictures by mode and record)."""
+  rows = [Network(name, method), *(pair_baselines() if baselines else ())]
+  kept = Kept()
+  found = score(rows, Pairs(more), [in_memory(batches, MODES)], see=kept, extras=True)
+  return found, kept.places

@@ -12,11 +12,10 @@ import skimage.metrics
 
 from scs_jax.core.contract import Prediction, Query, twice
 from scs_jax.measure import pairs
-from scs_jax.measure.pairs import PairEvaluator
-from scs_jax.measure.pairs_trial import PairTrial
 from scs_jax.metrics import estimates
 from scs_jax.metrics.estimates import FEWEST, Scores, correlate, correlations
-from scs_jax.report import evaluation_page, pairs_layout, results, tables
+from scs_jax.report import pairs_layout, results, tables
+from scs_jax.report.report import Report, Section
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -28,6 +27,7 @@ from pair_fakes import (
   batch_of,
   gray_levels,
   rgb_of,
+  scored,
   shift_predict,
   soft,
   ycbcr_of,
@@ -51,11 +51,10 @@ def test_an_oracle_of_the_shift_comes_back_exactly():
   chroma = ycbcr_of(truth / 255.0)[..., 1:]
   np.testing.assert_allclose(ycbcr_of(np.asarray(first.rgb[0]))[..., 1:], chroma, atol=1e-5)
   np.testing.assert_allclose(second.rgb[0], seen / 255.0, atol=1e-5)
-  scores, pictures = PairEvaluator(Shifting().colorize_twice).start(
-    None, batch_of(truth[None], seen[None], [True], [0])
-  )
-  np.testing.assert_array_equal(pictures["second"][0], seen)
-  assert np.isinf(scores[""]["second"]["psnr_rgb"][0]) and scores[""]["second"]["ssim_rgb"][0] == 1
+  scores, places = scored(Shifting(), [batch_of(truth[None], seen[None], [True], [0])])
+  np.testing.assert_array_equal(places["second"][0]["net"], seen)
+  mine = scores.of["second"]["net"]
+  assert np.isinf(mine["psnr_rgb"][0]) and mine["ssim_rgb"][0] == 1
 
 
 def test_without_the_flips_the_oracle_would_go_the_wrong_way():
@@ -72,11 +71,9 @@ def test_a_methods_own_two_passes_are_taken_where_it_has_them():
     def colorize_twice(self, state, query):
       return Prediction(query.reference), Prediction(1 - query.reference)
 
-  _, pictures = PairEvaluator(Own().colorize_twice).start(
-    None, batch_of(soft(0)[None], soft(1)[None], [True], [0])
-  )
-  np.testing.assert_array_equal(pictures["first"][0], soft(1))
-  np.testing.assert_array_equal(pictures["second"][0], 255 - soft(1))
+  _, places = scored(Own(), [batch_of(soft(0)[None], soft(1)[None], [True], [0])])
+  np.testing.assert_array_equal(places["first"][0]["net"], soft(1))
+  np.testing.assert_array_equal(places["second"][0]["net"], 255 - soft(1))
 
 
 def test_zero_disparity_is_the_reference_chroma_under_the_gray_and_copies_back():
@@ -142,12 +139,10 @@ def test_every_score_is_scikit_images():
     def colorize_twice(self, state, query):
       return Prediction(jnp.asarray(soft(8)[None] / 255.0)), Prediction(soft(9)[None] / 255.0)
 
-  scores, _ = PairEvaluator(Answer().colorize_twice).start(
-    None, batch_of(truth[None], seen[None], [True], [0])
-  )
+  scores, _ = scored(Answer(), [batch_of(truth[None], seen[None], [True], [0])])
   for mode, rgb, true in (("first", soft(8), truth), ("second", soft(9), seen)):
     for name, value in expected_scores(rgb, true).items():
-      assert float(scores[""][mode][name][0]) == pytest.approx(value, abs=2e-3), (mode, name)
+      assert scores.of[mode]["net"][name][0] == pytest.approx(value, abs=2e-3), (mode, name)
 
 
 def test_first_time_figures_are_over_the_pixels_that_are_seen():
@@ -166,21 +161,21 @@ def test_first_time_figures_are_over_the_pixels_that_are_seen():
 
   batch = batch_of(truth[None], seen[None], [True], [0]) | {"seen": known}
   distance = {"distance": lambda a, b: jnp.abs(a - b).mean(axis=(1, 2, 3))}
-  scores, pictures = PairEvaluator(Answer().colorize_twice, more=distance).start(None, batch)
-  first, second = scores[""]["first"], scores[""]["second"]
+  scores, places = scored(Answer(), [batch], more=distance)
+  first, second = (scores.of[mode]["net"] for mode in ("first", "second"))
   assert float(first["psnr_rgb"][0]) == pytest.approx(20 * np.log10(255 / 3), abs=1e-3)
   assert float(first["distance"][0]) == pytest.approx(3 / 255, rel=1e-4)
   part = expected_scores(answer[:, :30], truth[:, :30])
   assert float(first["ssim_rgb"][0]) == pytest.approx(part["ssim_rgb"], abs=0.01)
-  np.testing.assert_array_equal(pictures["first"][0], answer)
+  np.testing.assert_array_equal(places["first"][0]["net"], answer)
   whole = expected_scores(answer, seen)
   assert float(second["psnr_rgb"][0]) == pytest.approx(whole["psnr_rgb"], abs=2e-3)
 
 
-# --- the trial
+# --- rows side by side
 
 
-def run(sizes=(2, 2), known=(True, True, False), baselines=True):
+def run(sizes=(2, 2), known=(True, True, False)):
   """Three pairs: of one size, or each batch its own; the last batch is padded."""
   made = [(soft(i), soft(10 + i)) for i in range(len(known))]
   batches, start = [], 0
@@ -190,17 +185,20 @@ def run(sizes=(2, 2), known=(True, True, False), baselines=True):
     numbers = np.arange(start, start + len(there))
     batches.append(batch_of(truth, seen, [known[i] for i in numbers], numbers, size))
     start += size
-  trial = PairTrial("shifting", Shifting().colorize_twice, None, baselines=baselines)
-  return trial, batches, made
+  return batches, made
+
+
+def all_rows(batches):
+  return scored(Shifting(), batches, "shifting", baselines=True)
 
 
 def test_padded_places_and_pairs_without_truth_are_left_out():
-  trial, batches, made = run()
-  scores = trial.run(batches)
+  batches, made = run()
+  scores, _ = all_rows(batches)
   assert scores.records["first"].tolist() == [0, 1]
   assert scores.records["second"].tolist() == [0, 1, 2]
   assert list(scores.of["first"]) == ["shifting", *pairs.BASELINES]
-  one_by_one = trial.run(run(sizes=(1, 1, 1))[1])
+  one_by_one, _ = all_rows(run(sizes=(1, 1, 1))[0])
   for mode, by in scores.of.items():
     for predictor, values in by.items():
       assert list(values) == list(pairs.METRICS)
@@ -216,8 +214,7 @@ def test_padded_places_and_pairs_without_truth_are_left_out():
 
 
 def test_without_any_truth_there_is_no_first_time():
-  trial, batches, _ = run(known=(False,) * 3)
-  scores = trial.run(batches)
+  scores, _ = all_rows(run(known=(False,) * 3)[0])
   assert list(scores.of) == ["second"]
   found = correlations(scores)["shifting"]["psnr_rgb"]
   assert np.isnan(found.value) and found.n == 0 and "3 or more" in found.why
@@ -226,11 +223,11 @@ def test_without_any_truth_there_is_no_first_time():
 
 
 def test_sizes_that_differ_are_measured_each_at_its_own():
-  trial, batches, _ = run(sizes=(1,), known=(True,))
+  batches, _ = run(sizes=(1,), known=(True,))
   tall = batch_of(soft(20, 20, 12)[None], soft(21, 20, 12)[None], [True], [1])
-  scores = trial.run([*batches, tall])
+  scores, _ = all_rows([*batches, tall])
   np.testing.assert_array_equal(scores.records["first"], [0, 1])
-  alone = trial.run([tall])
+  alone, _ = all_rows([tall])
   assert scores.of["first"]["reinhard"]["psnr_rgb"][1] == alone.of["first"]["reinhard"]["psnr_rgb"]
 
 
@@ -243,24 +240,24 @@ def test_colours_before_the_refinement_stand_beside_the_model():
       return Prediction(plain, extras), Prediction(plain, before if query.want_extras else {})
 
   batch = batch_of(soft(0)[None], soft(1)[None], [True], [0])
-  trial = PairTrial("net", Refining().colorize_twice, None)
-  scores = trial.run([batch])
+  scores, places = scored(Refining(), [batch], baselines=True)
   assert list(scores.of["second"]) == ["net", "net_unrefined", *pairs.BASELINES]
   for mode, truth in (("first", soft(0)), ("second", soft(1))):
     for name, level in (("net", 64), ("net_unrefined", 128)):
       expected = expected_scores(np.full((HEIGHT, WIDTH, 3), level, np.uint8), truth)
       for metric, value in expected.items():
         assert scores.of[mode][name][metric][0] == pytest.approx(value, abs=3e-3)
-  (shown,) = trial.show(batch)
-  assert shown["curve"].shape == (64,) and shown["first"][0, 0, 0] == 64
+  shown = places["first"][0]
+  assert shown["curve"].shape == (64,) and shown["net"][0, 0, 0] == 64
 
 
 def test_what_is_shown_of_a_pair():
-  trial, batches, made = run(known=(True, False, False))
-  first, second = trial.show(batches[0])
+  batches, made = run(known=(True, False, False))
+  _, places = scored(Shifting(), batches)
+  first, second = places["first"][0], places["first"][1]
   np.testing.assert_array_equal(first["truth"], made[0][0])
   assert "truth" not in second and first["mono"].shape == (HEIGHT, WIDTH, 1)
-  assert trial.show(batches[1])[1] is None
+  assert sorted(places["first"]) == [0, 1, 2]  # without what is padding
 
 
 # --- copying there and back says nothing of a pair
@@ -277,7 +274,7 @@ def scores_of(model, copy):
 
 def test_a_perfect_copy_takes_no_pair_from_the_model():
   scores = scores_of([30.0, 31.0, 35.0], [np.inf, 50.0, 52.0])
-  summary = estimates.summarize(scores, "m", 0)
+  summary = estimates.summarize(scores, 0)
   mine, copy = (summary.of["second"][p]["psnr_rgb"] for p in ("m", "zero_disparity"))
   assert (mine.mean, mine.n, mine.infinite) == (32.0, 3, 0)
   assert (copy.mean, copy.n, copy.infinite) == (51.0, 2, 1)
@@ -286,10 +283,12 @@ def test_a_perfect_copy_takes_no_pair_from_the_model():
   assert "real" not in summary.of["second"]
   table = results.screen_table(summary.of["second"], 3, pairs_layout.PAIRS, "zero_disparity")
   assert "*" not in table and "51.00" in table  # best of one
-  page = evaluation_page.page("t", [], [], {}, scores, summary, {}, pairs_layout.PAIRS).decode()
+  section = Section(scores=scores, summary=summary, counts={"second": 3})
+  parts = {"title": "t", "about": [], "record": {}, "notes": [], "sections": [section]}
+  page = Report(verb="evaluate", layout=pairs_layout.PAIRS, **parts).page().decode()
   assert 'class="best">32.00' in page and ">51.00 [50.00, 52.00] + 1 equal" in page
   scores.trivial.clear()  # of any other predictor the pair is left out for all
-  assert estimates.summarize(scores, "m", 0).of["second"]["m"]["psnr_rgb"].mean == 33.0
+  assert estimates.summarize(scores, 0).of["second"]["m"]["psnr_rgb"].mean == 33.0
 
 
 # --- correlation

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scs_jax.measure.evaluate import METRICS
+from scs_jax.measure.photos import METRICS
 from scs_jax.metrics import estimates
 from scs_jax.metrics.color import COLORFULNESS
 from scs_jax.metrics.estimates import Scores
@@ -26,7 +26,7 @@ def scores(gray=(), **changed):
 
 
 def summarize(given, seed=0):
-  summary = estimates.summarize(given, "model", seed)
+  summary = estimates.summarize(given, seed)
   return summary.of["self"], summary.differences["self"]["bicubic_gray"]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scs_jax.measure import compare_speed
+from scs_jax.measure import predictors, speed
 from scs_jax.metrics.estimates import Estimate, Summary
 from scs_jax.report import compare_paper, pages
 from scs_jax.report import compare_tables as tables
@@ -130,7 +130,7 @@ def test_html_is_whole_and_escaped(parse_page):
 def test_parameters_are_those_that_the_program_reads():
   params = {"used": np.zeros((3, 4)), "twice": np.zeros(5), "judge": np.zeros(1000)}
   predict = lambda p, x: (x @ p["used"]).sum() + p["twice"].sum() * p["twice"][0]
-  assert compare_speed.count_parameters(predict, params, np.zeros(3)) == 17
+  assert predictors.count_read(predict, params, np.zeros(3)) == 17
 
 
 def test_time_is_the_median_of_warm_runs(monkeypatch):
@@ -140,17 +140,17 @@ def test_time_is_the_median_of_warm_runs(monkeypatch):
     clock[0] += (100, 4, 1, 2)[len(calls)]  # the first one compiles
     calls.append(x)
 
-  monkeypatch.setattr(compare_speed.time, "perf_counter", lambda: clock[0])
-  found = compare_speed.measure(call, 7, runs=3, compiled=False)
+  monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+  found = speed.measure(call, 7, runs=3, compiled=False)
   assert calls == [7] * 4
   assert found == (2.0, 1.0, 4.0, 3) and found.fps == 0.5
 
 
 def test_slow_ones_are_timed_three_times(monkeypatch):
   clock = [0.0]
-  monkeypatch.setattr(compare_speed.time, "perf_counter", lambda: clock[0])
+  monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
 
   def call():
     clock[0] += 60
 
-  assert compare_speed.measure(call, runs=20, seconds=20, compiled=False).runs == 3
+  assert speed.measure(call, runs=20, seconds=20, compiled=False).runs == 3

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import sys
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,15 +14,12 @@ from scs_jax.core import config as configs
 from scs_jax.core.contract import Prediction
 from scs_jax.data import opening
 from scs_jax.errors import UserError
-from scs_jax.measure.pairs import PairEvaluator
-from scs_jax.measure.pairs_trial import PairTrial
 from scs_jax.training import loop
-from scs_jax.training.pairs_watch import Pairs
 from scs_jax.training.watch import Watch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "measure"))
 
-from pair_fakes import HEIGHT, Shifting, batch_of, soft
+from pair_fakes import HEIGHT, Shifting, batch_of, scored, soft
 
 
 @pytest.fixture
@@ -57,7 +55,7 @@ def test_a_training_logs_exact_means_and_draws(config, tmp_path):
   loop.run_steps(config, Dim(), data, tmp_path / "run", quiet=True)
   lines = map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
   found = {name: value for line in lines for name, value in line.items() if "/" in name}
-  scores = PairTrial("m", Dim().colorize_twice, None, baselines=False).run(pairs)
+  scores, _ = scored(Dim(), pairs, "m")
   for mode in ("first", "second"):
     for metric, values in scores.of[mode]["m"].items():
       assert found[f"{mode}/{metric}"] == pytest.approx(values.mean(), rel=1e-5)
@@ -74,10 +72,12 @@ def test_a_distance_by_files_of_the_user_is_a_curve_too(config, tmp_path, monkey
   weights = tmp_path / "both.npz"
   weights.write_text("weights")
   config.evaluate.lpips_files = (str(weights),)
-  means, _ = Pairs(config, Shifting(), heldout())(None, False, 0)
+  config.log.panels_every = 0
+  parallel = types.SimpleNamespace(whole=lambda state: state)
+  means = Watch(config, Shifting(), heldout(), tmp_path)(parallel, None, 2, True)
   # What Shifting gives first-time has the colours of the view beside it, second-time its own.
-  of = [PairEvaluator(Shifting().colorize_twice).start(None, batch) for batch in heldout()]
-  shown = np.concatenate([np.asarray(pictures["first"]) for _, pictures in of])[[0, 2]]
+  _, places = scored(Shifting(), heldout())
+  shown = np.stack([places["first"][i]["net"] for i in (0, 2)])
   truth = np.stack([soft(0), soft(2)])
   assert means["first/lpips"] == pytest.approx(np.abs(shown / 255 - truth / 255).mean(), abs=1e-6)
   assert 0 <= means["second/lpips"] < means["first/lpips"]

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from scs_jax.measure.evaluate import Evaluator, Protocol
+from scs_jax.measure.photos import Photos
+from scs_jax.measure.predictors import Network
+from scs_jax.measure.score import in_memory, score
 from scs_jax.training import models
 
 # PSNR in dB of the cat, 160 pixels a side, seen when each model was shipped:
@@ -27,8 +29,10 @@ def test_it_colours_the_cat_as_recorded(name, scale, mode):
     "image": np.asarray(cat)[None],
     "record": np.zeros(1, np.int32),
     "mask": np.ones(1, bool),
+    "gray": np.zeros(1, bool),
   }
-  evaluator = Evaluator(model.method.predict, Protocol(mode, scale, 96))
-  found = evaluator(model.restore(), [batch]).mean()
+  row = Network(name, model.method, model.restore())
+  scores = score([row], Photos(scale, 96), [in_memory([batch], [mode])])
+  found = {metric: values[0] for metric, values in scores.of[mode][name].items()}
   for metric, value in RECORDED[name, scale, mode].items():
     assert found[metric] == pytest.approx(value, abs=0.02), metric

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from scs_jax.errors import UserError
-from scs_jax.measure.evaluation_folder import identify, require_free
-from scs_jax.report import results
+from scs_jax.report.results_folder import identify, require_free
 
 
 def decides(**changes):
@@ -27,11 +26,12 @@ def decides(**changes):
   ],
 )  # fmt: skip
 def test_settings_inside_settings_are_named_by_their_path(tmp_path, now, said):
-  record = {"format": results.FORMAT, "identity": identify(decides())}
+  require = lambda now: require_free(tmp_path, now, ["results.json"], "mine 2", "evaluate")
+  record = {"format": "mine 1", "identity": identify(decides())}
   (tmp_path / "results.json").write_text(json.dumps(record))
-  require_free(tmp_path, identify(decides()))
+  require(identify(decides()))
   with pytest.raises(UserError) as error:
-    require_free(tmp_path, identify(now))
+    require(identify(now))
   assert str(error.value) == (
     f"{tmp_path} holds results of other settings ({said}); give another --out, or --overwrite to "
     "replace them"

@@ -1,18 +1,25 @@
-"""Pictures that other software made: found by the data set's names, brought to its size."""
+"""Pictures that other software made, as a row: found by the data set's names, cut to its size."""
 
 import collections
 import hashlib
+import json
+import math
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import jax
 import numpy as np
 from PIL import Image
 
 from scs_jax.data import decode, transforms
 from scs_jax.data.decode import DecodeError
 from scs_jax.data.listing import EXTENSIONS
+from scs_jax.errors import UserError
 from scs_jax.measure import pairs
-from scs_jax.measure.evaluate import MODES
+from scs_jax.measure.photos import MODES
+from scs_jax.measure.predictors import Predictor
+from scs_jax.measure.score import Answer
+from scs_jax.report.results import shown_name
 
 _MODES = (*MODES, *pairs.MODES)
 _DEFAULT = ("automatic", "first")  # of pictures that lie in no mode's folder
@@ -157,3 +164,132 @@ def _stem(name: str) -> str:
 
 def _under(name: str, folders: Sequence[str]) -> bool:
   return "/" in name and name.partition("/")[0] in folders
+
+
+class Given(Predictor):
+  """A folder of pictures as a row: its results are measured as they are.
+
+  Args:
+    name: of its row.
+    folder: it exists; a file method.json in it may tell the method's parameters and speed.
+  """
+
+  kind = "results"
+
+  def __init__(self, name: str, folder: str):
+    root = pathlib.Path(folder).expanduser()
+    if not root.is_dir():
+      raise UserError(f"no folder {folder}; expected pictures that another program made")
+    super().__init__(name, {"path": folder, "told": _told(root / "method.json")})
+    self._folder = Folder(root)
+
+  def identity(self) -> Mapping:
+    """Names, sizes and times of the files."""
+    return {"files": self._folder.fingerprint()}
+
+  def on(self, data, sets: Sequence[str]) -> "_Matched":
+    """The row for a data set; `sets`: the names of all data sets.
+
+    Raises:
+      UserError: none of its pictures has the name of one of the data set's.
+    """
+    paths = {}
+    for mode, numbers in data.dealt.items():
+      found = match(self._folder.find(data.name, sets, mode), map(data.picture_name, numbers))
+      if any(found):
+        paths[mode] = dict(zip(numbers.tolist(), found, strict=True))
+    if not paths:
+      raise UserError(f"none of its pictures has the name of one of {data.name}'s")
+    return _Matched(self, data, paths)
+
+
+class _Matched(Predictor):
+  """A folder's pictures of one data set; those that are missing or unfit are noted there."""
+
+  kind = "results"
+
+  def __init__(self, of: Given, data, paths: Mapping[str, Mapping[int, pathlib.Path | None]]):
+    super().__init__(of.name, of.record)
+    self._data, self._paths = data, paths
+    self._seen, self._used = collections.Counter(), collections.Counter()
+
+  def takes(self, mode: str) -> bool:
+    return mode in self._paths
+
+  def answer(self, query, batch, mode) -> Answer:
+    size = tuple(query.size)
+    cut = lambda path, i: read(path, size, self._data.size_of(i))
+    return Answer(*self._read((mode,), batch, size, cut)[0])
+
+  def answer_pair(self, query, batch, extras) -> tuple[Answer, Answer]:
+    """Pairs without all of their results do not count."""
+    size = tuple(query.size)
+    cut = lambda path, i: _cut_as_views(path, self._data.source.load(i, extras=False), size)
+    modes = tuple(mode for mode in pairs.MODES if mode in self._paths)
+    found = self._read(modes, batch, size, cut)
+    return tuple(Answer(*one) for one in (found if len(found) == 2 else found * 2))
+
+  def _read(self, modes, batch, size, cut) -> list[tuple[np.ndarray, np.ndarray]]:
+    """[(float32 [N, *size, 3] in [0, 1], which are there)], one for each mode."""
+    there = np.array(batch["mask"])
+    results = [np.zeros((len(there), *size, 3), np.uint8) for _ in modes]
+    for place in np.flatnonzero(there):
+      i = int(batch["record"][place])
+      try:
+        for mode, result in zip(modes, results, strict=True):
+          if (path := self._paths[mode].get(i)) is None:
+            kind = "picture" if mode not in pairs.MODES else f"{mode}-time picture"
+            raise DecodeError(f"no {kind} for {self._data.picture_name(i)}")
+          result[place] = cut(path, i)
+      except DecodeError as error:
+        there[place] = False
+        self._data.missing.add(self._where(modes[0]), shown_name(str(error)))
+    for mode in modes:
+      self._seen[mode] += int(np.sum(batch["mask"]))
+      self._used[mode] += int(there.sum())
+    on_device = lambda x: jax.device_put(x, jax.local_devices()[0]) / np.float32(255)
+    return [(on_device(result), there) for result in results]
+
+  def unfit(self) -> str:
+    for mode, seen in self._seen.items():
+      if 2 * self._used[mode] < seen:
+        what, where = self._data.what, self._where(mode)
+        return (
+          f"mode {mode}: {self._used[mode]} of {seen} {what} have one of its own that can be used"
+          f"{self._data.missing.first(where)}; expected half of them or more"
+        )
+    return ""
+
+  def _where(self, mode: str) -> str:
+    of_mode = "" if mode in pairs.MODES else f", {mode}"
+    return f"{self._data.name}{of_mode}: {self.name}"
+
+
+def _cut_as_views(path: pathlib.Path, pair, size: tuple[int, int]) -> np.ndarray:
+  """A result as the views of a pair were cut, and mirrored where they were."""
+  whole = pair.mono.shape[:2]
+  shown = decode.decode(path)
+  if shown.shape[:2] not in (whole, size):
+    raise DecodeError(
+      f"{path}: {shown.shape[1]}x{shown.shape[0]} pixels, expected {whole[1]}x{whole[0]}"
+    )
+  top, left = ((a - b) // 2 for a, b in zip(shown.shape[:2], size, strict=True))
+  shown = shown[:, ::-1] if pair.mirrored else shown
+  return shown[top : top + size[0], left : left + size[1]]
+
+
+def _told(path: pathlib.Path) -> dict[str, float]:
+  """What a method.json says of its method, under the names that are known."""
+  if not path.exists():
+    return {}
+  try:
+    found = json.loads(path.read_bytes())
+    known = ("parameters", "pictures_a_second")
+    told = {key: float(found[key]) for key in known if key in found}
+    if not all(0 < value < math.inf for value in told.values()):
+      raise ValueError("numbers above 0")
+    return told
+  except (OSError, ValueError, TypeError) as error:
+    raise UserError(
+      f"{path}: expected {{\"parameters\": 12.3e6, \"pictures_a_second\": 4.5}} ({error})"
+    ) from error

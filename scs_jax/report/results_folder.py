@@ -1,4 +1,4 @@
-"""Where `scs-jax evaluate` writes: whose files are there, and whether they may be replaced."""
+"""A folder of results: whose files are there, and whether they may be replaced."""
 
 import hashlib
 import json
@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from scs_jax.core import stop
 from scs_jax.core.files import write_aside
 from scs_jax.errors import UserError
-from scs_jax.report import results
 
 _NAMED = 4  # settings that are named where results are of others
-RESULTS, PER_IMAGE, PAGE = FILES = ("results.json", "per_image.csv", "report.html")
+RESULTS = "results.json"
 
 
 def identify(decides: Mapping) -> dict:
@@ -22,11 +21,7 @@ def identify(decides: Mapping) -> dict:
 
 
 def require_free(
-  folder: pathlib.Path,
-  identity: Mapping,
-  files: Sequence[str] = FILES,
-  form: str = results.FORMAT,
-  verb: str = "evaluate",
+  folder: pathlib.Path, identity: Mapping, files: Sequence[str], form: str, verb: str
 ) -> None:
   """Refuses a folder with files of these names that are not earlier results of the same settings.
 

@@ -1,0 +1,156 @@
+"""The rows of a comparison: what is asked for, opened; what fails stops no other."""
+
+import pathlib
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+
+from scs_jax.core import failures
+from scs_jax.core.contract import TrainState
+from scs_jax.errors import UserError
+from scs_jax.measure import remarks, settings
+from scs_jax.measure.given import Given
+from scs_jax.measure.passes import Passes
+from scs_jax.measure.predictors import Cascade, Network, Predictor, TrueLightness
+from scs_jax.training import models
+from scs_jax.training.model_file import SUFFIX
+from scs_jax.training.models import Model
+
+Specs = Mapping[str, str] | Sequence[str]
+"""{name: what}, or texts as "NAME=WHAT" or "WHAT"."""
+
+
+class Failures(dict[str, str]):
+  """{row or data set: why}; what fails is told at once, and the others go on."""
+
+  def __init__(self, debug: bool = False):
+    super().__init__()
+    self._debug = debug
+
+  def catch(self, name: str, work: Callable, *args):
+    """Returns work(*args), or None where it failed."""
+    try:
+      return work(*args)
+    except Exception as error:
+      self.add(name, error)
+      return None
+
+  def add(self, name: str, error: Exception) -> None:
+    """Notes an error."""
+    why = failures.explain(error)
+    if self._debug or why is None:
+      traceback.print_exception(error)
+    why = why or f"a bug, {type(error).__name__}: {error}; please report it"
+    self[name] = f"{self[name]}; {why}" if name in self else why
+    print(f"failed: {name}: {why}", file=sys.stderr)
+
+
+def open_all(
+  runs: Specs, cascades: Specs, results: Specs, step: int | str, failed: Failures
+) -> list[Predictor]:
+  """Opens what can be opened, each under a name of its own.
+
+  Args:
+    runs: trained networks. cascades: "COLORIZER+ENLARGER". results: folders of pictures.
+    step: of all networks.
+    failed: receives what cannot be opened.
+  """
+  step = settings.read_step(step)
+  wanted = [(_open_run, *one) for one in _named(runs)]
+  wanted += [(_open_cascade, *one) for one in _named(cascades)]
+  wanted += [(lambda name, spec, step: Given(name, spec), *one) for one in _named(results)]
+  rows: list[Predictor] = []
+  taken: set[str] = set()
+  for work, name, spec in wanted:
+    base, n = name, 1
+    while name in taken:
+      n += 1
+      name = f"{base} ({n})"
+    taken.add(name)
+    row = failed.catch(name, work, name, spec, step)
+    rows += [row] if row else []
+  return rows
+
+
+def _named(specs: Specs) -> list[tuple[str, str]]:
+  """[(name, what)]; without a name the last parts of the paths."""
+  last = lambda path: pathlib.PurePosixPath(path.rstrip("/")).name.removesuffix(SUFFIX) or path
+  return [
+    (name or " + ".join(map(last, str(spec).split("+"))), spec) for name, spec in split_all(specs)
+  ]
+
+
+def split_all(specs: Specs) -> list[tuple[str, str]]:
+  """[(name, what)] of Specs; the name is "" where there is none."""
+  return list(specs.items()) if isinstance(specs, Mapping) else [split(text) for text in specs]
+
+
+def split(text: str) -> tuple[str, str]:
+  """`NAME=PATH` -> (NAME, PATH); the name is "" where there is none.
+
+  A name has no slash, so that a path may have a = in one of its folders.
+  """
+  name, equals, rest = str(text).partition("=")
+  if equals and rest and re.fullmatch(r"[^/\\]+", name):
+    return name.strip(), rest
+  return "", text
+
+
+def _open_run(name: str, spec: str, step: int | str) -> Network:
+  found, state, record = _restore(spec, step)
+  method = found.method
+  passes = Passes(method, state) if method.takes_pairs else None
+  return Network(name, method, state, config=found.config, record=record, passes=passes)
+
+
+def _open_cascade(name: str, spec: str, step: int | str) -> Network:
+  parts = spec.split("+")
+  if len(parts) != 2 or not all(parts):
+    raise UserError(f"--cascade {spec}: expected two runs, COLORIZER+ENLARGER")
+  (first, state_c, record_c), (second, state_e, record_e) = (
+    _restore(part, step) for part in parts
+  )
+  colors, enlarger = first.method, second.method
+  if not enlarger.only_enlarges:
+    raise UserError(f"{parts[1]} enlarges no colour pictures: expected a run of a method that does "
+                    "that alone, as the joint network with task=super_resolution")  # fmt: skip
+  if colors.takes_pairs or colors.only_enlarges:
+    raise UserError(f"{parts[0]} colours no single pictures: expected a run that does")
+  both = Cascade(colors, enlarger)
+  record = {"colorizer": record_c, "enlarger": record_e, "enlarged": both.factor}
+  state = {"colorizer": state_c, "enlarger": state_e}
+  return Network(name, both, state, kind="cascade", config=first.config, record=record)
+
+
+def _restore(spec: str, step: int | str) -> tuple[Model, TrainState, dict]:
+  found = models.find(spec, step)
+  record = remarks.checkpoint_record(found, step, found.fingerprint())
+  return found, jax.device_put(found.restore()), record
+
+
+def require_photos(row: Predictor, scale: float) -> Predictor:
+  """Refuses what cannot colour photographs at a magnification.
+
+  Raises:
+    UserError: says why not.
+  """
+  if row.takes_pairs:
+    raise UserError("it colours pairs of a monochrome and a colour view, not photos")
+  if row.method is not None:
+    if row.method.only_enlarges:
+      raise UserError("it enlarges colour pictures: name it in --cascade, after a colorizer")
+    settings.read_scale(scale, row.config, row.method)
+  return row
+
+
+def with_true_lightness(row: Predictor, scale: float) -> list[Predictor]:
+  """Gives the row; of a method that enlarges the input's L beside its colours, one with the true L
+  too."""
+  if scale == 1 or row.method is None or not row.method.keeps_luminance:
+    return [row]
+  other = TrueLightness(row, f"{row.name}, true L")
+  row.name = f"{row.name}, L interpolated"
+  return [row, other]

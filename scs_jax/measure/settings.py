@@ -1,0 +1,129 @@
+"""What a caller may choose of a measurement, checked."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from scs_jax.core import spelling
+from scs_jax.core.rules import ENGINE_RULES, Between
+from scs_jax.errors import UserError
+from scs_jax.measure.photos import SMALLEST
+
+_LARGEST = 8192  # pixels a side
+
+Modes = str | Sequence[str] | None
+Size = int | str | Sequence[int] | None
+
+
+def require_counts(least: int, **values: int | None) -> None:
+  """Refuses numbers that are no whole numbers from `least` on; None stands for a default."""
+  for name, value in values.items():
+    if value is not None and not (isinstance(value, int) and least <= value < 2**31):
+      raise UserError(f"{shown(name)} {value}: expected a whole number from {least}")
+
+
+def shown(name: str) -> str:
+  """Writes an argument's name as all messages do, which is how the command line has it."""
+  return "--" + name.replace("_", "-")
+
+
+def require_absent(why: str, **values) -> None:
+  """Refuses arguments that are for the other kind of data; None and False are not given."""
+  for name, value in values.items():
+    if value is not None and value is not False:
+      raise UserError(f"{shown(name)} {why}: drop it")
+
+
+def read_step(step: int | str) -> int | str:
+  """Reads "best", "last", or a step's number."""
+  if step in ("best", "last") or (isinstance(step, int) and not isinstance(step, bool)):
+    return step
+  if isinstance(step, str) and step.isdecimal():
+    return int(step)
+  raise UserError(f"--step {step}: expected best, last or the number of a step")
+
+
+def read_scale(scale: float | None, config, method=None) -> float:
+  """Reads a magnification within the engine's range and the method's own; None: the config's."""
+  scale = config.evaluate.scale if scale is None else scale
+  rules = [ENGINE_RULES["evaluate.scale"]] + ([Between(*method.scales)] if method else [])
+  for rule in rules:
+    if not rule.allows(scale):
+      near = rule.nearest(scale)
+      advice = "" if near is None else f"; the nearest allowed is {near:g}"
+      who = f"{config.method.name} takes" if method else "expected"
+      raise UserError(f"--scale {scale:g}: {who} {rule.expected()}{advice}")
+  return scale
+
+
+def read_size(size: Size) -> tuple[int, int] | None:
+  """Reads a side in pixels, (height, width), or a text as 256 or 320x240 (WIDTHxHEIGHT)."""
+  if size is None:
+    return None
+  wrong = UserError(
+    f"--size {size}: expected pixels a side, as 256, or WIDTHxHEIGHT, as 320x240"
+  )
+  if isinstance(size, str):
+    parts = size.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+      raise wrong
+    width, height = int(parts[0]), int(parts[-1])
+  else:
+    parts = [size, size] if isinstance(size, int) else list(size)
+    if len(parts) != 2 or not all(isinstance(side, int) for side in parts):
+      raise wrong
+    height, width = parts
+  if not SMALLEST <= min(width, height) <= max(width, height) <= _LARGEST:
+    raise UserError(
+      f"--size {short((height, width))}: expected {SMALLEST} (the window of SSIM) to {_LARGEST} "
+      "pixels a side"
+    )
+  return height, width
+
+
+def short(size: tuple[int, int]) -> str:
+  """Writes (height, width) as read_size takes it: 160, or 320x240."""
+  height, width = size
+  return f"{width}" if height == width else f"{width}x{height}"
+
+
+def read_modes(
+  asked: Modes, modes: Sequence[str], others: Sequence[str], why: str
+) -> tuple[str, ...] | None:
+  """Reads names of modes, in the order of `modes`; None as it is.
+
+  Args:
+    asked: names, or a text with commas.
+    modes: those that there are; others: those of the other kind of method; why: they are not.
+  """
+  if asked is None:
+    return None
+  listed = asked.split(",") if isinstance(asked, str) else asked
+  names = [name.strip() for name in listed if name.strip()]
+  text = ",".join(names)
+  for name in names:
+    if name in others:
+      raise UserError(f"--modes {text}: {why}; its modes are {','.join(modes)}")
+    if name not in modes:
+      raise UserError(f"--modes {text}: no mode {name!r}; {spelling.hint(name, modes)}")
+  if not names:
+    raise UserError(f"--modes is empty: expected some of {','.join(modes)}")
+  return tuple(mode for mode in modes if mode in names)
+
+
+def read_truth(truth: str) -> bool:
+  """Tells whether pairs are measured by a truth that is carried over from the colour view."""
+  if truth not in ("own", "warped"):
+    raise UserError(f"--truth {truth}: expected own or warped")
+  return truth == "warped"
+
+
+def name_of(spec: str) -> str:
+  """A data set's short name."""
+  return spec.replace(":", "-") if spec.startswith("bundled") else pathlib.Path(spec).resolve().name
+
+
+def named(given: Mapping[str, str] | Sequence[str], split) -> list[tuple[str, str]]:
+  """[(name, what)] of {name: what}, or of texts that `split` takes apart."""
+  if isinstance(given, Mapping):
+    return [(str(name), str(what)) for name, what in given.items()]
+  return [split(text) for text in given]
