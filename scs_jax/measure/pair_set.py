@@ -66,7 +66,7 @@ class PairSet:
   references = None
 
   def __init__(self, name: str, spec: str | None, choice: Choice, config):
-    self.name, self.spec, self.choice = name, spec, choice
+    self.name, self.spec, self.choice = name, spec or config.data.heldout, choice
     heldout = spec is None
     plain = config.copy_and_resolve_references()
     with plain.unlocked():

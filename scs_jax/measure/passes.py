@@ -73,7 +73,7 @@ class Passes:
 def _too_large(size: tuple[int, int], error: MemoryError) -> UserError:
   return UserError(
     f"a pair of {size[1]}x{size[0]} pixels does not fit into memory, even in strips "
-    f"({budget.describe(error)}); a smaller size measures the middle of each pair"
+    f"({budget.describe(error)}); --size measures the middle of each pair"
   )
 
 
