@@ -4,7 +4,7 @@
   train(config, "runs/small")       trains, and goes on where an earlier run stopped
   plan(config, topology="v5e:4x4")  what training takes on a machine that need not be there
   evaluate("scsnet", "photos")      measures a trained network beside baselines
-  compare(["scsnet", "smsanet"], "photos")   measures several, in the papers' tables
+  compare(["a", "b"], "photos")     measures several, in the papers' tables
   ablate("scsnet.components")       trains the rows of an ablation and measures them
   models.names(), models.find(...)  trained networks: those that ship, files, runs
   Colorizer, PairColorizer          colour pictures, and pairs of cameras, with one

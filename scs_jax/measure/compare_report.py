@@ -9,10 +9,10 @@ from scs_jax.measure import fid, remarks
 from scs_jax.measure.pairs import TRIVIAL
 from scs_jax.measure.predictors import Predictor
 from scs_jax.metrics.estimates import Scores, Summary
-from scs_jax.report import plots, results
+from scs_jax.report import results
 from scs_jax.report.compare_tables import Facts, Measured, Speed
 from scs_jax.report.layout import with_lpips
-from scs_jax.report.plots import Dot, Plot
+from scs_jax.report.plots import Dot
 from scs_jax.report.report import Report, Section
 from scs_jax.report.results import shown_name
 
@@ -123,7 +123,7 @@ def _section(of, one: Found, facts: Sequence[Facts]) -> Section:
   )
 
 
-def _plots(of, one: Found, facts: Sequence[Facts]) -> list[Plot | None]:
+def _plots(of, one: Found, facts: Sequence[Facts]) -> list[tuple[list[Dot], str]]:
   """Figure 2 (right): quality against speed."""
   quality = [
     (
@@ -143,7 +143,7 @@ def _plots(of, one: Found, facts: Sequence[Facts]) -> list[Plot | None]:
       for fact in facts
       if fact.network and fact.name in of_row and (fps := fact.fps(part))
     ]
-    drawn.append(plots.scatter(dots, label))
+    drawn.append((dots, label))
   return drawn
 
 

@@ -12,7 +12,7 @@ from scs_jax.measure.score import score_set
 from scs_jax.metrics import estimates
 from scs_jax.report import results, results_folder
 from scs_jax.report.layout import with_lpips
-from scs_jax.report.report import FORMATS, PAGE, RESULTS, Report, Section, csv_name, distributions
+from scs_jax.report.report import FORMATS, PAGE, RESULTS, Report, Section, csv_name
 from scs_jax.report.results import shown_name
 from scs_jax.training import models
 from scs_jax.training.models import Model
@@ -146,7 +146,6 @@ def evaluate(
         summary=summary,
         counts={mode: len(records) for mode, records in scores.records.items()},
         panels=strips,
-        distributions=distributions(scores, layout),
         picture_name=data_set.picture_name,
         reference_name=data_set.reference_name,
         heading=of.heading,

@@ -11,7 +11,7 @@ import numpy as np
 from scs_jax.metrics.estimates import Estimate, Rows, Scores, Summary
 from scs_jax.report import pages, plots, results, results_folder, tables
 from scs_jax.report.layout import Column, Layout
-from scs_jax.report.plots import Plot
+from scs_jax.report.plots import Dot, Plot
 from scs_jax.report.tables import Cell, Line, Table
 
 # For each mode: what a group of pictures is, and for each picture a heading and captioned images.
@@ -32,7 +32,7 @@ class Section:
     summary: means with intervals, and differences to the first row.
     counts: {mode: pictures}.
     panels: pictures.
-    plots: of the whole data set; distributions: by mode.
+    plots: [(dots, label)], quality against speed.
     picture_name: number of a picture -> its name.
     reference_name: (mode, number) -> the name of what it was coloured by, or "".
     heading: (mode, pictures) -> what stands above a table on the screen.
@@ -44,8 +44,7 @@ class Section:
   summary: Summary
   counts: Mapping[str, int]
   panels: Panels = dataclasses.field(default_factory=dict)
-  plots: Sequence[Plot | None] = ()
-  distributions: Mapping[str, Plot | None] = dataclasses.field(default_factory=dict)
+  plots: Sequence[tuple[Sequence[Dot], str]] = ()
   picture_name: Callable[[int], str] = str
   reference_name: Callable[[str, int], str] = lambda mode, i: ""
   heading: Callable[[str, int], str] = "{}: {} pictures".format
@@ -142,7 +141,7 @@ class Report:
     for s in self.sections:
       contents[csv_name(s.name)] = results.to_csv(s.scores, s.picture_name, s.reference_name)
     if self.tables:
-      heading = "".join(f"# {self.title}\n\n`{self.record['command']}`\n\n")
+      heading = f"# {self.title}\n\n`{self.record['command']}`\n\n"
       text = heading + "\n".join(map(tables.to_markdown, self.tables))
       contents[TABLES] = text.encode("utf-8", "backslashreplace")
     contents[PAGE] = self.page()
@@ -158,7 +157,8 @@ class Report:
 
   def _shown(self, section: Section) -> dict:
     modes = [self._mode(section, m) for m in section.summary.of if m in self.layout.modes]
-    return {"heading": section.name, "about": section.about, "plots": section.plots, "modes": modes}
+    drawn = [plots.scatter(dots, label) for dots, label in section.plots]
+    return {"heading": section.name, "about": section.about, "plots": drawn, "modes": modes}
 
   def _mode(self, section: Section, mode: str) -> dict:
     by, differences = section.summary.of[mode], section.summary.differences[mode]
@@ -169,26 +169,22 @@ class Report:
     return {
       "heading": self.layout.modes[mode],
       "tables": shown,
-      "plot": section.distributions.get(mode),
+      "plot": None if self.tables else self._distribution(section.scores, mode),
       "panels": section.panels.get(mode, ()),
     }
+
+
+  def _distribution(self, scores: Scores, mode: str) -> Plot | None:
+    """How a metric of colour is spread over the pictures that have some."""
+    metric, label = self.layout.distribution
+    colored = ~scores.gray[mode]
+    of = {row: values[metric][colored] for row, values in scores.of[mode].items()}
+    return plots.histograms(of, label)
 
 
 def csv_name(data: str) -> str:
   """Names the file with a data set's scores picture by picture."""
   return f"per_image-{data.replace('/', '-')}.csv" if data else "per_image.csv"
-
-
-def distributions(scores: Scores, layout: Layout) -> dict[str, Plot | None]:
-  """Draws for each mode how a metric of colour is spread over the pictures that have some."""
-  metric, label = layout.distribution
-
-  def draw(mode: str) -> Plot | None:
-    colored = ~scores.gray[mode]
-    of = {row: values[metric][colored] for row, values in scores.of[mode].items()}
-    return plots.histograms(of, label)
-
-  return {mode: draw(mode) for mode in scores.of}
 
 
 def means_table(by: Rows, n: int, layout: Layout, aside: Collection[str]) -> Table:
