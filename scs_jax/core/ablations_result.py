@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from scs_jax.core import files
+from scs_jax.core.rules import NO_EFFECT
 from scs_jax.errors import UserError
 
 FORMAT = "scs_jax ablation row 1"
 ROW, SCORES, ERROR = "row.json", "scores.npz", "error.txt"
 OTHER = "other settings"
 """The status of a row in a table whose settings are not those that the row was made with."""
+_FREE = (*NO_EFFECT, "evaluate.batch_size", "evaluate.limit")
 
 
 @dataclasses.dataclass
@@ -108,7 +110,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
   An empty text is as good as no key: rows were trained before there was init_from.
   """
-  before, now = ({k: v for k, v in side.items() if v != ""} for side in (before, now))
+  counts = lambda key, value: value != "" and not key.startswith(_FREE)
+  before, now = ({k: v for k, v in side.items() if counts(k, v)} for side in (before, now))
   return [
     f"{key} {_short(before.get(key))}, now {_short(now.get(key))}"
     for key in sorted({*before, *now})
@@ -131,16 +134,9 @@ def identify(leaves: Mapping[str, Any], frozen: bool, more: Mapping[str, Any]) -
   """
   found = {}
   for key, value in leaves.items():
-    if key.endswith("_file") and not frozen:
-      continue
-    if key.startswith(("log.", "checkpoint.", "reported.")) or key in _FREE:
-      continue
-    found[key] = _plain(value)
+    if not (key.startswith(_FREE) or (key.endswith("_file") and not frozen)):
+      found[key] = _plain(value)
   return found | dict(more)
-
-
-# Keys that change how fast a row is trained, and nothing else.
-_FREE = ("data.threads", "data.workers", "data.prefetch", "evaluate.batch_size", "evaluate.limit")
 
 
 def _plain(value):

@@ -171,6 +171,11 @@ class Optional:
     return self.rule.nearest(value)
 
 
+NO_EFFECT = ("log.", "checkpoint.", "reported.", "data.threads", "data.workers", "data.prefetch",
+             "parallel.", "remat", "skip_nonfinite")  # fmt: skip
+"""Keys, or beginnings of keys, that say how a run is made and not what comes out: it may go on with
+other values, and a row of an ablation that was trained with others is the same row."""
+
 # The keys that every method of single photos shares, see configs/common.py. Sizes that a method
 # divides further (crop, scale) get their tighter rule from the method. For pairs: engine_rules().
 ENGINE_RULES: dict[str, Rule] = {

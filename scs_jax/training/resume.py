@@ -9,6 +9,7 @@ from typing import Any
 from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.core.overrides import flatten
+from scs_jax.core.rules import NO_EFFECT
 from scs_jax.errors import UserError
 from scs_jax.training.checkpoint_folder import (
   EARLIER,
@@ -20,11 +21,6 @@ from scs_jax.training.checkpoint_folder import (
   read_stored,
   whole_steps,
 )
-
-# A run may go on with other values of these; of any other key the change is said aloud.
-_FREE = ("log.", "checkpoint.", "evaluate.", "data.threads", "data.workers", "data.prefetch",
-         "parallel.", "reported.", "remat", "skip_nonfinite")  # fmt: skip
-
 
 def require_ours(workdir: pathlib.Path) -> None:
   """Refuses a folder in which another program's files bear the names of ours.
@@ -110,7 +106,7 @@ def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
     f"config.{path} was {a!r} in the checkpoint, now {b!r}"
     for path, a, b in configs.difference(old, config)
     # What neither of the two has was filled in by reading.
-    if not path.startswith(_FREE) and (path in written or b is not configs.ABSENT)
+    if not path.startswith((*NO_EFFECT, "evaluate.")) and (path in written or b is not configs.ABSENT)
   ]
 
 
