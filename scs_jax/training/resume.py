@@ -22,6 +22,7 @@ from scs_jax.training.checkpoint_folder import (
   whole_steps,
 )
 
+
 def require_ours(workdir: pathlib.Path) -> None:
   """Refuses a folder in which another program's files bear the names of ours.
 
@@ -106,7 +107,8 @@ def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
     f"config.{path} was {a!r} in the checkpoint, now {b!r}"
     for path, a, b in configs.difference(old, config)
     # What neither of the two has was filled in by reading.
-    if not path.startswith((*NO_EFFECT, "evaluate.")) and (path in written or b is not configs.ABSENT)
+    if not path.startswith((*NO_EFFECT, "evaluate."))
+    and (path in written or b is not configs.ABSENT)
   ]
 
 
