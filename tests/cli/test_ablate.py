@@ -1,9 +1,12 @@
 """`scs-jax ablate`: what it does, on tiny networks and with made-up rows."""
 
+import contextlib
 import csv
+import io
 import json
 import pathlib
 import sys
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -21,8 +24,10 @@ from scs_jax.training import models
 from scs_jax.training.checkpoint import Checkpoints
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "golden"))
 
 import ablating
+import held
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +54,37 @@ def call(tiny, photos, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def ran(tiny, photos, one_device, tmp_path_factory):
+def ran(make_tiny_config, one_device, tmp_path_factory):
   """One run, with a row that can be trained and one whose weights are missing."""
-  out = tmp_path_factory.mktemp("out")
-  flags = ["--config", str(tiny), "--data", str(photos), "--heldout", str(photos), "--quiet"]
-  command = ["ablate", "scsnet.losses", "--rows", "1", "L_C + L_P", *flags, "--workdir", str(out)]
-  return out, command, cli.main(command)
+  folder = tmp_path_factory.mktemp("ablation")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(folder)
+    pathlib.Path("photos").mkdir()
+    ablating.make_photos(folder / "photos")
+    path = ablating.write_scsnet(make_tiny_config(), folder)
+    flags = ["--config", str(path), "--data", "photos", "--heldout", "photos", "--quiet"]
+    rows = ["--rows", "1", "L_C + L_P"]
+    command = ["ablate", "scsnet.losses", *rows, *flags, "--workdir", "out"]
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+      code = cli.main(command)
+    yield Ran(folder / "out", command, code, told.getvalue())
+
+
+class Ran(NamedTuple):
+  out: pathlib.Path
+  command: list
+  code: int
+  told: str
 
 
 class TestReal:
+  def test_what_it_prints_and_writes_is_held(self, ran):
+    files = ("table.md", "table.csv", "l-c/row.json")
+    held.check("ablate_photos", ran.out.parent, ran.told, *files)
+
   def test_a_row_that_fails_stops_no_other_and_is_told(self, ran):
-    out, _, code = ran
-    assert code == 1
+    out = ran.out
+    assert ran.code == 1
     assert read(out / "l-c").status == "done" and read(out / "l-c-l-p").status == "failed"
     assert "vgg16" in read(out / "l-c-l-p").reason.lower()
     assert "Traceback" in (out / "l-c-l-p" / "error.txt").read_text()
@@ -70,7 +94,7 @@ class TestReal:
 
   def test_scores_are_those_of_evaluate(self, ran, photos, tmp_path):
     """The same figures as the verb that measures one run, picture by picture."""
-    out, _, _ = ran
+    out = ran.out
     row = read(out / "l-c")
     flags = ["--checkpoint", str(out / "l-c"), "--step", "last", "--no-baselines", "--quiet"]
     flags += ["--data", str(photos), "--out", str(tmp_path), "--panels", "0"]
@@ -90,7 +114,7 @@ class TestReal:
 
   def test_a_row_is_the_training_that_python_runs(self, ran, tmp_path, capsys):
     """The same parameters, by the programs that are compiled for the row."""
-    out, command, _ = ran
+    out, command = ran.out, ran.command
     which, photos = command[command.index("--config") + 1], command[command.index("--data") + 1]
     pictures = [f"data.source={photos}", f"data.heldout={photos}"]
     plan = ablate_plan.make("scsnet.losses", which, workdir=out, overrides=pictures)
@@ -111,14 +135,13 @@ class TestReal:
     assert "step 2 of 2" in shown and "loss/content" in shown and "self/ssim_rgb" in shown
 
   def test_the_spec_and_the_settings_are_stored(self, ran):
-    out, _, _ = ran
-    found = json.loads((out / "spec.json").read_text())
+    found = json.loads((ran.out / "spec.json").read_text())
     assert found["spec"]["base"] == "L_C" and found["spec"]["pictures"]["random"] == 2000
     assert found["spec"]["rows"][3]["paper"]["fid"] == 9.632
     assert found["settings"]["seed"] == 0
 
   def test_again_leaves_out_what_is_done(self, ran, capsys, monkeypatch):
-    out, command, _ = ran
+    out, command = ran.out, ran.command
     before = (out / "l-c" / "row.json").stat().st_mtime_ns
     monkeypatch.setattr(ablate, "train", lambda *a, **k: pytest.fail("trained again"))
     at = command.index("--rows")
@@ -127,12 +150,12 @@ class TestReal:
     assert (out / "l-c" / "row.json").stat().st_mtime_ns == before
 
   def test_other_settings_in_the_same_folder_are_refused(self, ran, capsys):
-    _, command, _ = ran
+    command = ran.command
     assert cli.main([*command, "--steps", "3"]) == 2
     assert "other settings (steps 2, now 3" in capsys.readouterr().err
 
   def test_another_limit_measures_again_without_training(self, ran, monkeypatch, tmp_path):
-    out, command, _ = ran
+    out, command = ran.out, ran.command
     import shutil
 
     copy = tmp_path / "copy"
@@ -321,12 +344,15 @@ def test_every_table_can_be_run_dry(name, capsys):
 
 
 @pytest.mark.usefixtures("plain_volumes", "one_device")
-def test_pairs_are_measured_both_ways(make_cycle_config, tmp_path, capsys):
+def test_pairs_are_measured_both_ways(make_cycle_config, tmp_path, capsys, monkeypatch):
   """A row of Table VII: both passes, and beside them what they were with the Y that was found."""
   path = ablating.write_cycle(make_cycle_config(), tmp_path)
   out = tmp_path / "out"
-  flags = ["--config", str(path), "--rows", "10", "--workdir", str(out), "--quiet"]
+  flags = ["--config", str(path), "--rows", "10", "--workdir", "out", "--quiet"]
+  monkeypatch.chdir(tmp_path)
   assert cli.main(["ablate", "cycle_cnn.losses", *flags]) == 0, capsys.readouterr().err
+  files = ("table.md", "table.csv", "no-color-refinement/row.json")
+  held.check("ablate_pairs", tmp_path, capsys.readouterr().out, *files)
   row = read(out / "no-color-refinement")
   assert row.about["steps"] == 5  # 70,000 of 84,000
   first, second = (
