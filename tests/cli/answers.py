@@ -8,8 +8,12 @@ from scs_jax.cli import main as cli
 
 
 def evaluate(*more, run="run", out="out"):
-  """The exit code of `scs-jax evaluate`; without `out`, the verb chooses the folder."""
-  argv = ["evaluate", "--checkpoint", str(run), "--quiet", *more]
+  """The exit code of `scs-jax evaluate`; without `out`, the verb chooses the folder.
+
+  Panels, which take most of the time, are drawn where they are asked for.
+  """
+  panels = () if "--panels" in more else ("--panels", "0")
+  argv = ["evaluate", "--checkpoint", str(run), "--quiet", *panels, *more]
   return cli.main([*argv, "--out", str(out)] if out else argv)
 
 
