@@ -669,8 +669,9 @@ def test_few_pictures_are_all_shown_and_none_with_no_panels(setup):
 
 def test_results_go_beside_the_checkpoint(setup):
   """At a magnification that is no whole number, of oblong pictures."""
-  save(setup / "run", picture=PICTURE[:16, :20])
-  assert evaluate("--data", "photos", "--scale", "1.5", "--size", "20x16", out=None) == 0
-  found = record("run/evaluation/photos-1.5x-20x16px-step3")
+  save(setup / "oblong", picture=PICTURE[:16, :20])
+  more = ("--data", "photos", "--scale", "1.5", "--size", "20x16")
+  assert evaluate(*more, run="oblong", out=None) == 0
+  found = record("oblong/evaluation/photos-1.5x-20x16px-step3")
   assert found["settings"]["size"] == {"height": 16, "width": 20}
   assert found["settings"]["input"] == found["settings"]["input"] | {"height": 11, "width": 13}
