@@ -20,10 +20,11 @@ from scs_jax.training import model_file, models
 
 PHOTOS = {
   "input_size": 16, "magnification": "1.0,4.0", "data.crop": 64, "reference.size": 16,
-  "network.widths": "4,4,8", "network.source_blocks": "0,0,1",
-  "network.reference_blocks": "0,0,1", "network.decoder_blocks": "0,0,1",
-  "network.texture_blocks": 1, "network.fused_features": 8, "network.level_features": 8,
-  "network.key_features": 4, "network.cpm_widths": "8,8,8", "evaluate.reference_size": 24,
+  "network.widths": "4,4,8", "network.source_blocks": "0,0,0",
+  "network.reference_blocks": "0,0,0", "network.decoder_blocks": "0,0,0",
+  "network.levels": 1, "network.texture_blocks": 0, "network.fused_features": 8,
+  "network.level_features": 8, "network.key_features": 4, "network.cpm_widths": "8,8,8",
+  "evaluate.reference_size": 24,
 }  # fmt: skip
 PAIRS = {"network.pairs": 0, "network.features": 2, "network.search_range": 16, "data.reduce": 8}
 ORDER = ("chelsea.png", "coffee.png", "china.jpg")
@@ -55,21 +56,22 @@ class Page(html.parser.HTMLParser):
       self.rows[-1].append(text)
 
 
-def export(folder, name, config, keys, seed=0):
+def export(folder, name, config, keys, draw_state):
   config = configs.apply_overrides(configs.load(config), [f"{k}={v}" for k, v in keys.items()])
   method = resolve.build(config)
-  state = jax.jit(lambda key: method.init(key, {}))(jax.random.key(seed))
+  state = draw_state(method)
+  state = state.replace(model_state=jax.tree.map(np.abs, state.model_state))  # variances
   left_out = tuple(method.training_only)
   path = folder / f"{name}.safetensors"
   model_file.write(path, config, state, left_out=left_out, card=CARD)
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory):
+def shipped(tmp_path_factory, draw_state):
   """A folder of stand-ins for the shipped models."""
   folder = tmp_path_factory.mktemp("models")
-  export(folder, "scsnet", "scsnet/released", PHOTOS)
-  export(folder, "cycle_cnn", "cycle_cnn/released", PAIRS)
+  export(folder, "scsnet", "scsnet/released", PHOTOS, draw_state)
+  export(folder, "cycle_cnn", "cycle_cnn/released", PAIRS, draw_state)
   return folder
 
 

@@ -7,30 +7,14 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from scs_jax.data import matching
+from scs_jax.data.matching import match
 from scs_jax.data.stereo import open_pairs
 from scs_jax.data.stereo_check import check_pair, vertical_offset
 from scs_jax.errors import UserError
 from scs_jax.report import stereo_plot
 
 HEIGHT, WIDTH = 200, 320
-match = matching.match
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_matches():
-  """Half the corners are looked for, and those of one pair of pictures once for all tests."""
-  known = {}
-
-  def remembered(first, second, points=400, **more):
-    key = first.tobytes(), second.tobytes(), points, *more.values()
-    if key not in known:
-      known[key] = match(first, second, points=points // 2, **more)
-    return known[key]
-
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(matching, "match", remembered)
-    yield
+pytestmark = pytest.mark.usefixtures("quick_matches")
 
 
 @functools.cache

@@ -28,7 +28,7 @@ def run_folder(pieces_method, pieces_state, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def colorizer(run_folder):
-  return Colorizer.from_checkpoint(run_folder, tile=208)
+  return Colorizer.from_checkpoint(run_folder, tile=80)
 
 
 def _photo(size, seed=0):
@@ -142,34 +142,35 @@ def test_a_gray_reference_is_warned_about(colorizer):
 
 def test_memory_that_runs_out_halves_the_tiles_and_goes_on(run_folder, monkeypatch):
   lines = []
-  colorizer = Colorizer.from_checkpoint(run_folder, tile=416, note=lines.append)
-  gray = _photo((230, 250))[..., 0]
-  expected = Colorizer.from_checkpoint(run_folder, tile=416)(gray)
+  colorizer = Colorizer.from_checkpoint(run_folder, tile=160, note=lines.append)
+  gray = _photo((100, 130))[..., 0]
+  expected = Colorizer.from_checkpoint(run_folder, tile=160)(gray)
   paint = colorizer._painter.paint
 
   def fail_once(*args):
-    if colorizer._painter.ladder == (416,):
+    if colorizer._painter.ladder == (160,):
       raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
     return paint(*args)
 
   monkeypatch.setattr(colorizer._painter, "paint", fail_once)
   found = colorizer(gray)
   assert np.abs(found.astype(int) - expected).max() <= 1
-  assert len(lines) == 1 and "tiles of 208 pixels from here on" in lines[0]
+  assert len(lines) == 1 and "tiles of 80 pixels from here on" in lines[0]
 
 
 def test_a_limit_too_low_is_an_error_and_no_gray_picture(run_folder):
   lines = []
   colorizer = Colorizer.from_checkpoint(run_folder, memory_limit=1000, note=lines.append)
   with pytest.raises(UserError, match="do not fit into memory even in the smallest tiles"):
-    colorizer(_photo((230, 250)))
+    colorizer(_photo((100, 130)))
   assert lines == []  # what lies beside the tiles is too much by itself: none was tried
   assert colorizer._painter.ladder == colorizers.LADDER  # the next picture may be smaller
 
 
-def test_what_does_not_fit_as_a_whole_keeps_its_light_and_dark(run_folder):
+def test_what_does_not_fit_as_a_whole_keeps_its_light_and_dark(run_folder, monkeypatch):
   """The network sees less of it, without being asked; a limit on what it sees is not moved."""
-  gray = _photo((1100, 1300))[..., 0]
+  monkeypatch.setattr(colorizers, "LADDER", (96, 128))
+  gray = _photo((700, 800))[..., 0]
   whole = Colorizer.from_checkpoint(run_folder)
   recipe = whole._recipe(False)
   need = plan.measure(whole._painter, recipe, gray.shape, gray.shape)
@@ -206,7 +207,7 @@ def test_xla_compiles_what_is_counted_and_no_more(run_folder):
     colorizer = Colorizer.from_checkpoint(run_folder)
     before = len(compiled)
     reference = _photo((40, 30), seed=4)
-    for number, size in enumerate([(30, 41), (64, 64), (193, 20), (201, 230), (90, 7), (1, 1)]):
+    for number, size in enumerate([(30, 41), (64, 64), (133, 20), (101, 130), (90, 7), (1, 1)]):
       keywords = {"keep_luminance": bool(number % 2), "scale": 1.0 + number / 4}
       colorizer(_photo(size), reference, **keywords)
   finally:
@@ -217,12 +218,12 @@ def test_xla_compiles_what_is_counted_and_no_more(run_folder):
 
 def test_a_limit_makes_tiles_smaller_for_the_picture_that_needs_it(run_folder):
   """What is planned fits, and the result is the same."""
-  gray = _photo((230, 250))[..., 0]
-  free = Colorizer.from_checkpoint(run_folder, tile=416)
+  gray = _photo((100, 130))[..., 0]
+  free = Colorizer.from_checkpoint(run_folder, tile=160)
   expected = free(gray)
   lines = []
   needs = []
-  for tile in (416, 208):
+  for tile in (160, 80):
     one = Colorizer.from_checkpoint(run_folder, tile=tile)
     recipe = one._recipe(False)
     need = plan.measure(one._painter, recipe, gray.shape, gray.shape)
@@ -230,16 +231,16 @@ def test_a_limit_makes_tiles_smaller_for_the_picture_that_needs_it(run_folder):
   assert needs[1] < needs[0]
   limit = sum(needs) // 2
   colorizer = Colorizer.from_checkpoint(
-    run_folder, tile=416, memory_limit=limit, note=lines.append
+    run_folder, tile=160, memory_limit=limit, note=lines.append
   )
   assert np.abs(colorizer(gray).astype(int) - expected).max() <= 1
-  assert len(lines) == 1 and "tiles of 208" in lines[0]
-  assert colorizer._painter.ladder == (208,)  # another one for each picture: other programs
+  assert len(lines) == 1 and "tiles of 80" in lines[0]
+  assert colorizer._painter.ladder == (80,)  # another one for each picture: other programs
 
 
 def test_a_network_that_diverged_is_an_error_and_no_gray_picture(pieces_method, pieces_state):
   broken = jax.tree.map(lambda x: np.full_like(x, np.nan), pieces_state.params)
-  colorizer = Colorizer(pieces_method, pieces_state.replace(params=broken), tile=208)
+  colorizer = Colorizer(pieces_method, pieces_state.replace(params=broken), tile=80)
   with pytest.raises(UserError, match="not all numbers: its training has diverged"):
     colorizer(_photo((30, 30)))
 
@@ -293,8 +294,8 @@ def test_checkpoint_that_is_not_there(tmp_path):
 
 
 def test_a_tile_smaller_than_the_halos_is_an_error(run_folder):
-  with pytest.raises(UserError, match="tile 48 is too small for this network; give 80 or more"):
-    Colorizer.from_checkpoint(run_folder, tile=48)(_photo((230, 250)))
+  with pytest.raises(UserError, match="tile 48 is too small for this network; give 56 or more"):
+    Colorizer.from_checkpoint(run_folder, tile=48)(_photo((100, 130)))
 
 
 def test_resizing_equals_pillow_inside():
