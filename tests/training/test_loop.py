@@ -171,6 +171,25 @@ def whole_scored(tmp_path_factory):
     return run(scored(toy_config()), folder, Source(heldout=heldout(2)))
 
 
+@functools.cache
+def toy_step():
+  return jax.jit(Toy().train_step, static_argnums=4)
+
+
+def by_hand(config, left_out=()):
+  """States before the first and after each of six of the method's steps, called one by one.
+
+  Keys come from the seed and the step, batches in order. Steps left out count, and change nothing.
+  """
+  method, key = Toy(), jax.random.key(config.seed)
+  states = [method.init(key, {}).replace(frozen=method.load_frozen())]
+  for i, batch in zip(range(6), Batches(0), strict=False):
+    inputs, phase = {k: batch[k] for k in ("image", "index")}, "slow" if i % 2 else "fast"
+    new, _ = toy_step()(states[-1], inputs, jax.random.fold_in(key, i), Collective(), phase)
+    states.append(states[-1].replace(step=new.step) if i + 1 in left_out else new)
+  return states
+
+
 def lines(folder, key="loss/mean"):
   """The steps of a run's lines that have a key."""
   text = (folder / "metrics.jsonl").read_text()
@@ -206,14 +225,7 @@ def scored(config, **more):
 
 
 def test_a_run_is_its_steps_in_order(config, whole):
-  """Against the method's step called by hand: keys from the seed and the step, batches in order."""
-  method, key = Toy(), jax.random.key(config.seed)
-  state = method.init(key, {}).replace(frozen=method.load_frozen())
-  step = jax.jit(method.train_step, static_argnums=4)
-  for i, batch in zip(range(6), Batches(0), strict=False):
-    phase = "slow" if i % 2 else "fast"
-    inputs = {"image": batch["image"], "index": batch["index"]}
-    state, _ = step(state, inputs, jax.random.fold_in(key, i), Collective(), phase)
+  state = by_hand(config)[-1]
   assert (whole.step, whole.stopped, int(whole.state.step)) == (6, False, 6)
   np.testing.assert_allclose(
     whole.state.params["generator"]["w"], state.params["generator"]["w"], atol=1e-6
@@ -481,8 +493,9 @@ def test_iterators_are_closed_and_the_handler_put_back_after_an_error(config, tm
 # --- numbers that are none
 
 
-@pytest.mark.parametrize("lines_every", [1, 10])
-@pytest.mark.parametrize("what", ["loss", "parameters"])
+@pytest.mark.parametrize(
+  ("what", "lines_every"), [("loss", 1), ("loss", 10), ("parameters", 1)]
+)
 def test_the_last_good_state_is_saved_and_the_batch_named(
   config, whole, tmp_path, what, lines_every
 ):
@@ -535,21 +548,15 @@ def test_updates_that_are_not_finite_are_left_out_as_often_as_allowed(
   assert said.count("the update was left out\n") == 2
   last = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])
   assert last["skipped_updates"] == 2.0
-  # By hand: the steps that are left out count, and change nothing.
-  method, key = Toy(), jax.random.key(config.seed)
-  state = method.init(key, {}).replace(frozen=method.load_frozen())
-  step = jax.jit(method.train_step, static_argnums=4)
-  for i, batch in zip(range(6), Batches(0), strict=False):
-    inputs = {"image": batch["image"], "index": batch["index"]}
-    here = jax.random.fold_in(key, i)
-    new, _ = step(state, inputs, here, Collective(), "slow" if i % 2 else "fast")
-    state = state.replace(step=new.step) if i in (1, 4) else new
+  state = by_hand(config, left_out=(2, 5))[-1]
   for tree in ("params", "opt_state"):
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
       getattr(outcome.state, tree), getattr(state, tree),
     )  # fmt: skip
-  # In two parts, killed in between, the run counts on.
+
+
+def test_a_run_in_two_parts_counts_what_is_left_out_on(config, tmp_path):
   config.skip_nonfinite = 1
   run(config, tmp_path / "parts", method=Stumbling([2, 5]), steps=4)
   with fails("not finite at step 5 .* the last good state, step 4"):
@@ -568,13 +575,11 @@ def test_averages_color_and_training_goes_on_from_the_parameters(config, tmp_pat
   config = scored(config)
   config.ema_decay = 0.5
   plain = run(config, tmp_path / "plain", Source(heldout=heldout(2)))
-  config.ema_decay, w = 0.5, []
-  for steps in range(7):
-    part = run(config, tmp_path / "parts", Source(heldout=heldout(2)), steps=max(steps, 1))
-    w.append(np.asarray(part.state.params["generator"]["w"], np.float64))
+  run(config, tmp_path / "parts", Source(heldout=heldout(2)), steps=3)
+  part = run(config, tmp_path / "parts", Source(heldout=heldout(2)), steps=6)
   assert_same(part.state, plain.state)
-  first = Toy().init(jax.random.key(config.seed), {}).params["generator"]["w"]
-  average = np.asarray(first, np.float64)
+  w = [np.asarray(s.params["generator"]["w"], np.float64) for s in by_hand(config)]
+  average = w[0]
   for t, now in enumerate(w[1:]):
     decay = min(0.5, (1 + t) / (10 + t))
     average = decay * average + (1 - decay) * now
