@@ -71,6 +71,24 @@ def plain_volumes():
 
 
 @pytest.fixture(scope="module")
+def quick_matches():
+  """Views are matched at half as many corners, and those of one pair of pictures but once."""
+  from scs_jax.data import matching
+
+  known, match = {}, matching.match
+
+  def remembered(first, second, points=400, **more):
+    key = first.tobytes(), second.tobytes(), points, *more.values()
+    if key not in known:
+      known[key] = match(first, second, points=points // 2, **more)
+    return known[key]
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(matching, "match", remembered)
+    yield
+
+
+@pytest.fixture(scope="module")
 def one_device():
   """Trainings of this process use one device: programs for eight take longer to compile."""
   first = jax.devices()[:1]

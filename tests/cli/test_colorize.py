@@ -1,6 +1,5 @@
 """`scs-jax colorize` from its flags to its exit code."""
 
-import errno
 import importlib
 import math
 import os
@@ -154,18 +153,6 @@ def test_all_well_is_0_and_the_same_again_is_skipped(painter, capfd):
   assert capfd.readouterr().out == "4 coloured\n"
 
 
-def test_broken_ones_are_listed_at_the_end_and_make_it_1(painter, capfd):
-  pathlib.Path("in/bad.png").write_bytes(b"x")
-  pathlib.Path("in/note.txt").write_text("x")
-  assert run() == 1
-  out, err = capfd.readouterr()
-  assert out == "left alone: 1 file that is no picture (.txt 1)\n3 coloured, 1 broken\n"
-  assert err.splitlines()[0] == "could not be coloured: 1"
-  assert err.splitlines()[1].startswith("  in/bad.png: not a picture") and err.count("\n") == 2
-  assert run() == 1  # and again, though the others are done
-  assert "0 coloured, 3 skipped (done already), 1 broken" in capfd.readouterr().out
-
-
 def test_ten_bits_in_sixteen_are_remarked_on_and_a_white_level_mends_them(painter, capfd):
   values = np.arange(48, dtype=np.uint16).reshape(6, 8) * 21
   Image.fromarray(values).save("ten.png")
@@ -225,17 +212,6 @@ def test_a_gray_reference_warns_once_and_goes_on(painter, capfd):
   lines = capfd.readouterr().out.splitlines()
   assert len([line for line in lines if "the reference p0.png is gray" in line]) == 1
   assert lines[-1] == "3 coloured"
-
-
-def test_a_full_disk_is_2_with_one_line(painter, capfd, monkeypatch):
-  from scs_jax.infer import pictures
-
-  def full(path, *rest, **more):
-    raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-  monkeypatch.setattr(pictures, "write", full)
-  assert run() == 2
-  one_line(capfd, "the disk is full: out/p0.png")
 
 
 def test_a_video_in_and_out(painter, capfd):
@@ -344,6 +320,7 @@ def trained(make_tiny_config, draw_state, tmp_path_factory):
   from scs_jax.training.checkpoint import Checkpoints
 
   config = make_tiny_config()
+  config.network.levels, config.network.texture_blocks = 1, 0
   config.lock()
   method = resolve.build(config)
   folder = tmp_path_factory.mktemp("trained")
@@ -359,11 +336,11 @@ def trained(make_tiny_config, draw_state, tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-  """in/ with three pictures of three sizes and a broken one; ref.png."""
+  """in/ with two pictures of two sizes and a broken one; ref.png."""
   monkeypatch.chdir(tmp_path)
   (tmp_path / "in").mkdir()
   rng = np.random.default_rng(0)
-  for i, size in enumerate(((20, 31), (33, 24), (1, 1))):
+  for i, size in enumerate(((20, 31), (1, 1))):
     Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(f"in/p{i}.png")
   Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save("ref.png")
   pathlib.Path("in/x.jpg").write_bytes(b"broken")
@@ -374,18 +351,18 @@ def photos(tmp_path, monkeypatch):
 def test_a_folder_with_a_trained_network(trained, photos, capfd):
   from scs_jax.infer.colorizer import Colorizer
 
-  flags = ["colorize", "in", "--checkpoint", str(trained), "--quiet", "--reference", "ref.png"]
-  assert cli.main([*flags, "--out", "out", "--scale", "1.5"]) == 1
+  flags = ["--checkpoint", str(trained), "--quiet", "--reference", "ref.png", "--scale", "1.5"]
+  assert cli.main(["colorize", "in", *flags, "--out", "out"]) == 1
   out, err = capfd.readouterr()
   assert f"colouring with {trained}/checkpoints/3\n" in out
-  assert out.endswith("3 coloured, 1 broken\n") and "in/x.jpg: not a picture" in err
+  assert out.endswith("2 coloured, 1 broken\n") and "in/x.jpg: not a picture" in err
   colorizer = Colorizer.from_checkpoint(trained, step="best")
-  for i, size in enumerate(((30, 47), (50, 36), (2, 2))):  # halves up
+  for i, size in enumerate(((30, 47), (2, 2))):  # halves up
     made = np.asarray(Image.open(f"out/p{i}.png"))
     assert made.shape == (*size, 3)
     expected = np.asarray(colorizer(f"in/p{i}.png", "ref.png", scale=1.5))
     np.testing.assert_array_equal(made, expected)
-  assert cli.main([*flags, "--out", "last", "--scale", "1.5", "--step", "last"]) == 1
+  assert cli.main(["colorize", "in/p0.png", *flags, "--out", "last", "--step", "last"]) == 0
   assert f"{trained}/checkpoints/5\n" in capfd.readouterr().out
   assert (np.asarray(Image.open("last/p0.png")) != np.asarray(Image.open("out/p0.png"))).any()
 

@@ -1,10 +1,8 @@
 """`scs-jax colorize --mono M --color C` from its flags to its exit code."""
 
 import importlib
-import math
 import os
 import pathlib
-import signal
 import sys
 
 import imagecodecs
@@ -13,7 +11,6 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from scs_jax.cli import colorize
 from scs_jax.cli import main as cli
 from scs_jax.infer.pairs import PairColorizer
 from scs_jax.training import models
@@ -28,6 +25,7 @@ def beside_infer(name):
 
 
 block_matcher = beside_infer("block_matcher")
+pytestmark = pytest.mark.usefixtures("quick_matches")
 SIZE, SHIFT = (64, 96), 4
 
 
@@ -118,17 +116,6 @@ def test_two_files_to_a_file(opened, capfd):
   assert Image.open("big/x.png").size == (truth.shape[1] * 2, truth.shape[0] * 2)
 
 
-def test_left_and_right_pairs_in_one_folder(opened, capfd):
-  truths = [save_pair(name, seed) for seed, name in enumerate(("1", "2"))]
-  for folder in ("m", "c"):
-    picture = Image.open(f"{folder}/2.png")
-    picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(f"{folder}/2.png")
-  truths[1] = truths[1][:, ::-1]
-  assert run() == 0
-  for name, truth in zip(("1", "2"), truths, strict=True):
-    assert np.abs(inner(Image.open(f"out/{name}.png")) - inner(truth)).mean() < 2.0
-
-
 def test_what_is_wrong_with_one_pair_never_stops_the_others(opened, capfd):
   for seed, name in enumerate("abcdefgh"):
     save_pair(name, seed)
@@ -206,85 +193,6 @@ def test_metadata_depth_and_transparency_of_the_monochrome_view(opened):
   found = Image.open("out/1.png")
   assert found.mode == "RGBA"
   np.testing.assert_array_equal(np.asarray(found)[..., 3], alpha)
-
-
-class Copier:
-  """The gray with the colour view's red in place of its own."""
-
-  takes_reference, scales = True, (0.0, math.inf)
-  note = print
-
-  def __init__(self):
-    self.asked = 0
-
-  def color(self, picture, reference=None, **keywords):
-    assert picture.gray.shape == reference.gray.shape
-    self.asked += 1
-    gray = np.round(picture.gray * 255).astype(np.uint8)
-    return np.stack([reference.rgb[..., 0], gray, gray], -1)
-
-
-def test_two_hundred_odd_pictures_on_either_side(opened, monkeypatch, tmp_path, capfd):
-  """Each is coloured at its size, listed with a cause, or counted as no picture; none is lost."""
-  monkeypatch.setattr(colorize, "_open_colorizer", lambda *rest, **more: Copier())
-  made = beside_infer("odd_pictures").make(tmp_path / "odd")
-  whole = [odd for odd in made if odd.outcome == "ok"]
-  pictures = [odd for odd in made if odd.outcome != "not a picture"]
-  rng = np.random.default_rng(0)
-  # A partner for every picture that is whole, called as it is.
-  for i, odd in enumerate(whole):
-    path = tmp_path / "partners" / odd.path.relative_to(tmp_path / "odd").with_suffix(".png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = rng.integers(0, 256, (*odd.size, 3), np.uint8)
-    values[..., 0] = i
-    Image.fromarray(values).save(path)
-  assert run("--format", "png", given=["--mono", "odd", "--color", "partners"]) == 1
-  out, err = capfd.readouterr()
-  assert "bug" not in err and "Traceback" not in err
-  listed = [line for line in err.splitlines() if line.startswith("  ")]
-  colored = int(out.splitlines()[-1].split()[0])
-  assert colored + len(listed) == len(pictures) and colored > 0.6 * len(whole)
-  assert len(list(pathlib.Path("out").rglob("*.png"))) == colored
-  # And as colour views: gray ones have nothing to lend, the rest lends.
-  assert run("--format", "png", given=["--mono", "partners", "--color", "odd"], out="back") == 1
-  out, err = capfd.readouterr()
-  assert "bug" not in err and "Traceback" not in err
-  assert int(out.splitlines()[-1].split()[0]) > 0.3 * len(whole)
-  assert "is gray, it has no colours to lend" in err
-
-
-@pytest.fixture
-def hears_ctrl_c():
-  before = signal.signal(signal.SIGINT, signal.default_int_handler)
-  yield
-  signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("hears_ctrl_c")
-def test_a_stopped_job_goes_on(opened, monkeypatch, capfd):
-  for seed, name in enumerate("123"):
-    save_pair(name, seed)
-
-  class Stopped(Copier):
-    def __init__(self, number):
-      super().__init__()
-      self.number = number
-
-    def color(self, *rest, **keywords):
-      if self.asked == 1:
-        os.kill(os.getpid(), self.number)
-      return super().color(*rest, **keywords)
-
-  for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-    out = f"out{number}"
-    monkeypatch.setattr(
-      colorize, "_open_colorizer", lambda *rest, number=number, **more: Stopped(number)
-    )
-    assert run(out=out) == code
-    assert sorted(os.listdir(out)) == [".scs_jax.json", "1.png"]
-    monkeypatch.setattr(colorize, "_open_colorizer", lambda *rest, **more: Copier())
-    assert run(out=out) == 0
-    assert "2 coloured, 1 skipped" in capfd.readouterr().out
 
 
 # --- with networks

@@ -1,9 +1,9 @@
 """`scs-jax demo`: the shipped models shown, with tiny stand-ins for them; nothing else is faked."""
 
 import base64
-import html.parser
 import io
 import json
+import re
 
 import jax
 import numpy as np
@@ -20,56 +20,33 @@ from scs_jax.training import model_file, models
 
 PHOTOS = {
   "input_size": 16, "magnification": "1.0,4.0", "data.crop": 64, "reference.size": 16,
-  "network.widths": "4,4,8", "network.source_blocks": "0,0,1",
-  "network.reference_blocks": "0,0,1", "network.decoder_blocks": "0,0,1",
-  "network.texture_blocks": 1, "network.fused_features": 8, "network.level_features": 8,
-  "network.key_features": 4, "network.cpm_widths": "8,8,8", "evaluate.reference_size": 24,
+  "network.widths": "4,4,8", "network.source_blocks": "0,0,0",
+  "network.reference_blocks": "0,0,0", "network.decoder_blocks": "0,0,0",
+  "network.levels": 1, "network.texture_blocks": 0, "network.fused_features": 8,
+  "network.level_features": 8, "network.key_features": 4, "network.cpm_widths": "8,8,8",
+  "evaluate.reference_size": 24,
 }  # fmt: skip
 PAIRS = {"network.pairs": 0, "network.features": 2, "network.search_range": 16, "data.reduce": 8}
 ORDER = ("chelsea.png", "coffee.png", "china.jpg")
 CARD = {"summary": "A stand-in, <not> trained.", "licence": "none", "figures": []}
 
 
-class Page(html.parser.HTMLParser):
-  """What a report holds: headings, table rows, pictures as arrays, and how often a curve."""
-
-  def __init__(self, text: str):
-    super().__init__()
-    self.tags, self.texts, self.pictures, self.rows, self._open = [], [], [], [], []
-    self.feed(text)
-
-  def handle_starttag(self, tag, attributes):
-    found = dict(attributes)
-    assert not [v for k, v in attributes if k in ("src", "href") and not v.startswith("data:")]
-    self.tags.append(tag)
-    self._open.append(tag)
-    if tag == "tr":
-      self.rows.append([])
-    if tag == "img":
-      content = base64.b64decode(found["src"].partition(",")[2])
-      self.pictures.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
-
-  def handle_data(self, text):
-    self.texts.append(text)
-    if self._open and self._open[-1] in ("td", "th"):
-      self.rows[-1].append(text)
-
-
-def export(folder, name, config, keys, seed=0):
+def export(folder, name, config, keys, draw_state):
   config = configs.apply_overrides(configs.load(config), [f"{k}={v}" for k, v in keys.items()])
   method = resolve.build(config)
-  state = jax.jit(lambda key: method.init(key, {}))(jax.random.key(seed))
+  state = draw_state(method)
+  state = state.replace(model_state=jax.tree.map(np.abs, state.model_state))  # variances
   left_out = tuple(method.training_only)
   path = folder / f"{name}.safetensors"
   model_file.write(path, config, state, left_out=left_out, card=CARD)
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory):
+def shipped(tmp_path_factory, draw_state):
   """A folder of stand-ins for the shipped models."""
   folder = tmp_path_factory.mktemp("models")
-  export(folder, "scsnet", "scsnet/released", PHOTOS)
-  export(folder, "cycle_cnn", "cycle_cnn/released", PAIRS)
+  export(folder, "scsnet", "scsnet/released", PHOTOS, draw_state)
+  export(folder, "cycle_cnn", "cycle_cnn/released", PAIRS, draw_state)
   return folder
 
 
@@ -96,20 +73,26 @@ def middle(name, size):
 
 
 @pytest.mark.usefixtures("plain_volumes", "one_device")
-def test_everything_is_shown_and_written(there, tmp_path, capsys, monkeypatch):
+def test_everything_is_shown_and_written(there, tmp_path, capsys, monkeypatch, parse_page):
   monkeypatch.setattr(demo_models, "STEPS", 10)
   out = tmp_path / "shown"
   argv = ["demo", "--workdir", str(out), "--size", "64", "--quiet"]
   assert cli.main(argv) == 0
   said = capsys.readouterr()
-  page = Page((out / "report.html").read_text())
-  assert page.tags.count("h2") == 5 and page.tags.count("svg") == 1  # the training's curve
-  assert "A stand-in, <not> trained." in " ".join(page.texts)
+  text = (out / "report.html").read_text()
+  page = parse_page(text)
+  assert page.counts["h2"] == 5 and page.counts["svg"] == 1  # the training's curve
+  assert "A stand-in, <not> trained." in " ".join(page.words)
+  assert all(link.startswith("data:image/") for link in page.fetched)
+  contents = [base64.b64decode(link.partition(",")[2]) for link in page.fetched]
+  pictures = [np.asarray(Image.open(io.BytesIO(c)).convert("RGB")) for c in contents]
+  cells = lambda row: [re.sub("<.*?>", "", cell) for cell in re.findall("<t[dh].*?</t[dh]>", row)]
+  rows = [cells(row) for row in re.findall("<tr.*?</tr>", text, re.DOTALL)]
   # One picture a magnification, the sweep, the pair: in the report as in the files.
   files = ["photos_2x.png", "photos_3.3x.png", "magnify.png", "pair.png"]
-  for name, shown in zip(files, page.pictures, strict=True):
+  for name, shown in zip(files, pictures, strict=True):
     np.testing.assert_array_equal(np.asarray(Image.open(out / name)), shown)
-  photos = page.pictures[0]
+  photos = pictures[0]
   # Three rows of 64 pixels under captions; the first photograph's truth is its last picture.
   assert photos.shape[0] == 3 * (64 + 24)
   truth = photos[18 : 18 + 64]
@@ -121,13 +104,13 @@ def test_everything_is_shown_and_written(there, tmp_path, capsys, monkeypatch):
   free = np.asarray(Image.open(out / "demo.png"))
   np.testing.assert_array_equal(free, photos[: free.shape[0], : free.shape[1]])
   assert free.shape[0] == 2 * (64 + 24)
-  modes = [row[0] for row in page.rows if row[0].endswith("mean of 3")]
+  modes = [row[0] for row in rows if row[0].endswith("mean of 3")]
   assert modes == [f"{m}, mean of 3" for m in ("automatic", "mirrored", "random")] * 2
-  predictors = [row[0] for row in page.rows]
+  predictors = [row[0] for row in rows]
   assert predictors.count("SCSNet") == 6 and predictors.count("welsh") == 4
   assert {"Cycle CNN", "reinhard", "zero disparity"} <= set(predictors)
   # Gray at half the size, enlarged: by scikit-image's L and Pillow's bicubic.
-  gray = next(row for row in page.rows if row[0] == "bicubic gray")
+  gray = next(row for row in rows if row[0] == "bicubic gray")
   assert float(gray[1]) == pytest.approx(np.mean([gray_psnr(name, 64) for name in ORDER]), abs=0.1)
   for part in ("2x mirrored   SCSNet", "zero disparity", "training scsnet on", "report: "):
     assert part in said.out + said.err

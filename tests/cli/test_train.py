@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -149,14 +148,6 @@ def test_a_start_that_is_none_is_told_before_any_picture_is_read(setup, capfd, m
   one_line(capfd, "old.npz: expected a model's file", "scs-jax convert")
 
 
-def test_epochs_become_steps_before_the_method_is_made(setup):
-  """6 pictures, 8 a step: 3 epochs are 18 samples, so 3 steps."""
-  assert train("--config.epochs=3") == 0
-  assert find_checkpoint("run")[1] == 3
-  stored = json.loads((setup / "run/config.json").read_text())
-  assert (stored["steps"], stored["epochs"]) == (3, 0.0)
-
-
 def test_unreadable_pictures_are_skipped_counted_and_named(setup, capfd):
   photos = setup / "photos"
   (photos / "p1.png").write_bytes(b"no picture")
@@ -190,16 +181,6 @@ def test_bundled_photos_that_are_held_out_are_not_trained_on(setup):
   names = {data.name(i) for i in range(data.identity["records"])}
   assert len(names) == 8
   assert not names & {"chelsea.png", "coffee.png", "china.jpg"}
-
-
-def test_changed_pictures_are_said_when_it_goes_on(setup, capfd):
-  assert train("--config.steps=2") == 0
-  (setup / "photos/p0.png").unlink()
-  capfd.readouterr()
-  assert train() == 0
-  assert "the training data changed since the checkpoint (records 6 -> 5, finger" in (
-    capfd.readouterr().err
-  )
 
 
 def test_reader_threads_end_with_the_run(setup):
@@ -341,36 +322,6 @@ def test_a_slip_is_one_line_and_two_before_anything_is_trained(setup, capfd, mor
   assert all(files(setup)[name] == stamp for name, stamp in before.items())
 
 
-def test_a_folder_of_another_method_or_network_is_left_alone(setup, capfd):
-  assert train() == 0
-  before = files(setup / "run")
-  capfd.readouterr()
-  assert train("--config.method.name=trained_of_test:Other") == 2
-  one_line(capfd, "run holds a run of method 'trained_of_test:Method'", "choose another --workdir")
-  assert train("--config.method.width=5", "--config.steps=9") == 2
-  one_line(capfd, "is of another network", "net/w expected float32[5], found float32[3]")
-  assert files(setup / "run") == before
-
-
-@pytest.mark.parametrize("damage", ["training", "about", "arrays"])
-def test_a_damaged_checkpoint(setup, capfd, damage):
-  assert train("--config.steps=2") == 0
-  root, step = find_checkpoint("run")
-  folder = pathlib.Path(root) / str(step)
-  if damage == "training":
-    for path in sorted((folder / "training").rglob("*"), reverse=True):
-      path.unlink() if path.is_file() else path.rmdir()
-    (folder / "training").rmdir()
-  elif damage == "about":
-    (folder / "about/about.json").write_text('{"leaves"')
-  else:
-    for path in folder.glob("weights/**/d/*"):
-      path.write_bytes(b"")
-  capfd.readouterr()
-  assert train() == 2
-  one_line(capfd, f"checkpoints/{step} is ")
-
-
 # --- a full disk
 
 
@@ -470,14 +421,3 @@ def test_a_disk_that_fills_up_on_the_way(setup, small_disk, capfd, monkeypatch, 
     monkeypatch.chdir(setup)
     assert train("--config.steps=5", workdir=run) == 0
     assert find_checkpoint(run)[1] == 5
-
-
-def test_more_than_the_disk_holds(setup, small_disk, capfd):
-  """The second checkpoint does not fit beside the first."""
-  with small_disk(setup / "disk", "4m") as disk:
-    run = disk / "run"
-    assert train("--config.method.floats=600000", workdir=run) == 2
-    one_line(capfd, "could not write checkpoint for step 4", "the last whole checkpoint is step 2",
-             "free space")  # fmt: skip
-    nothing_half_written(run)
-    assert jax.device_count() == 8

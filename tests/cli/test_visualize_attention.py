@@ -30,9 +30,13 @@ def _save(folder, config, draw_state, change=lambda path, x: x):
 def place(make_tiny_config, make_smsanet_config, draw_state, tmp_path_factory):
   """A folder with runs of networks small enough to wait for, and a few pictures."""
   place = tmp_path_factory.mktemp("attention")
-  _save(place / "run", make_tiny_config(), draw_state)
+  config = make_tiny_config()
+  config.network.levels, config.network.texture_blocks = 2, 0
+  for name in ("source_blocks", "reference_blocks", "decoder_blocks"):
+    config.network[name] = (0, 0, 0)
+  _save(place / "run", config, draw_state)
   no_query = lambda path, x: x * ("query" not in jax.tree_util.keystr(path))
-  _save(place / "even", make_tiny_config(), draw_state, no_query)
+  _save(place / "even", config, draw_state, no_query)
   basic = make_tiny_config()
   basic.network.levels, basic.network.valves, basic.network.carry_chroma = 1, False, False
   basic.network.upsampler = "pixel_shuffle"
@@ -69,7 +73,7 @@ class TestTheVerb:
     assert out.splitlines()[-1] == f"wrote {tmp_path}/a.png, {tmp_path}/a.json, {tmp_path}/a.npz"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a.npz", "a.png"]
     with Image.open(tmp_path / "a.png") as image:
-      assert image.mode == "RGB" and image.width > 4 * 256 and image.height > 6 * 150
+      assert image.mode == "RGB" and image.width > 3 * 256 and image.height > 6 * 150
     found = json.loads((tmp_path / "a.json").read_text())
     assert [point["point"] for point in found["points"]] == [[0, 0], [52, 36], [20, 9]]
     arrays = np.load(tmp_path / "a.npz")
@@ -85,19 +89,16 @@ class TestTheVerb:
         position = [c // level["stride"] for c in reversed(point["point"])]
         valves = arrays[f"valves_{level['level']}"][:, *position]
         assert [level["source_valve"], level["reference_valve"]] == pytest.approx(list(valves))
-    assert len(found["valves"]) == 3
+    assert len(found["valves"]) == 2
 
   def test_chooses_points(self, call, tmp_path, capfd):
     assert call() == 0
     assert "hardly tells places" not in capfd.readouterr().out
     found = json.loads((tmp_path / "a.json").read_text())
     assert 1 < len(found["points"]) <= 4
-    first = (tmp_path / "a.png").read_bytes()
-    assert call() == 0
-    assert (tmp_path / "a.png").read_bytes() == first
 
   def test_says_where_attention_is_nearly_even(self, call, tmp_path, capfd):
-    assert call(run="even") == 0
+    assert call("--points", "0,0", "52,36", "20,9", run="even") == 0
     assert "no weight is above 1x even" in capfd.readouterr().out
     found = json.loads((tmp_path / "a.json").read_text())
     every = [level for point in found["points"] for level in point["levels"]]
@@ -119,7 +120,7 @@ class TestTheVerb:
 
   @pytest.mark.parametrize(
     ("gray", "reference"),
-    [("alpha.png", "color.png"), ("dot.png", "alpha.png"), ("color.png", "dot.png")],
+    [("dot.png", "alpha.png"), ("alpha.png", "dot.png")],
   )
   def test_pictures_of_any_kind(self, call, tmp_path, capfd, gray, reference):
     assert call(gray=gray, reference=reference) == 0
@@ -162,6 +163,7 @@ class TestPoints:
       gray[y : y + 9, x : x + 9] = 1.0
     found = numbers.spread_points(gray)
     assert len(found) == 4
+    np.testing.assert_array_equal(numbers.spread_points(gray), found)  # nothing is drawn
     distance = np.hypot(*(found[:, None] - corners[None] - 4).transpose(2, 0, 1))
     assert sorted(distance.argmin(1)) == [0, 1, 2, 3] and distance.min(1).max() < 12
 

@@ -257,6 +257,7 @@ def test_cells_are_what_colorize_writes_by_the_same_programs(
 
   monkeypatch.chdir(tmp_path)
   config = make_tiny_config()
+  config.network.levels, config.network.texture_blocks = 1, 0
   config.lock()
   state = draw_state(resolve.build(config), seed=3)
   state = state.replace(opt_state={name: () for name in state.params}, step=np.int32(3))
@@ -266,7 +267,7 @@ def test_cells_are_what_colorize_writes_by_the_same_programs(
   Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).save("gray.png")
   flags = ["gray.png", "--checkpoint", "run", "--quiet"]
   where = ["--point", "20,15", "--window", "16"]
-  assert cli.main(["visualize", "magnify", *flags, *where, "--scales", "1,1.7,2.5,3"]) == 0
+  assert cli.main(["visualize", "magnify", *flags, *where, "--scales", "1,1.7,3"]) == 0
   few = capfd.readouterr().out
   assert cli.main(["colorize", *flags, "--out", "colored.png", "--scale", "1.7"]) == 0
   colored = np.asarray(Image.open("colored.png"))

@@ -15,6 +15,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from planes import HEIGHT, WIDTH, write
 
+pytestmark = pytest.mark.usefixtures("quick_matches")
+
 
 @pytest.fixture
 def config():

@@ -121,8 +121,7 @@ def test_threads_change_nothing(source, expected, threads):
 @pytest.mark.slow
 def test_worker_processes_change_nothing(source, expected):
   spec = BatchSpec(**{**vars(SPEC), "threads": 1, "workers": 2})
-  assert_same(take(6, source, spec), expected)
-  assert_same(take(2, source, spec, start_step=1), expected[1:3])
+  assert_same(take(5, source, spec, start_step=1), expected[1:])
 
 
 def test_references_move_no_crop(source, expected):

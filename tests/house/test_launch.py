@@ -12,10 +12,12 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import quick_training
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "launch"
@@ -81,51 +83,29 @@ def test_local_processes_differ_in_their_number_alone():
   assert len({line[line.index("--coordinator") + 1] for line in lines}) == 1
 
 
-# A method that compiles in no time; the rest is what any run goes through.
-_METHOD = """
-import jax.numpy as jnp
-from scs_jax.core import contract
-from scs_jax.core.contract import Prediction, TrainState
-class Method(contract.Method):
-  def __init__(self, config):
-    pass
-  def init(self, key, batch):
-    return TrainState(jnp.zeros((), jnp.int32), {"net": {"w": jnp.zeros(3)}}, {"net": {}}, {})
-  def train_step(self, state, batch, key, collective, phase):
-    mean = collective.mean(batch["image"].astype(jnp.float32).mean()) / 255
-    params = {"net": {"w": 0.5 * state.params["net"]["w"] + mean}}
-    return state.replace(step=state.step + 1, params=params), {"loss/mean": mean}
-  def predict(self, state, query):
-    shape = (query.gray.shape[0], *query.size, 3)
-    return Prediction(jnp.broadcast_to(state.params["net"]["w"], shape))
-"""
-_CONFIG = """
-from scs_jax.core import config as configs
-def get_config():
-  c = configs.load("common").copy_and_resolve_references()
-  c.unlock()
-  c.method.name, c.batch_size, c.steps, c.data.crop = "launched_of_test:Method", 4, 3, 16
-  c.data.source, c.data.heldout = "photos", ""
-  c.checkpoint.every_steps, c.checkpoint.best_metric, c.log.every_steps = 3, "", 1
-  c.log.evaluate_every = c.log.panels_every = 0
-  return c
-"""
+def test_local_processes_end_together_and_tell_what_went_wrong(tmp_path):
+  """One of two slips; the other would go on for long, and ends with the code of a SIGTERM."""
+  stand_ins(
+    tmp_path / "bin",
+    python="""
+      [[ $1 == -c ]] && { echo 1234; exit; }
+      [[ "$*" == *"--process-id 1"* ]] && { echo "scs-jax: error: a slip" >&2; exit 2; }
+      trap 'echo told; exit 0' TERM
+      for ((i = 0; i < 600; i++)); do sleep 0.1; done""",
+  )
+  done = script("local_processes.sh", "--", *TRAIN, cwd=tmp_path,
+                PYTHON=str(tmp_path / "bin/python"))  # fmt: skip
+  assert done.returncode == 2 and "done" not in done.stdout
+  said = "local_processes.sh: process 1 ended with code 2; logs/process_1.log ends in:"
+  assert done.stderr.splitlines() == [said, "scs-jax: error: a slip"]
+  assert (tmp_path / "logs/process_0.log").read_text() == "told\n"
 
 
-def test_local_processes_train_together_and_tell_what_went_wrong(tmp_path):
-  (tmp_path / "launched_of_test.py").write_text(_METHOD)
-  (tmp_path / "tiny.py").write_text(_CONFIG)
-  (tmp_path / "photos").mkdir()
-  for i in range(5):
-    pixels = np.random.default_rng(i).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photos" / f"p{i}.png")
-
-  def run(*more):
-    train = ["--config", "tiny.py", "--workdir", "a run", "--quiet", *more]
-    return script("local_processes.sh", "--", *train, cwd=tmp_path,
-                  PYTHONPATH=f"{ROOT}:{tmp_path}", XLA_FLAGS="")  # fmt: skip
-
-  done = run()
+def test_local_processes_train_together(tmp_path):
+  quick_training.write(tmp_path, steps=3)
+  train = ["--config", "quick.py", "--workdir", "a run", "--quiet"]
+  done = script("local_processes.sh", "--", *train, cwd=tmp_path,
+                PYTHONPATH=f"{ROOT}:{tmp_path}", XLA_FLAGS="")  # fmt: skip
   logs = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
   assert done.returncode == 0, (done.stderr, logs)
   assert set(logs) == {"process_0.log", "process_1.log"}
@@ -137,13 +117,6 @@ def test_local_processes_train_together_and_tell_what_went_wrong(tmp_path):
   lines = (tmp_path / "a run/metrics.jsonl").read_text().splitlines()
   assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
 
-  done = run("--config.stepz=5")
-  assert done.returncode == 2
-  assert re.search(r"process [01] ended with code 2; logs/process_[01].log ends in:", done.stderr)
-  assert "done" not in done.stdout
-  assert done.stderr.splitlines()[1:] == [
-    "scs-jax: error: unknown key --config.stepz; did you mean --config.steps?"
-  ]
 
 
 def test_tpu_pod_installs_mounts_and_trains_on_all_workers():

@@ -1,9 +1,13 @@
 """What the README tells a newcomer to type does what it says, on small data and a small network."""
 
+import functools
 import pathlib
 import re
 import shlex
+import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,10 +28,11 @@ TINY = {
   "data.crop": 16,
   "reference.size": 8,
   "network.widths": "4,4,8",
-  "network.source_blocks": "0,0,1",
-  "network.reference_blocks": "0,0,1",
-  "network.decoder_blocks": "0,0,1",
-  "network.texture_blocks": 1,
+  "network.levels": 1,
+  "network.source_blocks": "0,0,0",
+  "network.reference_blocks": "0,0,0",
+  "network.decoder_blocks": "0,0,0",
+  "network.texture_blocks": 0,
   "network.fused_features": 8,
   "network.level_features": 8,
   "network.key_features": 4,
@@ -74,8 +79,13 @@ def commands() -> list[list[str]]:
   return [line[1:] for line in words if line and line[0].endswith("scs-jax")]
 
 
+def positive_statistics(state):
+  """A drawn state whose networks carry variances that could be some."""
+  return state.replace(model_state=jax.tree.map(np.abs, state.model_state))
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, make_tiny_config, draw_state):
+def place(tmp_path_factory, make_tiny_config, make_smsanet_config, draw_state):
   """A folder with all that the README takes for granted, and nothing else."""
   folder = tmp_path_factory.mktemp("readme")
   photos = [data.astronaut(), data.coffee(), data.chelsea()]
@@ -100,17 +110,40 @@ def place(tmp_path_factory, make_tiny_config, draw_state):
   views[1].convert("L").save(folder / "mono.png")
   (folder / "models").mkdir()  # a stand-in: what ships is tested in test_packaging.py
   card = {"summary": "A stand-in.", "licence": "none", "figures": [], "data": [], "limits": []}
-  config = make_tiny_config().lock()
-  state = draw_state(resolve.build(config))
-  standin = folder / "models" / "scsnet.safetensors"
-  model_file.write(standin, config, state, card={**card, "budget": {}})
+  for config in (make_tiny_config(), make_smsanet_config()):
+    state = positive_statistics(draw_state(resolve.build(config.lock())))
+    standin = folder / "models" / f"{config.method.name}.safetensors"
+    model_file.write(standin, config, state, card={**card, "budget": {}})
   mine = next(block for block in blocks("python") if "mine.py" in block)
   (folder / "mine.py").write_text(mine)
   return folder
 
 
+@pytest.fixture(scope="module")
+def quick_steps(draw_state):
+  """Trainings draw their states and make steps that change nothing: nothing large is compiled.
+
+  All around them is what a training is. What the methods' steps do is tested in tests/methods and
+  tests/contract.
+  """
+
+  def init(self, key, batch, asked):
+    state = draw_state(types.SimpleNamespace(init=functools.partial(asked, self)))
+    return positive_statistics(state)
+
+  def step(self, state, *unused):
+    return state.replace(step=state.step + 1), {"loss/content": jnp.float32(1)}
+
+  with pytest.MonkeyPatch.context() as patch:
+    for name in resolve.BUILTIN:
+      kind = resolve.resolve(name)
+      patch.setattr(kind, "init", functools.partialmethod(init, asked=kind.init))
+      patch.setattr(kind, "train_step", step)
+    yield
+
+
 @pytest.fixture(autouse=True)
-def there(place, plain_volumes, one_device, monkeypatch):
+def there(place, plain_volumes, one_device, quick_steps, monkeypatch):
   monkeypatch.chdir(place)
   monkeypatch.setattr(models, "FOLDER", place / "models")
 
@@ -119,6 +152,10 @@ def run(command: list[str]) -> int:
   tiny: list[str] = []
   if command[:2] == ["data", "select"]:
     tiny = ["--min-kb=0"]  # the photos here are small
+  if command[0] == "compare":
+    tiny = ["--no-speed", "--limit", "1"]
+  if command[:3] == ["evaluate", "--checkpoint", "runs/pairs"]:
+    tiny = ["--no-baselines"]  # which photos have beside them
   if command[0] == "plan":  # for the devices at hand: TPUs need their compiler, an extra
     at = command.index("--topology")
     command = [*command[:at], *command[at + 2 :]]
@@ -158,7 +195,7 @@ def test_results_are_where_the_text_says():
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python(number):
+def test_python(number, random_variables):
   left, right, _ = data.stereo_motorcycle()
   names = {
     "mono": right[100:228, 200:392].mean(-1).astype(np.uint8),
@@ -175,9 +212,10 @@ def test_python(number):
   if "net.apply" in code:
     names["photo"] = np.random.default_rng(1).random((1, 20, 20, 3)).astype(np.float32)
     # Compiled whole, which takes a fraction of what its many operations one by one take.
-    code = code.replace("net.init(", "jax.jit(net.init)(")
+    names["drawn"] = lambda net, key, *inputs: random_variables(net, *inputs)
+    code = code.replace("net.init(", "drawn(net, ")
     code = code.replace("net.apply(", "jax.jit(net.apply, static_argnums=3)(")
-    small = "*3 * [(0, 0, 1)], texture_blocks=1, fused_features=8, level_features=8, levels=1"
+    small = "*3 * [(0, 0, 0)], texture_blocks=0, fused_features=8, level_features=8, levels=1"
     code = code.replace("SCSNet()", f"SCSNet((4, 4, 8), {small}, cpm_widths=(8, 8, 8))")
     code = code.replace("481, 333", "81, 33")
   exec(compile(code, f"README.md, python block {number}", "exec"), names)

@@ -33,6 +33,7 @@ def test_the_files_on_the_way_are_those_that_readme_names(make_tiny_config, tmp_
   monkeypatch.setattr(objective, "generator_terms", reached)
   monkeypatch.setattr(update.flops, "count", lambda *args: 0)  # traces it too, for its account
   config = make_tiny_config()
+  config.network.levels, config.network.texture_blocks = 1, 0
   config.log.evaluate_every = config.log.panels_every = 0
   with pytest.raises(Reached):
     scs_jax.train(config, tmp_path, quiet=True)

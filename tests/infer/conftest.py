@@ -8,9 +8,7 @@ from scs_jax.core import resolve
 @pytest.fixture(scope="session")
 def pieces_method(make_tiny_config):
   config = make_tiny_config()
-  config.network.levels = 3
-  config.network.source_blocks = config.network.reference_blocks = (1, 1, 1)
-  config.network.decoder_blocks = (1, 1, 1)
+  config.network.levels = 2
   return resolve.build(config.lock())
 
 

@@ -1,5 +1,6 @@
 """The three lines of the README, and what they do when memory or sense runs out."""
 
+import functools
 import warnings
 
 import jax
@@ -27,8 +28,20 @@ def run_folder(pieces_method, pieces_state, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def make(pieces_method, pieces_state):
+  """A function: a Colorizer of the same network, with none of its programs compiled."""
+  return functools.partial(Colorizer, pieces_method, pieces_state)
+
+
+@pytest.fixture(scope="module")
+def free(make):
+  """One of large tiles, which memory does not bound."""
+  return make(tile=160)
+
+
+@pytest.fixture(scope="module")
 def colorizer(run_folder):
-  return Colorizer.from_checkpoint(run_folder, tile=208)
+  return Colorizer.from_checkpoint(run_folder, tile=80)
 
 
 def _photo(size, seed=0):
@@ -125,8 +138,8 @@ def test_saturation_is_a_dial(colorizer):
     ({"size": (5.5, 3)}, "whole pixels"),
   ],
 )
-def test_nonsense_is_refused_before_anything_compiles(run_folder, keywords, message):
-  colorizer = Colorizer.from_checkpoint(run_folder)
+def test_nonsense_is_refused_before_anything_compiles(make, keywords, message):
+  colorizer = make()
   with pytest.raises(UserError, match=message):
     colorizer(_photo((30, 30)), **keywords)
   assert colorizer.programs == 0
@@ -140,42 +153,43 @@ def test_a_gray_reference_is_warned_about(colorizer):
     colorizer(_photo((30, 30)), _photo((20, 20)))
 
 
-def test_memory_that_runs_out_halves_the_tiles_and_goes_on(run_folder, monkeypatch):
+def test_memory_that_runs_out_halves_the_tiles_and_goes_on(make, free, monkeypatch):
   lines = []
-  colorizer = Colorizer.from_checkpoint(run_folder, tile=416, note=lines.append)
-  gray = _photo((230, 250))[..., 0]
-  expected = Colorizer.from_checkpoint(run_folder, tile=416)(gray)
+  colorizer = make(tile=160, note=lines.append)
+  gray = _photo((100, 130))[..., 0]
+  expected = free(gray)
   paint = colorizer._painter.paint
 
   def fail_once(*args):
-    if colorizer._painter.ladder == (416,):
+    if colorizer._painter.ladder == (160,):
       raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
     return paint(*args)
 
   monkeypatch.setattr(colorizer._painter, "paint", fail_once)
   found = colorizer(gray)
   assert np.abs(found.astype(int) - expected).max() <= 1
-  assert len(lines) == 1 and "tiles of 208 pixels from here on" in lines[0]
+  assert len(lines) == 1 and "tiles of 80 pixels from here on" in lines[0]
 
 
-def test_a_limit_too_low_is_an_error_and_no_gray_picture(run_folder):
+def test_a_limit_too_low_is_an_error_and_no_gray_picture(make):
   lines = []
-  colorizer = Colorizer.from_checkpoint(run_folder, memory_limit=1000, note=lines.append)
+  colorizer = make(memory_limit=1000, note=lines.append)
   with pytest.raises(UserError, match="do not fit into memory even in the smallest tiles"):
-    colorizer(_photo((230, 250)))
+    colorizer(_photo((100, 130)))
   assert lines == []  # what lies beside the tiles is too much by itself: none was tried
   assert colorizer._painter.ladder == colorizers.LADDER  # the next picture may be smaller
 
 
-def test_what_does_not_fit_as_a_whole_keeps_its_light_and_dark(run_folder):
+def test_what_does_not_fit_as_a_whole_keeps_its_light_and_dark(make, monkeypatch):
   """The network sees less of it, without being asked; a limit on what it sees is not moved."""
-  gray = _photo((1100, 1300))[..., 0]
-  whole = Colorizer.from_checkpoint(run_folder)
+  monkeypatch.setattr(colorizers, "LADDER", (96, 128))
+  gray = _photo((700, 800))[..., 0]
+  whole = make()
   recipe = whole._recipe(False)
   need = plan.measure(whole._painter, recipe, gray.shape, gray.shape)
   lines = []
   limit = int(0.9 * need.host)  # no tiles are small enough
-  colorizer = Colorizer.from_checkpoint(run_folder, memory_limit=limit, note=lines.append)
+  colorizer = make(memory_limit=limit, note=lines.append)
   found = colorizer(gray)
   said = [line for line in lines if "colours are computed at" in line][-1]
   assert "light and dark are the picture's own" in said
@@ -187,26 +201,26 @@ def test_what_does_not_fit_as_a_whole_keeps_its_light_and_dark(run_folder):
     colorizer(gray, scale=1.5)
 
 
-def test_a_large_result_counts_in_the_plan(run_folder):
+def test_a_large_result_counts_in_the_plan(make):
   """With the luminance kept the network's part is small, and the result's is not."""
   gray = _photo((64, 64))[..., 0]
-  colorizer = Colorizer.from_checkpoint(run_folder, memory_limit=150_000_000)
+  colorizer = make(memory_limit=150_000_000)
   keywords = {"keep_luminance": True, "input_side": 32}
   assert colorizer(gray, size=(900, 900), **keywords).shape == (900, 900, 3)
   with pytest.raises(UserError, match=r"to 4000x4000, do not fit .* ask for a smaller result"):
     colorizer(gray, size=(4000, 4000), **keywords)
 
 
-def test_xla_compiles_what_is_counted_and_no_more(run_folder):
+def test_xla_compiles_what_is_counted_and_no_more(make):
   """Pictures of many sizes, by a reference, luminance kept: at most ten programs in all."""
   compiled = []
   heard = lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
   jax.monitoring.register_event_duration_secs_listener(heard)
   try:
-    colorizer = Colorizer.from_checkpoint(run_folder)
+    colorizer = make()
     before = len(compiled)
     reference = _photo((40, 30), seed=4)
-    for number, size in enumerate([(30, 41), (64, 64), (193, 20), (201, 230), (90, 7), (1, 1)]):
+    for number, size in enumerate([(30, 41), (64, 64), (133, 20), (101, 130), (90, 7), (1, 1)]):
       keywords = {"keep_luminance": bool(number % 2), "scale": 1.0 + number / 4}
       colorizer(_photo(size), reference, **keywords)
   finally:
@@ -215,31 +229,28 @@ def test_xla_compiles_what_is_counted_and_no_more(run_folder):
   assert 0 < colorizer.programs <= len(compiled) - before <= colorizer.programs + 1
 
 
-def test_a_limit_makes_tiles_smaller_for_the_picture_that_needs_it(run_folder):
+def test_a_limit_makes_tiles_smaller_for_the_picture_that_needs_it(make, free):
   """What is planned fits, and the result is the same."""
-  gray = _photo((230, 250))[..., 0]
-  free = Colorizer.from_checkpoint(run_folder, tile=416)
+  gray = _photo((100, 130))[..., 0]
   expected = free(gray)
   lines = []
   needs = []
-  for tile in (416, 208):
-    one = Colorizer.from_checkpoint(run_folder, tile=tile)
+  for tile in (160, 80):
+    one = make(tile=tile)
     recipe = one._recipe(False)
     need = plan.measure(one._painter, recipe, gray.shape, gray.shape)
     needs.append(need.host + need.program)
   assert needs[1] < needs[0]
   limit = sum(needs) // 2
-  colorizer = Colorizer.from_checkpoint(
-    run_folder, tile=416, memory_limit=limit, note=lines.append
-  )
+  colorizer = make(tile=160, memory_limit=limit, note=lines.append)
   assert np.abs(colorizer(gray).astype(int) - expected).max() <= 1
-  assert len(lines) == 1 and "tiles of 208" in lines[0]
-  assert colorizer._painter.ladder == (208,)  # another one for each picture: other programs
+  assert len(lines) == 1 and "tiles of 80" in lines[0]
+  assert colorizer._painter.ladder == (80,)  # another one for each picture: other programs
 
 
 def test_a_network_that_diverged_is_an_error_and_no_gray_picture(pieces_method, pieces_state):
   broken = jax.tree.map(lambda x: np.full_like(x, np.nan), pieces_state.params)
-  colorizer = Colorizer(pieces_method, pieces_state.replace(params=broken), tile=208)
+  colorizer = Colorizer(pieces_method, pieces_state.replace(params=broken), tile=80)
   with pytest.raises(UserError, match="not all numbers: its training has diverged"):
     colorizer(_photo((30, 30)))
 
@@ -292,9 +303,9 @@ def test_checkpoint_that_is_not_there(tmp_path):
     Colorizer.from_checkpoint(tmp_path / "nothing")
 
 
-def test_a_tile_smaller_than_the_halos_is_an_error(run_folder):
-  with pytest.raises(UserError, match="tile 48 is too small for this network; give 80 or more"):
-    Colorizer.from_checkpoint(run_folder, tile=48)(_photo((230, 250)))
+def test_a_tile_smaller_than_the_halos_is_an_error(make):
+  with pytest.raises(UserError, match="tile 48 is too small for this network; give 56 or more"):
+    make(tile=48)(_photo((100, 130)))
 
 
 def test_resizing_equals_pillow_inside():

@@ -18,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import block_matcher
 
+pytestmark = pytest.mark.usefixtures("quick_matches")
 SIZE, SHIFT = (96, 120), 5
 
 # How the pictures of a pair whose monochrome camera stands on the right look from elsewhere.
@@ -44,22 +45,31 @@ def inner(x, margin=SHIFT + 8):
   return x[margin:-margin, margin:-margin].astype(np.float64)
 
 
-@pytest.mark.parametrize("view", TURNS)
-@pytest.mark.parametrize("said", [True, False])
-def test_every_side(view, said):
-  mono, color, truth = map(TURNS[view], block_matcher.scene(SIZE, SHIFT))
+@pytest.fixture(scope="module")
+def finding():
+  """A colorizer that finds the side of each pair, and what it notes."""
   lines = []
-  colorizer = make(lines, mono_view=view if said else "auto")
-  found = colorizer(np.ascontiguousarray(mono), np.ascontiguousarray(color))
+  return make(lines), lines
+
+
+@pytest.mark.parametrize("view", TURNS)
+def test_every_side(finding, view):
+  mono, color, truth = map(TURNS[view], block_matcher.scene(SIZE, SHIFT))
+  mono, color = map(np.ascontiguousarray, (mono, color))
+  colorizer, lines = finding
+  found = colorizer(mono, color)
   assert found.shape == truth.shape and found.dtype == np.uint8 and lines == []
   error = np.abs(inner(found) - inner(truth)).mean()
   assert error < 2.0
   assert np.abs(luma_of(found) - mono).max() <= 1.0
-  if said:  # the wrong side is worse by far, and said
-    other = {"right": "left", "left": "right", "lower": "upper", "upper": "lower"}[view]
-    wrong = make(lines, mono_view=other)(np.ascontiguousarray(mono), np.ascontiguousarray(color))
-    assert np.abs(inner(wrong) - inner(truth)).mean() > 5 * error
-    assert len(lines) == 1 and "100% of the matches lie where none is looked for" in lines[0]
+  said = []
+  np.testing.assert_array_equal(make(said, mono_view=view)(mono, color), found)
+  assert said == []
+  # The wrong side is worse by far, and said.
+  other = {"right": "left", "left": "right", "lower": "upper", "upper": "lower"}[view]
+  wrong = make(said, mono_view=other)(mono, color)
+  assert np.abs(inner(wrong) - inner(truth)).mean() > 5 * error
+  assert len(said) == 1 and "100% of the matches lie where none is looked for" in said[0]
 
 
 def test_layout_is_measured():

@@ -62,8 +62,8 @@ def test_strips_take_every_row_once_and_have_their_overlap(rows, overlap, multip
     assert len(found) == 1 if height == rows else len(found) > 1
 
 
-@pytest.mark.parametrize("rows", [61, 64, 90])  # the method pads two of them below
-@pytest.mark.parametrize("height", [26, 34, 45])
+# The method pads two of these numbers of rows below.
+@pytest.mark.parametrize(("rows", "height"), [(61, 26), (61, 45), (64, 34), (90, 26)])
 def test_strips_are_the_whole(rows, height):
   method = block_matcher.BlockMatcher()
   mono, color = views((rows, 30))

@@ -13,42 +13,63 @@ from scs_jax.errors import UserError
 from scs_jax.training import distributed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-_PROCESS = """
+_PROCESSES = """
 import os, signal, sys, threading, time
 from scs_jax.training import distributed
 from scs_jax.core import stop
 from scs_jax.errors import UserError
-how, port = sys.argv[1:]
-with stop.raising_flag() as stopped:
-  distributed.start(f"127.0.0.1:{port}", 1, 0)
-  with distributed.ending_together(lambda e: str(e) if isinstance(e, UserError) else None):
-    if how == "SIGTERM":
-      os.kill(os.getpid(), signal.SIGTERM)
-      time.sleep(0.3)
-      print("stopped" if stopped else "not told")
-    elif how == "abort":
-      threading.Thread(target=os.abort).start()
-      time.sleep(60)
-    else:
-      raise UserError("a slip") if how == "slip" else KeyError("a bug")
+
+def process(how, port):
+  with stop.raising_flag() as stopped:
+    distributed.start(f"127.0.0.1:{port}", 1, 0)
+    with distributed.ending_together(lambda e: str(e) if isinstance(e, UserError) else None):
+      if how == "SIGTERM":
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)
+        print("stopped" if stopped else "not told")
+      elif how == "abort":
+        threading.Thread(target=os.abort).start()
+        time.sleep(60)
+      else:
+        raise UserError("a slip") if how == "slip" else KeyError("a bug")
+
+for argument in sys.argv[1:]:  # the fork spares starts of Python
+  how, port = argument.split(":")
+  pid = os.fork()
+  if not pid:
+    for number, end in ((1, "out"), (2, "err")):
+      os.dup2(os.open(f"{how}.{end}", os.O_WRONLY | os.O_CREAT), number)
+    process(how, port)
+    sys.exit(0)
+  print(how, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
-def run(how):
-  with socket.socket() as probe:
-    probe.bind(("127.0.0.1", 0))
-    port = probe.getsockname()[1]
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+  """{how a process of its own ends: (exit code, what it printed, its lines of errors)}."""
+  folder = tmp_path_factory.mktemp("ended")
+  arguments = []
+  for how in ("SIGTERM", "slip", "bug", "abort"):
+    with socket.socket() as probe:
+      probe.bind(("127.0.0.1", 0))
+      arguments.append(f"{how}:{probe.getsockname()[1]}")
   environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-  return subprocess.run(
-    [sys.executable, "-c", _PROCESS, how, str(port)],
-    env=environment, capture_output=True, text=True, timeout=120,
+  done = subprocess.run(
+    [sys.executable, "-c", _PROCESSES, *arguments],
+    cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, timeout=300, check=True,
   )  # fmt: skip
+  codes = dict(line.split() for line in done.stdout.splitlines())
+  read = lambda name: (folder / name).read_text()
+  return {
+    how: (int(code), read(f"{how}.out"), read(f"{how}.err").splitlines())
+    for how, code in codes.items()
+  }
 
 
-def test_sigterm_reaches_us_and_not_jax():
+def test_sigterm_reaches_us_and_not_jax(ended):
   """JAX's preemption service takes the signal over unless it is switched off."""
-  done = run("SIGTERM")
-  assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
+  assert ended["SIGTERM"][:2] == (0, "stopped\n"), ended["SIGTERM"]
 
 
 @pytest.mark.parametrize(
@@ -60,10 +81,8 @@ def test_sigterm_reaches_us_and_not_jax():
      "gone (see above); start all processes again: the run goes on from its last checkpoint"),
   ],
 )  # fmt: skip
-def test_the_last_line_says_why_it_ended(how, code, line):
-  done = run(how)
-  assert done.returncode == code
-  assert done.stderr.splitlines()[-1] == line
+def test_the_last_line_says_why_it_ended(ended, how, code, line):
+  assert (ended[how][0], ended[how][2][-1]) == (code, line)
 
 
 @pytest.mark.parametrize(

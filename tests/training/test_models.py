@@ -34,6 +34,7 @@ CARD = {
 def trained(make_tiny_config, draw_state, tmp_path_factory):
   """(its method, state and folder) of a run of a tiny SCSNet, whose folders are of this machine."""
   config = make_tiny_config()
+  config.network.levels, config.network.texture_blocks = 1, 0
   config.data.source, config.data.heldout = "/data/me/photos/", "/data/me/other"
   config.loss.perceptual_file = "weights/vgg.pth"
   method = resolve.build(config.lock())
@@ -45,11 +46,17 @@ def trained(make_tiny_config, draw_state, tmp_path_factory):
   return method, state, folder
 
 
-@pytest.fixture
-def exported(trained, tmp_path):
-  path = tmp_path / "small.safetensors"
+@pytest.fixture(scope="module")
+def written(trained):
+  path = trained[2].with_name("small.safetensors")
   models.export(models.find(trained[2]), path, card=CARD)
   return path
+
+
+@pytest.fixture
+def exported(written, tmp_path):
+  """A test's own copy of the run as a file."""
+  return pathlib.Path(shutil.copy(written, tmp_path))
 
 
 @pytest.fixture
