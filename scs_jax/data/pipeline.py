@@ -18,7 +18,7 @@ from absl import flags
 from PIL import Image
 
 from scs_jax.data import decode, order, transforms
-from scs_jax.data.sources import Source
+from scs_jax.data.source import Source
 from scs_jax.errors import UserError
 
 MAX_TRIES = 32

@@ -15,7 +15,7 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
-from scs_jax.data import bundled, listing, sources, stereo_layouts
+from scs_jax.data import bundled, listing, stereo_layouts
 from scs_jax.data.disparity_files import DisparityFile
 from scs_jax.data.stereo_layouts import Record, some
 from scs_jax.errors import UserError
@@ -140,7 +140,7 @@ def _pictures(folder: pathlib.Path) -> dict[str, str]:
       continue
     for file in sorted(files):
       stem, extension = os.path.splitext(file)
-      if extension.lower() not in sources.EXTENSIONS or file.startswith("."):
+      if extension.lower() not in listing.EXTENSIONS or file.startswith("."):
         continue
       place = pathlib.Path(path).relative_to(folder)
       key, name = (place / stem).as_posix(), (place / file).as_posix()

@@ -16,9 +16,9 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from scs_jax.data import decode, remote, scan
+from scs_jax.data.source import Stored
 from scs_jax.errors import UserError
 
 _SPEC = re.compile(
@@ -41,7 +41,7 @@ class Spec(NamedTuple):
   feature: str | None
 
 
-class TfdsSource:
+class TfdsSource(Stored):
   """A split of a data set that was prepared as ArrayRecord.
 
   Names are "NAME/CONFIG/VERSION/SPLIT/number".
@@ -65,19 +65,10 @@ class TfdsSource:
     told = [self._prefix, self._feature, len(self._data)]
     splits = builder.info.splits
     told += [[name, list(splits[name].shard_lengths), splits[name].num_bytes] for name in splits]
-    self._fingerprint = hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+    self.fingerprint = hashlib.sha256(repr(told).encode()).hexdigest()[:32]
 
   def __len__(self) -> int:
     return len(self._data)
-
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self.load(i)
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return np.asarray(self.open(i, min_short_side))
-
-  def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
-    return decode.decode_image(self.encoded(i), min_short_side, name=self.name(i))
 
   def encoded(self, i: int) -> bytes:
     with decode.explain_failures(self.name(i)):
@@ -86,19 +77,12 @@ class TfdsSource:
         value = value[part]
     return value
 
-  def head(self, i: int, count: int) -> bytes:
-    return self.encoded(i)  # a record comes whole
-
   def file(self, i: int) -> scan.File:
     # No size before it is read; the fingerprint stands for a time of change.
-    return scan.File(self.name(i), 0, int(self._fingerprint[:15], 16))
+    return scan.File(self.name(i), 0, int(self.fingerprint[:15], 16))
 
   def name(self, i: int) -> str:
     return f"{self._prefix}/{i:07d}"
-
-  @property
-  def fingerprint(self) -> str:
-    return self._fingerprint
 
 
 def parse(spec: str) -> Spec:
