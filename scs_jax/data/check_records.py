@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 from PIL import Image
+from scipy import sparse
 
 from scs_jax.data import decode, scan
 from scs_jax.errors import UserError
@@ -141,11 +142,11 @@ def check(
       for i, r in enumerate(records)
       if r.digest in others
     ],
-    shards=source.damaged_shards() if hasattr(source, "damaged_shards") else [],
-    empty=int(getattr(source, "skipped_empty", 0)),
+    shards=source.damaged_shards(),
+    empty=int(source.skipped_empty),
     records=len(source),
     remarks=[(source.name(i), remark) for i in whole for remark in records[i].remarks],
-    results=list(getattr(source, "skipped_results", ())),
+    results=list(source.skipped_results),
   )
 
 
@@ -162,21 +163,16 @@ def _all(measure, count: int, title: str, threads: int | None, progress: bool) -
   return results
 
 
-def _read(source, i: int) -> bytes:
-  # A packed folder compares checksums that training leaves to the shards' own.
-  return source.checked(i) if hasattr(source, "checked") else source.encoded(i)
-
-
 def _digest(source, i: int) -> bytes:
   try:
-    return hashlib.sha256(_read(source, i)).digest()[:16]
+    return hashlib.sha256(source.checked(i)).digest()[:16]
   except decode.DecodeError:
     return b""
 
 
 def _look(source, i: int) -> Record:
   try:
-    data = _read(source, i)
+    data = source.checked(i)
   except decode.DecodeError as error:
     return Record(b"", str(error))
   digest = hashlib.sha256(data).digest()[:16]
@@ -217,14 +213,7 @@ def _alike(records: Sequence[Record], whole: Sequence[int], near: int) -> list[l
       first.setdefault(records[i].digest, i)
   members = np.array(sorted(first.values()), int)
   looks = np.array([records[i].look for i in members], np.uint64)
-  parent = {int(i): int(i) for i in members}
-
-  def root(i: int) -> int:
-    while parent[i] != i:
-      parent[i] = parent[parent[i]]
-      i = parent[i]
-    return i
-
+  pairs: list[tuple[int, int]] = []
   edges = np.linspace(0, 64, near + 2).astype(int)
   for low, high in itertools.pairwise(edges):
     mask = np.uint64((1 << int(high - low)) - 1)
@@ -235,12 +224,14 @@ def _alike(records: Sequence[Record], whole: Sequence[int], near: int) -> list[l
       for k, j in enumerate(bucket[:-1]):
         rest = bucket[k + 1 :]
         close = rest[np.bitwise_count(looks[rest] ^ looks[j]) <= near]
-        for other in close:
-          parent[root(int(members[other]))] = root(int(members[j]))
+        pairs += [(j, other) for other in close]
+  rows, columns = np.array(pairs, int).reshape(-1, 2).T
+  graph = sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), (len(members),) * 2)
+  _, labels = sparse.csgraph.connected_components(graph, directed=False)
   found = defaultdict(list)
-  for i in parent:
-    found[root(i)].append(i)
-  return [sorted(group) for group in found.values() if len(group) > 1]
+  for i, label in zip(members.tolist(), labels.tolist(), strict=True):
+    found[label].append(i)
+  return [group for group in found.values() if len(group) > 1]
 
 
 def _extent(sizes: np.ndarray) -> dict[str, list[int]]:

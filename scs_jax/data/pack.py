@@ -17,12 +17,12 @@ import shutil
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import tqdm
 
-from scs_jax.data import decode, packed_source, remote, riegeli
+from scs_jax.data import decode, packed_source, remote
 from scs_jax.data.packed_source import UNFINISHED
 from scs_jax.errors import UserError
 
@@ -31,7 +31,6 @@ RECORDS = 1024
 
 # group_size 1: every record can be reached alone. Pictures do not compress again.
 _OPTIONS = "group_size:1,uncompressed"
-_PIECE = 1 << 22
 
 
 class Packed(NamedTuple):
@@ -206,9 +205,11 @@ class _Job:
     aside = scratch / f"{k:05d}.partial"
     try:
       entry = {"file": self.file(k), "names": [], "sizes": [], "crc32": []}
-      heads = self._copy(k, aside, entry, bar)
-      entry["offsets"] = riegeli.locate(aside, heads, entry["sizes"], entry["crc32"])
-      entry["bytes"], entry["sha256"] = _digest(aside)
+      self._copy(k, aside, entry, bar)
+      _require_written(aside, entry["crc32"])
+      with open(aside, "rb") as file:
+        entry["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        entry["bytes"] = file.tell()
       self.place.take(aside, entry["file"])
       self.place.write(self.note(k), json.dumps(entry).encode())
       return entry
@@ -218,11 +219,10 @@ class _Job:
     finally:
       aside.unlink(missing_ok=True)
 
-  def _copy(self, k: int, aside: pathlib.Path, entry: dict, bar: tqdm.tqdm) -> list[bytes]:
-    """Records to a shard file; fills the entry; returns their first bytes."""
+  def _copy(self, k: int, aside: pathlib.Path, entry: dict, bar: tqdm.tqdm) -> None:
+    """Writes the records to a shard file, and fills the entry."""
     from array_record.python import array_record_module
 
-    heads = []
     writer = array_record_module.ArrayRecordWriter(os.fspath(aside), _OPTIONS)
     try:
       for i in self.of(k):
@@ -230,7 +230,6 @@ class _Job:
           raise _Stopped
         data, file = _read(self.source, i)
         writer.write(data)
-        heads.append(data[:riegeli.KNOWN_BY])
         entry["names"].append(file.name)
         entry["sizes"].append(len(data))
         entry["crc32"].append(zlib.crc32(data))
@@ -242,7 +241,6 @@ class _Job:
     writer.close()
     with open(aside, "rb") as file:
       os.fsync(file.fileno())
-    return heads
 
 
 def _read(source, i: int) -> tuple[bytes, object]:
@@ -260,14 +258,18 @@ def _read(source, i: int) -> tuple[bytes, object]:
   return data, file
 
 
-def _digest(path: pathlib.Path) -> tuple[int, str]:
-  """(bytes, SHA-256 in hex) of a file."""
-  digest, size = hashlib.sha256(), 0
-  with open(path, "rb") as file:
-    while piece := file.read(_PIECE):
-      digest.update(piece)
-      size += len(piece)
-  return size, digest.hexdigest()
+def _require_written(path: pathlib.Path, crc32: Sequence[int]) -> None:
+  """Reads a shard back; raises OSError where a record is not what was written."""
+  from array_record.python import array_record_module
+
+  try:
+    reader = array_record_module.ArrayRecordReader(os.fspath(path))
+    good = all(zlib.crc32(reader.read()) == crc for crc in crc32)
+    reader.close()  # raises what its own checksums found
+  except (ValueError, RuntimeError, IndexError):
+    good = False
+  if not good:
+    raise OSError(f"{path}: not the bytes that were written")
 
 
 @contextlib.contextmanager

@@ -68,14 +68,13 @@ class Place:
     """Path or address of a file inside."""
     return join(self.root, name)
 
-  def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
-    """A file's bytes [start, end). Raises OSError; for what else drivers raise, too."""
+  def read(self, name: str, count: int | None = None) -> bytes:
+    """Reads a file, or its first `count` bytes. Raises OSError, whatever a driver raises."""
     if self.remote:
       with as_os_errors(self.full(name)):
-        return self._files.cat_file(f"{self._path}/{name}", start=start, end=end)
+        return self._files.cat_file(f"{self._path}/{name}", start=0, end=count)
     with open(self.full(name), "rb") as file:
-      file.seek(start or 0)
-      return file.read() if end is None else file.read(end - (start or 0))
+      return file.read(-1 if count is None else count)
 
   def write(self, name: str, content: bytes) -> None:
     """Writes a file whole or not at all (an object of a bucket appears when it is complete)."""
@@ -98,6 +97,11 @@ class Place:
       if isinstance(error, OSError):
         error.filename = str(path)  # a failed write names none
       raise
+
+  def fetch(self, name: str, path: str | os.PathLike) -> None:
+    """Copies a file of a remote folder to a local path."""
+    with as_os_errors(self.full(name)):
+      self._files.get_file(f"{self._path}/{name}", os.fspath(path))
 
   def take(self, path: str | os.PathLike, name: str) -> None:
     """Moves a finished local file here, under a name; on one disk that is a renaming."""
