@@ -4,7 +4,8 @@
   train(config, "runs/small")       trains, and goes on where an earlier run stopped
   plan(config, topology="v5e:4x4")  what training takes on a machine that need not be there
   models.names(), models.find(...)  trained networks: those that ship, files, runs
-  Colorizer, PairColorizer          colour pictures, and pairs of cameras, with one
+  colorize("scans", "colored")      colours files, folders and videos with one
+  Colorizer, PairColorizer          colour pictures, and pairs of cameras, one by one
 """
 
 import importlib
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
   "Colorizer": "scs_jax.infer.colorizer:Colorizer",
   "PairColorizer": "scs_jax.infer.pairs:PairColorizer",
+  "colorize": "scs_jax.infer.jobs:colorize",
   "load_config": "scs_jax.core.config:load",
   "models": "scs_jax.training.models",
   "plan": "scs_jax.training.planned:plan",

@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+from collections.abc import Callable
 
 _SMALLEST_MEMORY = 16 << 20
 _UNITS = {"": 1, "B": 1} | {
@@ -13,16 +14,20 @@ _UNITS = {"": 1, "B": 1} | {
 _MOST_SIDE = 1 << 17
 
 
-def _number(text: str, low: float, high: float, examples: str) -> float:
+def _bounded(text: str, expected: str, fits: Callable[[float], bool]) -> float:
+  """A number that fits, which NaN never does."""
   try:
     value = float(text)
   except ValueError:
     value = math.nan
-  if not low <= value <= high:  # so that nan is refused as well
-    raise argparse.ArgumentTypeError(
-      f"expected a number from {low:g} to {high:g}, as {examples}; got {text!r}"
-    )
+  if not fits(value):
+    raise argparse.ArgumentTypeError(f"expected a number {expected}; got {text!r}")
   return value
+
+
+def _number(text: str, low: float, high: float, examples: str) -> float:
+  expected = f"from {low:g} to {high:g}, as {examples}"
+  return _bounded(text, expected, lambda value: low <= value <= high)
 
 
 def _whole(text: str, low: int, high: int, examples: str) -> int:
@@ -31,6 +36,38 @@ def _whole(text: str, low: int, high: int, examples: str) -> int:
       f"expected a whole number from {low} to {high}, as {examples}; got {text!r}"
     )
   return int(text)
+
+
+def count(text: str) -> int:
+  """A whole number of 1 or more."""
+  if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not int(text):
+    raise argparse.ArgumentTypeError(f"expected a whole number from 1 on; got {text!r}")
+  return int(text)
+
+
+def amount(text: str) -> float:
+  """A number of 0 or more."""
+  return _bounded(text, "from 0 on", lambda value: 0 <= value < math.inf)
+
+
+def above_zero(text: str) -> float:
+  """A number above 0."""
+  return _bounded(text, "above 0", lambda value: 0 < value < math.inf)
+
+
+def share(text: str) -> float:
+  """A number above 0, up to 1."""
+  return _bounded(text, "above 0, up to 1, as 0.5", lambda value: 0 < value <= 1)
+
+
+def point(text: str) -> tuple[int, int]:
+  """`X,Y`: a pixel's column and row -> (row, column)."""
+  match = re.fullmatch(r"(\d{1,9}),(\d{1,9})", text, re.ASCII)
+  if not match:
+    raise argparse.ArgumentTypeError(
+      f"expected X,Y, the column and row of a pixel, as 120,80; got {text!r}"
+    )
+  return int(match.group(2)), int(match.group(1))
 
 
 def scale(text: str) -> float:
@@ -55,13 +92,7 @@ def quality(text: str) -> int:
 
 def pixels(text: str) -> int:
   """Of a whole picture."""
-  try:
-    value = float(text)
-  except ValueError:
-    value = math.nan
-  if not 1 <= value <= 1e15:
-    raise argparse.ArgumentTypeError(f"expected a number of pixels, as 2e9; got {text!r}")
-  return int(value)
+  return int(_bounded(text, "of pixels, as 2e9", lambda value: 1 <= value <= 1e15))
 
 
 def white_level(text: str) -> float:

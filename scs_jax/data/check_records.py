@@ -3,9 +3,10 @@
 import concurrent.futures
 import hashlib
 import itertools
+import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import tqdm
 from PIL import Image
 from scipy import sparse
 
-from scs_jax.data import decode, scan
+from scs_jax.data import decode, listing, remote, scan, sources
 from scs_jax.errors import UserError
 
 SHORT_SIDES = (64, 128, 256, 384, 512, 768, 1024)
@@ -23,6 +24,7 @@ MOST_NEAR = 15
 """Bits of 64 beyond which pictures of any kind count as alike."""
 
 _CHUNK = 2048
+_EXAMPLES = 5  # shown of each kind
 
 
 class Record(NamedTuple):
@@ -61,6 +63,7 @@ class Findings(NamedTuple):
     records: how many there are.
     remarks: [(name, remark)] of what is read all the same.
     results: folders of `colorize`'s results below a folder, left out of it.
+    asked: what else was looked for: "against" and "near".
   """
 
   sizes: np.ndarray
@@ -74,6 +77,7 @@ class Findings(NamedTuple):
   records: int
   remarks: list[tuple[str, str]]
   results: list[str]
+  asked: Collection[str] = ()
 
   @property
   def wrong(self) -> bool:
@@ -83,11 +87,46 @@ class Findings(NamedTuple):
   def as_json(self) -> dict[str, Any]:
     """All of it, for a file."""
     return {
-      **{k: v for k, v in self._asdict().items() if k != "sizes"},
+      **{k: v for k, v in self._asdict().items() if k not in ("sizes", "asked")},
       "wrong": self.wrong,
       "short_sides": {label: count for label, count in self.histogram()},
       "sizes": _extent(self.sizes),
     }
+
+  def show(self, against: str = "another data set") -> None:
+    """Prints a table, with a few examples of each kind; `against`: what the other set is called."""
+    print(f"{'short side in pixels':<30}{'pictures':>12}")
+    for label, count in self.histogram():
+      if count:
+        bar = "#" * round(30 * count / len(self.sizes))
+        print(f"  {label:<28}{count:>12,}  {bar}".rstrip())
+    if extent := _extent(self.sizes):
+      print("  " + ", ".join(f"{name} {w}x{h}" for name, (h, w) in extent.items()))
+    print(f"\n{'':<30}{'pictures':>12}\n{'checked':<30}{self.records:>12,}")
+    _print_row("cannot be read", len(self.unreadable), [cause for _, cause in self.unreadable])
+    _print_row("empty files", self.empty, [])
+    copies = sum(len(group) - 1 for group in self.duplicates)
+    _print_row("copies, byte for byte", copies, map(" = ".join, self.duplicates))
+    if "against" in self.asked:
+      _print_row(f"also in {against}", len(self.shared), map(" = ".join, self.shared))
+    if self.shards:
+      _print_row("damaged shards", len(self.shards), map(": ".join, self.shards))
+    _print_row("gray", len(self.gray), self.gray, wrong=False)
+    if self.remarks:
+      count = len(self.remarks)
+      _print_row("read, with a remark", count, map(": ".join, self.remarks), wrong=False)
+    if "near" in self.asked:
+      alike = sum(len(group) for group in self.near)
+      _print_row("look alike", alike, map(" ~ ".join, self.near), wrong=False)
+    for line in listing.describe_results(self.results):
+      print(line)
+    verdict = "something is to be mended" if self.wrong else "all is well"
+    if self.gray and not self.wrong:
+      verdict = (
+        f"whole, but {len(self.gray)} of {self.records} have no colour to learn from: "
+        "data.exclude_gray=true leaves such out"
+      )
+    print(verdict)
 
   def histogram(self) -> list[tuple[str, int]]:
     """[(range of short sides, records)]."""
@@ -97,6 +136,48 @@ class Findings(NamedTuple):
     labels += [f"{a} to {b - 1}" for a, b in itertools.pairwise(SHORT_SIDES)]
     labels.append(f"{SHORT_SIDES[-1]} or more")
     return list(zip(labels, map(int, counts), strict=True))
+
+
+def _print_row(name: str, count: int, examples: Iterable[str], wrong: bool = True) -> None:
+  """Prints a count, and the first few examples below it."""
+  print(f"{name:<30}{count:>12,}{'  <- wrong' if count and wrong else ''}")
+  examples = list(examples)
+  for example in examples[:_EXAMPLES]:
+    print(f"  {example.encode('utf-8', 'backslashreplace').decode()}")
+  if len(examples) > _EXAMPLES:
+    print(f"  and {len(examples) - _EXAMPLES} more")
+
+
+def check_data(
+  data: str | os.PathLike,
+  *,
+  against: str | os.PathLike | None = None,
+  near: int | None = None,
+  out: str | os.PathLike | None = None,
+  threads: int | None = None,
+  quiet: bool = False,
+) -> Findings:
+  """Checks a data set by its spec, and writes what was found.
+
+  Args:
+    data: what `sources.open_source` takes.
+    against: another one, of which no picture should be in this one.
+    near, threads: as of `check`.
+    out: a file for all findings, as JSON.
+    quiet: no progress bar.
+
+  Raises:
+    UserError: no such data set; near is out of range; out is no file.
+  """
+  if out is not None and (not out or os.path.isdir(os.path.expanduser(out))):
+    raise UserError(f"--out {out!r}: expected a file for the findings")
+  source = sources.open_source(data)
+  other = None if against is None else sources.open_source(against)
+  found = check(source, near, other, threads, not quiet)
+  if out is not None:
+    content = {"data": os.fspath(data), "fingerprint": source.fingerprint, **found.as_json()}
+    remote.write(out, (json.dumps(content, indent=2) + "\n").encode())
+  return found
 
 
 def check(
@@ -147,6 +228,7 @@ def check(
     records=len(source),
     remarks=[(source.name(i), remark) for i in whole for remark in records[i].remarks],
     results=list(source.skipped_results),
+    asked=[k for k, v in (("against", against), ("near", near)) if v is not None],
   )
 
 

@@ -105,6 +105,15 @@ def describe_results(folders: Sequence[str]) -> list[str]:
   return [f"left out: {what} of colorize's own results ({named}); name such a folder to take it"]
 
 
+def describe_size(size: float) -> str:
+  """Writes a number of bytes as `12.3 MB`."""
+  for unit in ("bytes", "kB", "MB", "GB"):
+    if size < 1000:
+      return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} bytes"
+    size /= 1000
+  return f"{size:,.1f} TB"
+
+
 def list_local(root: pathlib.Path) -> Listing:
   """What is under a folder, results of `colorize` below it left out."""
   files, empty, others, results, visited, pending = [], 0, 0, [], set(), [""]

@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 import tqdm
 
-from scs_jax.data import decode, packed_source, remote
+from scs_jax.data import decode, listing, packed_source, remote, sources
 from scs_jax.data.packed_source import UNFINISHED
+from scs_jax.data.source import Stored
 from scs_jax.errors import UserError
 
 RECORDS = 1024
@@ -34,12 +35,14 @@ _OPTIONS = "group_size:1,uncompressed"
 
 
 class Packed(NamedTuple):
-  """What was done.
+  """Tells what was done.
 
   Attributes:
     records, bytes, shards: of the packed folder; bytes of all its shards.
     resumed: how many of the shards an earlier call had finished.
     already: nothing was to be done, the folder was whole.
+    source: what was packed.
+    place: the folder.
   """
 
   records: int
@@ -47,6 +50,22 @@ class Packed(NamedTuple):
   shards: int
   resumed: int
   already: bool
+  source: Stored
+  place: str
+
+  def show(self) -> None:
+    """Prints it."""
+    if self.already:
+      print(f"{self.place}: {self.records} pictures, packed already")
+      return
+    shards = f"{self.shards} shard{'s' if self.shards > 1 else ''}"
+    kept = f"; {self.resumed} of the shards were finished before" if self.resumed else ""
+    size = listing.describe_size(self.bytes)
+    print(f"{self.place}: {self.records} pictures in {shards}, {size}{kept}")
+    if self.source.skipped_empty:
+      print(f"left out: {self.source.skipped_empty} empty files")
+    for line in listing.describe_results(self.source.skipped_results):
+      print(line)
 
 
 class _Stopped(Exception):
@@ -54,16 +73,16 @@ class _Stopped(Exception):
 
 
 def pack(
-  source,
+  source: Stored | str | os.PathLike,
   out: str | os.PathLike,
   records: int = RECORDS,
   workers: int | None = None,
   progress: bool = True,
 ) -> Packed:
-  """Packs all records of a stored source (sources.py) into a folder, local or remote.
+  """Packs all records of a data set into a folder, local or remote.
 
   Args:
-    source: the pictures.
+    source: the pictures: a stored source, or what `sources.open_source` takes.
     out: a new or empty folder, or one where an earlier call was interrupted.
     records: how many records a shard holds; the last one may hold fewer.
     workers: shards written at once; by default one a core, at most 8.
@@ -74,6 +93,10 @@ def pack(
   """
   if records < 1:
     raise UserError(f"{records} records a shard: expected 1 or more")
+  if not os.fspath(out):
+    raise UserError("OUT is empty: expected a folder for the shards")
+  if not isinstance(source, Stored):
+    source = sources.open_source(source)
   place = remote.Place(out)
   plan = {
     "version": packed_source.VERSION,
@@ -85,23 +108,18 @@ def pack(
   with _explained(place.root), contextlib.ExitStack() as held:
     if _begin(place, plan):
       shards = packed_source.PackedSource(place.root).shards
-      return Packed(len(source), sum(s.bytes for s in shards), len(shards), len(shards), True)
+      size, count = sum(s.bytes for s in shards), len(shards)
+      return Packed(len(source), size, count, count, True, source, os.fspath(out))
     held.enter_context(_alone(place))
     done = job.noted()
     job.require_space(done)
     job.write_all(done, workers or min(8, os.cpu_count() or 1), progress)
     shards = [done[k] for k in range(job.count)]
-    index = {
-      "format": packed_source.FORMAT,
-      "version": packed_source.VERSION,
-      "fingerprint": source.fingerprint,
-      "records": len(source),
-      "records_per_shard": records,
-      "shards": shards,
-    }
+    index = {"format": packed_source.FORMAT, **plan, "shards": shards}
     place.write(packed_source.INDEX, json.dumps(index).encode())
     place.remove(UNFINISHED)
-  return Packed(len(source), sum(s["bytes"] for s in shards), job.count, job.resumed, False)
+  size = sum(s["bytes"] for s in shards)
+  return Packed(len(source), size, job.count, job.resumed, False, source, os.fspath(out))
 
 
 def _begin(place: remote.Place, plan: dict) -> bool:

@@ -11,7 +11,7 @@ import os
 import pathlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import fsspec
 
@@ -45,6 +45,38 @@ def split(path: str | os.PathLike) -> tuple["Place", str]:
   path = os.fspath(path)
   folder, name = path.rpartition("/")[::2] if is_remote(path) else os.path.split(path)
   return Place(folder or "."), name
+
+
+def require_free(paths: Sequence[str], overwrite: bool) -> None:
+  """Before work: refuses files that cannot be written, of one folder, here or in a bucket.
+
+  Raises:
+    UserError: no such folder, or one of them is there and is not to be replaced.
+  """
+  place, _ = split(paths[0])
+  try:
+    if not place.remote and not place.exists():
+      raise UserError(f"no folder {place.root} for the list; make it, or give another --out")
+    there = [path for path in paths if place.exists(split(path)[1])]
+  except OSError as error:
+    raise UserError(f"cannot look into {place.root} ({error}); check the address") from error
+  if there and not overwrite:
+    raise UserError(f"{', '.join(there)}: there already; give another --out, or --overwrite")
+
+
+def write(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a file, here or in a bucket, whole or not at all.
+
+  Raises:
+    UserError: a bucket refuses. OSError: a disk does.
+  """
+  place, name = split(path)
+  try:
+    place.write(name, content)
+  except OSError as error:
+    if not place.remote:
+      raise
+    raise UserError(f"cannot write {path} ({error}); check the address and your login") from error
 
 
 class Place:

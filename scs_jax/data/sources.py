@@ -155,6 +155,8 @@ def open_source(
   Raises UserError, naming the nearest spec or path, where there is no such thing.
   """
   spec = os.fspath(spec)
+  if not spec:  # as of an unset variable; a path would take it for the current folder
+    raise UserError("the data set is empty text: expected a folder, a list or another spec")
   kind = spec.partition(":")[0]
   if kind == "bundled":
     split = spec.partition(":")[2] or ("all" if ":" not in spec else "")

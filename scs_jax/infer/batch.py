@@ -14,14 +14,15 @@ import os
 import stat
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from scs_jax.data import listing
 from scs_jax.data.decode import MAX_PIXELS, DecodeError
 from scs_jax.errors import UserError
-from scs_jax.infer import display, picture_files, pictures, resizing, video
+from scs_jax.infer import display, inputs, picture_files, pictures, resizing, video
 from scs_jax.infer.colorizer import result_size
 from scs_jax.infer.inputs import Task
 from scs_jax.infer.record import Record
@@ -76,11 +77,37 @@ class Settings:
 
 @dataclasses.dataclass
 class Outcome:
-  """Counts of a job, and (name, cause) of what could not be done, in order."""
+  """What was done and what was not.
+
+  Attributes:
+    colored, skipped: how many were coloured, and how many were done already.
+    broken: (name, cause) of what could not be coloured, in order.
+    others: files that are no pictures, left alone.
+    results: folders of earlier results, left out.
+    spare: of pairs, colour pictures without a monochrome one.
+  """
 
   colored: int = 0
   skipped: int = 0
   broken: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+  others: Collection[str] = ()
+  results: Sequence[str] = ()
+  spare: Sequence[str] = ()
+
+  def show(self) -> None:
+    """Prints it all; what could not be coloured, to stderr."""
+    display.list_broken("could not be coloured", self.broken)
+    if self.spare:
+      few = ", ".join(self.spare[:10]) + (", ..." if len(self.spare) > 10 else "")
+      display.say(f"colour pictures without a monochrome one: {len(self.spare)} ({few})")
+    for line in listing.describe_results(self.results):
+      display.say(line)
+    if self.others:
+      display.say(inputs.describe_others(self.others))
+    counts = [f"{self.colored} coloured"]
+    counts += [f"{self.skipped} skipped (done already)"] if self.skipped else []
+    counts += [f"{len(self.broken)} broken"] if self.broken else []
+    display.say(", ".join(counts))
 
 
 class _Read(NamedTuple):
@@ -148,7 +175,12 @@ def color_all(
 def _check_scale(settings: Settings, colorizer: Colors) -> None:
   """Refuses at once what the Colorizer would refuse for every picture."""
   if settings.size is not None and None not in settings.size:
-    _require_size(settings.size)
+    height, width = settings.size
+    if height * width > MAX_PIXELS:
+      raise UserError(
+        f"the result would have {width}x{height} pixels, expected {MAX_PIXELS} at most; choose a "
+        "smaller --scale or --size"
+      )
   least, most = colorizer.scales
   direct = not settings.keep_luminance and settings.input_side is None
   if settings.scale is not None and direct and not least <= settings.scale <= most:
@@ -309,7 +341,7 @@ class _Job:
       yield
     except Exception as error:
       cause = _explain(error)
-      if cause is None and _stops(error):
+      if cause is None and isinstance(error, OSError):  # the place for the results is at fault
         raise
       if cause is None:
         cause = f"a bug in scs_jax, please report it: {type(error).__name__}: {error}"
@@ -331,19 +363,6 @@ def _explain(error: Exception) -> str | None:
   if isinstance(error, OSError) and error.errno is None:  # an encoder's, not the system's
     return f"cannot be written ({error})"
   return None
-
-
-def _stops(error: Exception) -> bool:
-  """Whether the place for the results is at fault: reading raises DecodeError, not OSError."""
-  return isinstance(error, OSError)
-
-
-def _require_size(size: tuple[int, int]) -> None:
-  if size[0] * size[1] > MAX_PIXELS:
-    raise UserError(
-      f"the result would have {size[1]}x{size[0]} pixels, expected {MAX_PIXELS} at most; choose a "
-      "smaller --scale or --size"
-    )
 
 
 def _by_aspect(asked: tuple[int | None, int | None], shape: tuple[int, int]) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Lines and progress of a job, in a terminal or in a log file, whatever file names hold."""
 
 import sys
+from collections.abc import Sequence
 
 import tqdm
 
@@ -25,6 +26,14 @@ def printable(text: str) -> str:
 def complain(text: str) -> None:
   """Text on stderr, above the progress bar."""
   tqdm.tqdm.write(text, file=sys.stderr)
+
+
+def list_broken(title: str, broken: Sequence[tuple[str, str]]) -> None:
+  """Prints a count and (name, cause) pairs to stderr; nothing where there are none."""
+  if broken:
+    print(f"{title}: {len(broken)}", file=sys.stderr)
+  for name, cause in broken:
+    print(f"  {printable(f'{name}: {cause}')}", file=sys.stderr)
 
 
 def bar(*items, **how) -> tqdm.tqdm:

@@ -63,6 +63,7 @@ class Found:
     results: folders of results that were left out.
     unreadable: (folder, cause) pairs.
     single: whether `out` names the one result itself.
+    spare: of pairs, colour pictures without a monochrome one.
   """
 
   tasks: list[Task] = dataclasses.field(default_factory=list)
@@ -70,6 +71,7 @@ class Found:
   results: list[str] = dataclasses.field(default_factory=list)
   unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
   single: bool = False
+  spare: list[str] = dataclasses.field(default_factory=list)
 
 
 def find(given: Sequence[str], out: str, form: str = "same") -> Found:

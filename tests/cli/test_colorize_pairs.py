@@ -13,8 +13,8 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from scs_jax.cli import colorize
 from scs_jax.cli import main as cli
+from scs_jax.infer import jobs
 from scs_jax.infer.pairs import PairColorizer
 from scs_jax.training import models
 
@@ -226,7 +226,7 @@ class Copier:
 
 def test_two_hundred_odd_pictures_on_either_side(opened, monkeypatch, tmp_path, capfd):
   """Each is coloured at its size, listed with a cause, or counted as no picture; none is lost."""
-  monkeypatch.setattr(colorize, "_open_colorizer", lambda *rest, **more: Copier())
+  monkeypatch.setattr(jobs, "_open_colorizer", lambda *rest, **more: Copier())
   made = beside_infer("odd_pictures").make(tmp_path / "odd")
   whole = [odd for odd in made if odd.outcome == "ok"]
   pictures = [odd for odd in made if odd.outcome != "not a picture"]
@@ -278,11 +278,11 @@ def test_a_stopped_job_goes_on(opened, monkeypatch, capfd):
   for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
     out = f"out{number}"
     monkeypatch.setattr(
-      colorize, "_open_colorizer", lambda *rest, number=number, **more: Stopped(number)
+      jobs, "_open_colorizer", lambda *rest, number=number, **more: Stopped(number)
     )
     assert run(out=out) == code
     assert sorted(os.listdir(out)) == [".scs_jax.json", "1.png"]
-    monkeypatch.setattr(colorize, "_open_colorizer", lambda *rest, **more: Copier())
+    monkeypatch.setattr(jobs, "_open_colorizer", lambda *rest, **more: Copier())
     assert run(out=out) == 0
     assert "2 coloured, 1 skipped" in capfd.readouterr().out
 
