@@ -75,6 +75,37 @@ def scale(text: str) -> float:
   return _number(text, 0.01, 100, "2 or 3.7")
 
 
+MOST_SCALES = 64
+
+
+def scales(text: str) -> list[float]:
+  """`FIRST:LAST:STEP` or a list: two or more different magnifications, rising."""
+  parts = text.split(":")
+  if len(parts) == 1:
+    every = {scale(part.strip()) for part in text.split(",")}
+  elif len(parts) == 3:
+    first, last, step = map(scale, parts)
+    if not first < last:
+      raise argparse.ArgumentTypeError(f"expected FIRST below LAST, as 1:4:0.5; got {text!r}")
+    steps = int((last - first) / step + 1e-6) + 1
+    every = {round(first + k * step, 6) for k in range(min(steps, MOST_SCALES + 1))}
+  else:
+    raise argparse.ArgumentTypeError(
+      f"expected FIRST:LAST:STEP, as 1:4:0.5, or a list, as 1,1.5,2.7,4; got {text!r}"
+    )
+  if not 2 <= len(every) <= MOST_SCALES:
+    number = "one" if len(every) == 1 else f"more than {MOST_SCALES}"
+    raise argparse.ArgumentTypeError(
+      f"expected 2 to {MOST_SCALES} magnifications; {text!r} is {number}"
+    )
+  return sorted(every)
+
+
+def frames(text: str) -> int:
+  """Of an animation, one way."""
+  return _whole(text, 2, MOST_SCALES, "25")
+
+
 def saturation(text: str) -> float:
   """Strength of colours."""
   return _number(text, 0, 4, "0.8 or 1.3")

@@ -188,7 +188,8 @@ def _quantiles(values: np.ndarray) -> dict[str, float]:
 
 def _draw(chosen: Selection) -> bytes:
   """Draws sizes and variations above each other, what is left out pale: a PNG file's bytes."""
-  from matplotlib.figure import Figure  # takes a while
+  from matplotlib import ticker  # takes a while
+  from matplotlib.figure import Figure
 
   rule = chosen.statistics["rule"]
   figure = Figure((6.4, 4.8), dpi=100, layout="constrained")
@@ -217,6 +218,9 @@ def _draw(chosen: Selection) -> bytes:
       bar.set_color("#2277cc" if start >= threshold * (1 - 1e-9) else "#c8d4e0")
     if log:
       axes.set_xscale("log")
+      axes.xaxis.set_major_locator(ticker.LogLocator(10, (1, 2, 5)))
+      axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+      axes.xaxis.set_minor_locator(ticker.NullLocator())
   buffer = io.BytesIO()
   figure.savefig(buffer, format="png")
   return buffer.getvalue()
