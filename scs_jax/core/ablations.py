@@ -124,7 +124,7 @@ class Table:
     return {key: float(v) for key, v in row.claim.items() if isinstance(v, int | float)}
 
   def spec(self) -> dict:
-    """What is stored with a result."""
+    """Makes what is stored with a result."""
     plain = {
       f.name: getattr(self, f.name)
       for f in dataclasses.fields(self)
@@ -252,7 +252,7 @@ def overlay(config: ConfigDict, changes: Overlay) -> ConfigDict:
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-  """How long each row is trained, and how often it is looked at.
+  """Says how long each row is trained, and how often it is looked at.
 
   Attributes:
     steps: of a row that has no share of its own; None: the config's own.
@@ -302,7 +302,7 @@ def row_config(
 
 
 def changes(table: Table, row, config: str) -> dict[str, Any]:
-  """What sets a row apart under a config, its steps aside: its task and its overlay."""
+  """Lists what sets a row apart under a config, its steps aside: its task and its overlay."""
   task = {} if config.rpartition("/")[2] == "paper" else table.tasks.get(row.name, {})
   return {key: v for key, v in {**task, **row.overlay}.items() if key != "steps"}
 

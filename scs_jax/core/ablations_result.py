@@ -1,4 +1,4 @@
-"""What is kept of a trained row: row.json, and scores.npz with a number a picture."""
+"""Keeps a trained row: row.json, and scores.npz with a number a picture."""
 
 import dataclasses
 import io
@@ -80,7 +80,7 @@ def read(
 def require_ours(
   folder: pathlib.Path, identity: Mapping[str, Any], earlier: Mapping[str, Any] | None = None
 ) -> RowResult | None:
-  """What is in a row's folder already, None where there is nothing to go on with.
+  """Reads what is in a row's folder already, None where there is nothing to go on with.
 
   A row that was measured otherwise is trained all the same, and measured again. `earlier` is as
   `read` takes it.
@@ -104,7 +104,7 @@ def require_ours(
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-  """What differs between two identities, in words, each beginning with its key.
+  """Lists what differs between two identities, in words, each beginning with its key.
 
   An empty text is as good as no key: rows were trained before there was init_from.
   """
@@ -122,7 +122,7 @@ def _short(value) -> str:
 
 
 def identify(leaves: Mapping[str, Any], frozen: bool, more: Mapping[str, Any]) -> dict[str, Any]:
-  """What decides a row's figures, plain enough for JSON.
+  """Collects what decides a row's figures, plain enough for JSON.
 
   Args:
     leaves: its config, flat.

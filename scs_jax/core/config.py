@@ -93,7 +93,7 @@ def _configs() -> ModuleType:
 
 
 def _defines_get_config(path: pathlib.Path) -> bool:
-  """Whether the file binds `get_config` at its top level; told without running it."""
+  """Tells whether the file binds `get_config` at its top level; told without running it."""
   tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
   return any(isinstance(n, ast.FunctionDef) and n.name == "get_config" for n in tree.body)
 

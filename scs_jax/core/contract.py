@@ -51,7 +51,7 @@ class TrainState:
 
 @flax.struct.dataclass
 class Query:
-  """What a method is asked to color.
+  """Holds what a method is asked to colour.
 
   Attributes:
     gray: float32 [N, H, W, 1] in [0, 1], the sRGB gray level of the input picture.
@@ -71,7 +71,7 @@ class Query:
 
 @flax.struct.dataclass
 class Prediction:
-  """What a method answers.
+  """Holds what a method answers.
 
   Attributes:
     rgb: float32 [N, height, width, 3] in [0, 1], at the size asked for.

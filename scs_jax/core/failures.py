@@ -1,4 +1,4 @@
-"""What went wrong, in one line that says what to do; None where only a developer can mend it."""
+"""Explains what went wrong in one line that says what to do, unless it is a bug."""
 
 import errno
 import select
@@ -79,7 +79,7 @@ def explain(error: BaseException) -> str | None:
 
 
 def output_is_gone() -> bool:
-  """Whether the reader of our standard output went away, as `| head` does.
+  """Tells whether the reader of our standard output went away, as `| head` does.
 
   Asked of the system, since a stream forgets what it failed to write; a broken pipe to anything
   else (a data worker, say) is no such case.

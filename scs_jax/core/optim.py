@@ -15,7 +15,7 @@ RMSPROP = {"keras2": (False, 0.0), "keras3": (True, 0.0), "tensorflow1": (True, 
 def optimizer_rules(
   names: tuple[str, ...] = ("adam", "muon"), schedules: tuple[str, ...] = ("constant", "cosine")
 ) -> dict[str, Rule]:
-  """What a method's RULES say of the section `optimizer`, for `make_optimizer`.
+  """Makes what a method's RULES say of the section `optimizer`, for `make_optimizer`.
 
   Args:
     names: of the optimizers that the method trains with; with "rmsprop" `rmsprop`, which of its
@@ -126,7 +126,7 @@ def plateau_scale(opt_state) -> jax.Array | None:
 
 
 def _kernels(params):
-  """Which parameters are matrices from inputs to outputs: convolution and dense kernels.
+  """Tells which parameters are matrices from inputs to outputs: convolution and dense kernels.
 
   Those with hardly any outputs (a picture's three channels) are left to Adam.
   """

@@ -17,13 +17,13 @@ from scs_jax.errors import UserError
 
 
 class Rule(Protocol):
-  """What one config value may be."""
+  """Says what one config value may be."""
 
   def expected(self) -> str:
     """The allowed values in words: `a number in [0, 1]`."""
 
   def allows(self, value: Any) -> bool:
-    """Whether `value` is allowed."""
+    """Tells whether `value` is allowed."""
 
   def nearest(self, value: Any) -> Any:
     """The allowed value nearest to `value`; None where there is none (an open bound, say)."""

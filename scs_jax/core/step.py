@@ -72,12 +72,12 @@ def gradient_update(
 
 
 def _keep_products(primitive, *_, **__) -> bool:
-  """What remat "dots" keeps: jax.checkpoint_policies.dots_saveable leaves convolutions out."""
+  """Tells what remat "dots" keeps, which JAX's own dots_saveable does not: convolutions too."""
   return primitive in (jax.lax.dot_general_p, jax.lax.conv_general_dilated_p)
 
 
 class Uses:
-  """What `Pending` learns of one network while a step is traced: how it is updated."""
+  """Holds what `Pending` learns of one network while a step is traced: how it is updated."""
 
   def __init__(self):
     self.transform: optax.GradientTransformation | None = None

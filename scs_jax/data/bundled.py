@@ -44,7 +44,7 @@ class BundledPhoto:
 
   @property
   def path(self) -> pathlib.Path:
-    """Where the installed file should be. Raises UserError if the package is missing."""
+    """Tells where the installed file should be. Raises UserError if the package is missing."""
     module, folder = _FOLDERS[self.package]
     spec = importlib.util.find_spec(module)  # finds the folder without importing the package
     if spec is None or not spec.submodule_search_locations:

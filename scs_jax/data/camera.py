@@ -99,7 +99,7 @@ class Shot:
     return dataclasses.replace(self, blur=0.0, shot=0.0, read=0.0)
 
   def __call__(self, picture: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-    """What the camera makes of a picture.
+    """Shoots a picture.
 
     Args:
       picture: float64 [H, W] or [H, W, C], sRGB in [0, 1].
@@ -149,7 +149,7 @@ class CameraPair:
     truth: bool,
     tone: np.ndarray | None = None,
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """What is recorded of two colour views.
+    """Shoots two colour views.
 
     Args:
       name: of the pair.

@@ -28,7 +28,7 @@ _EXAMPLES = 5  # shown of each kind
 
 
 class Record(NamedTuple):
-  """What was seen of one record.
+  """Holds what was seen of one record.
 
   Attributes:
     digest: of its bytes; empty where they could not be read.
@@ -49,7 +49,7 @@ class Record(NamedTuple):
 
 
 class Findings(NamedTuple):
-  """What a check found.
+  """Holds what a check found.
 
   Attributes:
     sizes: int [k, 2], (height, width) of the records that decode.
@@ -81,7 +81,7 @@ class Findings(NamedTuple):
 
   @property
   def wrong(self) -> bool:
-    """Whether something is to be mended. Gray pictures and such that look alike may be meant."""
+    """Tells whether something is to be mended. Gray pictures and similar ones may be meant."""
     return bool(self.unreadable or self.duplicates or self.shared or self.shards or self.empty)
 
   def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which pictures of a set are measured: drawn by a seed from the whole of it, dealt to the modes.
+"""Draws the pictures of a set that are measured, by a seed, and deals them to the modes.
 
 The first ones by name would be of few classes where every class has a folder.
 """

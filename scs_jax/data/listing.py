@@ -39,7 +39,7 @@ RESULTS = ".scs_jax.json"
 
 
 class Listing(NamedTuple):
-  """What is under a folder.
+  """Holds what is under a folder.
 
   Attributes:
     files: pictures, sorted by relative path.
@@ -55,8 +55,10 @@ class Listing(NamedTuple):
 
 
 def is_results(folder: str | os.PathLike) -> bool:
-  """Whether a folder holds results of `colorize`. Who walks a tree asks it below the root alone:
-  a folder that a user names is taken."""
+  """Tells whether a folder holds results of `colorize`.
+
+  Walks of a tree ask it below their root alone: a folder that a user names is taken.
+  """
   return os.path.isfile(os.path.join(folder, RESULTS))
 
 
@@ -91,7 +93,7 @@ def _unreadable(path: str | os.PathLike, error: OSError) -> UserError:
 
 
 def entered(folder: str, names: Iterable[str]) -> list[str]:
-  """Which folders in a folder a walk enters, sorted: not hidden ones, nor such of results."""
+  """Chooses the folders in a folder that a walk enters, sorted: no hidden ones, none of results."""
   below = (n for n in names if not n.startswith("."))
   return sorted(n for n in below if not is_results(os.path.join(folder, n)))
 
@@ -115,7 +117,7 @@ def describe_size(size: float) -> str:
 
 
 def list_local(root: pathlib.Path) -> Listing:
-  """What is under a folder, results of `colorize` below it left out."""
+  """Lists what is under a folder, results of `colorize` below it left out."""
   files, empty, others, results, visited, pending = [], 0, 0, [], set(), [""]
   while pending:
     relative = pending.pop()

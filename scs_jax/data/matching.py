@@ -1,4 +1,4 @@
-"""Where points of one view are in the other: a sparse, robust measure of how two views are related.
+"""Matches points of two views: a sparse, robust measure of how the views are related.
 
 Patches on corners of the first view are looked for in the second by normalised cross-correlation,
 which no gain, offset or fading of the luminance changes: over a wide window at reduced size, then

@@ -19,7 +19,7 @@ _LOOKED_AT_PHOTOS = 64
 
 @dataclasses.dataclass
 class Data:
-  """What the loop is handed; it knows no file.
+  """Holds what the loop is handed, which knows no file.
 
   Attributes:
     open_batches: first step -> an endless iterator of host batches from that step on.
@@ -140,7 +140,7 @@ def _mark(source, numbers) -> str:
 
 
 def may_enlarge(section) -> bool:
-  """Whether photos of a config's data section may be enlarged; those of earlier runs all were."""
+  """Tells whether photos of a config's data section may be enlarged; earlier runs enlarged all."""
   return section.get("enlarge", True)
 
 
@@ -245,9 +245,11 @@ def trained_on_too(source, heldout) -> list[str]:
 
 
 def _unlike_pairs(source, config, search_range: int | None) -> list[str]:
-  """What is wrong with a few of the pairs, the first and the last among them: matches off their row
-  or out of reach, and views smaller than the crop, whose last row and column would be repeated.
-  A training would take them without a word and learn wrong colours from them."""
+  """Lists what is wrong with a few of the pairs, the first and the last among them.
+
+  That is matches off their row or out of reach, and views smaller than the crop, whose last row and
+  column would be repeated. A training would learn wrong colours from them without a word.
+  """
   import jax
 
   from scs_jax.data import stereo_check

@@ -1,4 +1,4 @@
-"""Which record comes at which place, and its randomness, as pure functions of (seed, position).
+"""The order of records, and their randomness, as pure functions of (seed, position).
 
 A position is a whole number that counts samples over all epochs, hosts and steps:
 

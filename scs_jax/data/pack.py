@@ -325,7 +325,7 @@ def _scratch(place: remote.Place) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _explained(root: str) -> Iterator[None]:
-  """What a writer says of a full disk, and what cannot be written, as errors for the user."""
+  """Turns a full disk, and what else cannot be written, into errors for the user."""
   try:
     yield
   except (RuntimeError, OSError) as error:

@@ -34,7 +34,7 @@ CACHE = "SCS_JAX_CACHE"
 
 
 class Shard(NamedTuple):
-  """What the index tells of one shard; arrays have one element a record.
+  """Holds what the index tells of one shard; arrays have one element a record.
 
   Attributes:
     file: its name. bytes: its length. sha256: of its content, in hex.
@@ -49,7 +49,7 @@ class Shard(NamedTuple):
 
 
 class _Instruction(NamedTuple):
-  """What array_record wants to know of a shard, so that it opens it only when it is read."""
+  """Holds what array_record wants to know of a shard, so that it opens it only when it is read."""
 
   filename: str
   skip: int
@@ -58,7 +58,7 @@ class _Instruction(NamedTuple):
 
 
 def is_packed(root: str | os.PathLike) -> bool:
-  """Whether a folder, local or remote, is packed.
+  """Tells whether a folder, local or remote, is packed.
 
   Raises:
     UserError: packing was not finished, or the place cannot be reached.
@@ -173,7 +173,7 @@ def _reader(paths: list[str], counts: list[int]):
 
 
 def _local_path(place: remote.Place, shard: Shard) -> str:
-  """Where a shard lies on a local disk; one of a bucket by its content, whatever its address."""
+  """Gives the path of a shard on a local disk; one of a bucket has its content's name there."""
   if not place.remote:
     return place.full(shard.file)
   folder = os.environ.get(CACHE) or "~/.cache/scs_jax"

@@ -24,7 +24,7 @@ from scs_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class PairSpec:
-  """What a training batch of pairs holds and how it is read.
+  """Says what a training batch of pairs holds and how it is read.
 
   Attributes:
     batch_size: global, over all hosts.

@@ -32,7 +32,7 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class BatchSpec:
-  """What a training batch holds and how it is read.
+  """Says what a training batch holds and how it is read.
 
   Attributes:
     batch_size: global, over all hosts.

@@ -30,7 +30,7 @@ _DRIVERS = {
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-  """Whether a path is an address such as gs://bucket/folder."""
+  """Tells whether a path is an address such as gs://bucket/folder."""
   return "://" in os.fspath(path)
 
 
@@ -145,7 +145,7 @@ class Place:
     os.unlink(path)
 
   def exists(self, name: str = "") -> bool:
-    """Whether there is a file, or the folder itself."""
+    """Tells whether there is a file, or the folder itself."""
     if not self.remote:
       return os.path.exists(self.full(name) if name else self.root)
     with as_os_errors(self.full(name)):

@@ -113,12 +113,12 @@ def strips(array: np.ndarray) -> Iterator[slice]:
 
 
 def is_tiff(head: bytes) -> bool:
-  """Whether a file that begins so is a TIFF or a BigTIFF."""
+  """Tells whether a file that begins so is a TIFF or a BigTIFF."""
   return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_camera_raw(page: tifffile.TiffPage) -> bool:
-  """Whether a TIFF's page belongs to a DNG or holds a sensor's values."""
+  """Tells whether a TIFF's page belongs to a DNG or holds a sensor's values."""
   return DNG_VERSION in page.tags or page.photometric in _CAMERA_RAW
 
 
@@ -180,7 +180,7 @@ def _channels_last(page: tifffile.TiffPage) -> np.ndarray:
 
 
 def _tiff_white(page: tifffile.TiffPage) -> float | None:
-  """What the tags say of white; None where they leave the whole range of the type."""
+  """Reads what the tags say of white; None where they leave the whole range of the type."""
   if page.dtype.kind != "u":
     return None
   full = 2**page.bitspersample - 1
@@ -221,7 +221,7 @@ def _divided(color: np.ndarray, alpha: np.ndarray, opaque: float, white: float) 
 
 
 def is_deep_png(head: bytes) -> bool:
-  """Whether a file that begins so is a PNG whose colours or gray and alpha have 16 bits."""
+  """Tells whether a file that begins so is a PNG whose colours or gray and alpha have 16 bits."""
   return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10" and head[25:26] in b"\2\4\6"
 
 

@@ -134,7 +134,7 @@ def scan_sizes(
 
 
 def sizes_cache(cache: str | os.PathLike | None) -> pathlib.Path | None:
-  """Where sizes are kept beside a scan of colours: what is measured has a cache of its own."""
+  """Gives the path of the cache of sizes, beside that of a scan of colours."""
   return None if cache is None else (path := pathlib.Path(cache)).with_stem(f"{path.stem}_sizes")
 
 

@@ -1,4 +1,4 @@
-"""What a source of pictures is: numbered records that decode to uint8 RGB, HWC.
+"""Sources of pictures: numbered records that decode to uint8 RGB, HWC.
 
 A source is random access and immutable, so that the order of samples is a matter of numbers only
 (order.py) and worker threads or processes share it without a lock. sources.py opens one by name.

@@ -37,7 +37,7 @@ _STRAYS_OF_FILE, _STRAYS_OF_MATCHES = 0.001, 0.02
 
 @dataclasses.dataclass
 class Report:
-  """What was found of one pair; lengths in pixels of the pair as it is read.
+  """Holds what was found of one pair; lengths in pixels of the pair as it is read.
 
   Attributes:
     name: of the pair.
@@ -181,7 +181,7 @@ def check_pair(source: PairSource, i: int, search_range: int) -> Report:
 
 
 def vertical_offset(matches: Matches) -> tuple[float, np.ndarray]:
-  """How far below its row a match is, as a robust plane a + b x + c y over the first view.
+  """Measures how far below its row a match is, as a robust plane a + b x + c y over the first view.
 
   A camera that is turned or zoomed against the other gives offsets of both signs whose mean may be
   zero, so the plane is judged where it is steepest.

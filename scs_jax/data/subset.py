@@ -122,7 +122,7 @@ class ColoredSource(Subset):
 
 
 def none_is_large(source, least: Sequence[int]) -> UserError:
-  """What to raise where every picture of a source is smaller than `least`, (height, width)."""
+  """Makes the error for a source whose pictures are all smaller than `least`, (height, width)."""
   return UserError(
     f"of {len(source)} pictures of {source.root} none has "
     f"{least[1]}x{least[0]} pixels or more; give larger pictures, ask for a smaller crop "
@@ -131,7 +131,7 @@ def none_is_large(source, least: Sequence[int]) -> UserError:
 
 
 def holds(size: Sequence[int], least: Sequence[int]) -> bool:
-  """Whether a picture of (height, width) has a region of `least` to be cut, without enlarging."""
+  """Tells whether a region of `least` can be cut from a picture of (height, width) as it is."""
   return size[0] >= least[0] and size[1] >= least[1]
 
 

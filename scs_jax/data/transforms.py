@@ -21,7 +21,7 @@ Picture = np.ndarray | Image.Image
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-  """Where to cut, independent of the picture's size.
+  """Holds where to cut, independent of the picture's size.
 
   Attributes:
     zoom: the short side is brought to zoom times the crop; >= 1.

@@ -30,7 +30,7 @@ from scs_jax.infer.references import Choice
 
 
 class Colors(Protocol):
-  """What a job needs of a Colorizer."""
+  """Says what a job needs of a Colorizer."""
 
   takes_reference: bool
   scales: tuple[float, float]
@@ -40,14 +40,14 @@ class Colors(Protocol):
 
 
 class Lenders(Protocol):
-  """What a job needs of References."""
+  """Says what a job needs of References."""
 
   def choose(self, name: str, picture: pictures.Picture) -> Choice: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What decides a result beside weights and reference.
+  """Holds what decides a result beside weights and reference.
 
   Attributes:
     scale, size: at most one of them; size is (height, width), one of which may be None: by aspect.
@@ -77,7 +77,7 @@ class Settings:
 
 @dataclasses.dataclass
 class Outcome:
-  """What was done and what was not.
+  """Holds what was done and what was not.
 
   Attributes:
     colored, skipped: how many were coloured, and how many were done already.
@@ -353,7 +353,7 @@ class _Job:
 
 
 def _explain(error: Exception) -> str | None:
-  """Why one picture failed, in one line; None for a bug and for what stops the job."""
+  """Tells why one picture failed, in one line; None for a bug and for what stops the job."""
   if isinstance(error, (DecodeError, UserError)):
     return " ".join(str(error).split())
   if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):

@@ -1,4 +1,4 @@
-"""What a picture may take of the memory, and smaller tiles where that is not enough."""
+"""The memory that a picture may take, and smaller tiles where that is not enough."""
 
 import jax
 
@@ -122,7 +122,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def describe(error: Exception) -> str:
-  """What ran out, in a few words."""
+  """Says what ran out, in a few words."""
   if isinstance(error, PlannedMemoryError):
     needed, limit = (f"{n / 1e6:,.0f} MB" for n in error.args)
     return f"needs {needed}, the limit is {limit}"

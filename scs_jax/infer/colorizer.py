@@ -284,7 +284,7 @@ def require_finite(rgb: np.ndarray) -> None:
 
 
 def reference_rgb(reference: Picture) -> np.ndarray:
-  """What a method sees of a reference: RGB in [0, 1], float32 [h, w, 3], 512 a side at most."""
+  """Prepares a reference for a method: RGB in [0, 1], float32 [h, w, 3], 512 a side at most."""
   if reference.rgb is None:
     rgb = np.repeat(reference.gray[..., None], 3, axis=-1)
   else:

@@ -30,7 +30,7 @@ class ProfileError(Exception):
 
 
 def space(profile: bytes) -> str:
-  """Which colours a profile speaks of: "RGB", "CMYK", "gray", "Lab" or "unknown"."""
+  """Tells which colours a profile speaks of: "RGB", "CMYK", "gray", "Lab" or "unknown"."""
   return _SPACES.get(profile[16:20], "unknown")
 
 

@@ -1,4 +1,4 @@
-"""What to colour, and where each result goes: files, folders and patterns become a list of tasks.
+"""Lists what to colour, and where each result goes: files, folders and patterns become tasks.
 
   - A folder is read with all below it, hidden files and folders left out, links to folders followed
     once; its structure is kept. A pattern is read like a folder, below its part without wildcards.
@@ -55,7 +55,7 @@ class Task:
 
 @dataclasses.dataclass
 class Found:
-  """What there is to do.
+  """Holds what there is to do, and what was left alone.
 
   Attributes:
     tasks: in their order.
@@ -124,7 +124,7 @@ def _expected() -> str:
 
 
 def _is_single(given: Sequence[str], out: str, form: str) -> bool:
-  """Whether `out` names the result of the one file given."""
+  """Tells whether `out` names the result of the one file given."""
   if not out:
     raise UserError("--out is empty: expected a folder for the results")
   suffix = os.path.splitext(out)[1].lower()
@@ -198,13 +198,13 @@ def _match(pattern: str, avoid: str | None, found: Found) -> list[Task]:
 
 
 def _inside(path: str, folder: str) -> bool:
-  """Whether path is the folder or lies in it, links resolved."""
+  """Tells whether path is the folder or lies in it, links resolved."""
   path, folder = os.path.realpath(path), os.path.realpath(folder)
   return path == folder or path.startswith(os.path.join(folder, ""))
 
 
 def _is_result(path: str, base: str, found: Found) -> bool:
-  """Whether a match lies in a folder of results below the base, which is entered in `found`."""
+  """Tells whether a match lies in a folder of results below the base; enters that in `found`."""
   folder = path if os.path.isdir(path) else os.path.dirname(path)
   while folder and os.path.abspath(folder) != os.path.abspath(base or "."):
     if listing.is_results(folder):

@@ -29,7 +29,7 @@ def encode(linear: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _weighted() -> np.ndarray:
-  """What each of the 256 levels of red, green and blue adds to luminance: float32 [3, 256]."""
+  """Tabulates what each level of red, green and blue adds to luminance: float32 [3, 256]."""
   linear = decode(np.arange(256) / 255.0)
   return (np.array(LUMINANCE)[:, None] * linear).astype(np.float32)
 

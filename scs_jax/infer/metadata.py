@@ -1,4 +1,4 @@
-"""What a picture says about itself besides its pixels, kept for the coloured result.
+"""Metadata of a picture, kept for the coloured result.
 
 The result stands upright, is sRGB and may have another size. So the EXIF orientation becomes 1, the
 thumbnail (which would show the gray picture) and the layout of the old file are dropped, and
@@ -33,7 +33,7 @@ _XMP_ORIENTATION = (
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-  """What write() puts back where the format can carry it; the profile is none, as all is sRGB."""
+  """Holds what `write` puts back where a format can carry it; no profile, as results are sRGB."""
 
   exif: bytes | None = None
   """An EXIF block that begins with "Exif\\0\\0", orientation 1, no thumbnail."""
@@ -118,7 +118,7 @@ def _assemble(main: dict, details: dict, gps: dict) -> Image.Exif:
 
 
 def _writes(tag: int, value: object) -> bool:
-  """Whether one tag survives: one odd value must not cost all the others."""
+  """Tells whether one tag survives: one odd value must not cost all the others."""
   if tag in (_EXIF_IFD, _GPS_IFD):
     return True
   trial = Image.Exif()

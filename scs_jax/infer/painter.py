@@ -35,7 +35,7 @@ Size = tuple[int, int]
 
 
 class Memory(NamedTuple):
-  """What attention looks at: key and value [1, capacity, C] on the device, the first `count`."""
+  """Holds what attention looks at: the first `count` of key and value [1, capacity, C]."""
 
   key: jax.Array
   value: jax.Array

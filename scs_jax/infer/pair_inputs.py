@@ -1,4 +1,4 @@
-"""Which monochrome picture goes with which colour picture: two files, or two folders by name.
+"""Matches monochrome with colour pictures: two files, or two folders by name.
 
 Names are paths below the folders without their extension, so `m/a/1.png` goes with `c/a/1.jpg`.
 """

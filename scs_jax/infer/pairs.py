@@ -38,7 +38,7 @@ _LEVEL = 1.0  # pixels up or down, beyond which a pair is not rectified
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """How a pair lies, from matches of corners.
+  """Holds how a pair lies, from matches of corners.
 
   Attributes:
     view: a key of VIEWS.
@@ -236,7 +236,7 @@ class PairColorizer:
 
 
 def find_layout(luma: np.ndarray, color: np.ndarray, mono_view: str = "auto") -> Layout:
-  """How a pair lies, from matches of corners of the monochrome view in the colour view.
+  """Finds how a pair lies, from matches of corners of the monochrome view in the colour view.
 
   Args:
     luma: float32 [H, W] in [0, 1], the monochrome view.

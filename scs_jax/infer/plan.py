@@ -93,7 +93,7 @@ class Walk:
 def measure(
   painter: Painter, recipe: Recipe, size: Size, out_size: Size, reference_size: Size | None = None
 ) -> Need:
-  """What a picture of `size` needs in the painter's tiles, which `has_tiles` must allow."""
+  """Measures what a picture of `size` needs in a painter's tiles, which `has_tiles` must allow."""
   walk, memories = Walk(painter, recipe.align), {}
   if reference_size is not None:
     walk(recipe.reference, {"rgb": (3, np.dtype(np.float32), 1)}, reference_size, memories, set())
@@ -106,7 +106,7 @@ def measure(
 def has_tiles(
   painter: Painter, recipe: Recipe, size: Size, reference_size: Size | None = None
 ) -> bool:
-  """Whether every stage has a tile that is larger than its halos or holds the whole picture."""
+  """Tells whether every stage has a tile larger than its halos, or that holds the whole picture."""
   asked = [(stage, size) for stage in (*recipe.source, recipe.paint)]
   if reference_size is not None:
     asked += [(stage, reference_size) for stage in recipe.reference]

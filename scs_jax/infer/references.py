@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
 
 class References:
-  """What `--reference` names, read as it is needed.
+  """Lends colours from a picture or a folder of them, read as they are needed.
 
   Args:
     path: a picture, or a folder of them.

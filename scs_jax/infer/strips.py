@@ -37,7 +37,7 @@ class Strip(NamedTuple):
 
 
 class Colored(NamedTuple):
-  """What a method says of a pair.
+  """Holds what a method says of a pair.
 
   Attributes:
     rgb: float32 [H, W, 3] in [0, 1].

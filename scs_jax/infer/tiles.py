@@ -1,4 +1,4 @@
-"""How a picture of any size is cut into square tiles of a few sizes: geometry on NumPy arrays."""
+"""Cuts pictures of any size into square tiles of a few sizes: geometry on NumPy arrays."""
 
 import math
 from collections.abc import Sequence

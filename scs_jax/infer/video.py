@@ -29,7 +29,7 @@ _COPIED = {"aac", "mp3", "ac3", "eac3", "alac"}
 
 
 class Stream(NamedTuple):
-  """What is known of a video before it is decoded.
+  """Holds what is known of a video before it is decoded.
 
   Attributes:
     size: (height, width) of upright frames.

@@ -144,7 +144,7 @@ def absolute(path: str | os.PathLike[str]) -> epath.Path:
 
 
 def children(folder: epath.Path) -> list[epath.Path]:
-  """What is in a folder, by name; nothing where there is none."""
+  """Lists what is in a folder, by name; nothing where there is none."""
   return sorted(folder.iterdir(), key=lambda child: child.name) if folder.is_dir() else []
 
 
@@ -154,7 +154,7 @@ def missing_items(folder: epath.Path) -> list[str]:
 
 
 def _is_step(folder: epath.Path) -> bool:
-  """Whether it is one step, whole or not, rather than a folder of steps or of something else."""
+  """Tells whether a folder is one step, whole or not, rather than one of steps or of others."""
   if UNFINISHED in folder.name:
     return True
   there = {*ARRAYS, *JSON_ITEMS}.difference(missing_items(folder))

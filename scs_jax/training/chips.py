@@ -1,4 +1,4 @@
-"""What accelerators can do at best: the makers' figures, for shares of peak and for plans."""
+"""Accelerators at their best: the makers' figures, for shares of peak and for plans."""
 
 import dataclasses
 

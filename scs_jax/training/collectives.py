@@ -1,4 +1,4 @@
-"""What a compiled program sends between devices, read from its HLO text."""
+"""Counts what a compiled program sends between devices, from its HLO text."""
 
 import math
 import re
@@ -42,7 +42,7 @@ _WIDTH = {"pred": 1, "bf16": 2, "c64": 8}
 
 
 def _times(name: str, callers: dict[str, tuple[str, int]]) -> int:
-  """How often a computation runs in one run of the program."""
+  """Tells how often a computation runs in one run of the program."""
   times = 1
   while name in callers:
     name, rounds = callers[name]

@@ -86,12 +86,12 @@ def start(
 
 
 def is_first() -> bool:
-  """Whether this process writes what is written once: logs, panels, the config."""
+  """Tells whether this process writes what is written once: logs, panels, the config."""
   return jax.process_index() == 0
 
 
 def from_first(function: Callable[[], Any]) -> Any:
-  """What the function, called in the first process alone, returns there: a JSON value."""
+  """Calls the function in the first process alone; returns its JSON value in all of them."""
   if jax.process_count() == 1:
     return function()
   name = f"from_first_{next(_COUNT)}"

@@ -1,4 +1,4 @@
-"""What steps say of themselves, read a little late so that no step waits to be asked."""
+"""Reads what steps say of themselves, a little late, so that no step waits to be asked."""
 
 import collections
 import json

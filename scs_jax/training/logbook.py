@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar, JSON lines always, TensorBoard where TensorFlow is there."""
+"""The log of a run: a progress bar, JSON lines always, TensorBoard where TensorFlow is there."""
 
 import errno
 import importlib.util

@@ -80,7 +80,7 @@ def figure(entry: Card) -> str:
 
 
 def headlines(card: Card) -> list[str]:
-  """What one chooses a model by, a line each: what it does, its licence, its figures."""
+  """Lists what one chooses a model by, a line each: what it does, its licence, its figures."""
   if not card:
     return ["no card"]
   return [card["summary"], f"licence of the weights: {card['licence']}",

@@ -40,7 +40,7 @@ Tree = Any
 
 
 class Contents(NamedTuple):
-  """What a model's file holds.
+  """Holds what a model's file holds.
 
   Attributes:
     config: the resolved config, locked; paths in it are file names alone.
@@ -201,7 +201,7 @@ def portable(config: ConfigDict) -> ConfigDict:
 
 
 def _is_path(key: str, value: str) -> bool:
-  """Whether a key's text is a path, and not a name with a slash such as automatic/psnr_rgb."""
+  """Tells whether a key's text is a path, not a name with a slash such as automatic/psnr_rgb."""
   named = key.startswith("data.") or key.endswith("_file") or key == "init_from"
   return bool(re.search(r"[/\\]", value) if named else re.match(r"/|~|[A-Za-z]:\\|\w+://", value))
 

@@ -68,7 +68,7 @@ class Model:
 
   @property
   def name(self) -> str:
-    """What it is called in tables: its method, and where that says too little, its file."""
+    """Names it for tables: its method, and where that says too little, its file."""
     method = self.config.method.name.rpartition(":")[2].lower()
     return method if self.run is not None or self.stem == method else f"{method} ({self.stem})"
 
@@ -79,13 +79,13 @@ class Model:
 
   @property
   def place(self) -> str:
-    """Where it lies, for a log."""
+    """Says where it lies, for a log."""
     shipped = self.path.parent == epath.Path(FOLDER)
     return f"{self.stem}, a model of scs_jax" if shipped else str(self.path)
 
   @property
   def card(self) -> dict[str, Any]:
-    """What its maker says of it (model_card.py); empty for a run."""
+    """Gives what its maker says of it (model_card.py); empty for a run."""
     return self.contents.card if self.contents is not None else {}
 
   @property

@@ -1,4 +1,4 @@
-"""What a run tells of its steps while they run, and whether it can go on."""
+"""Books of a run's steps while they run: what is told of them, and whether it can go on."""
 
 import contextlib
 import pathlib
@@ -72,7 +72,7 @@ class Monitor:
     self._book.say(text)
 
   def ended(self, stopped: Flag) -> bool:
-    """Whether no step should follow: a SIGTERM that all processes know of, or a broken run."""
+    """Tells whether no step should follow: after a SIGTERM that all know of, or in a broken run."""
     alone = jax.process_count() == 1
     return self.health.stop or self.health.last_good is not None or (alone and bool(stopped))
 
@@ -131,7 +131,7 @@ class Monitor:
       self._meter.restart(step)
 
   def sum_up(self) -> None:
-    """What should be known at the end of a run."""
+    """Says what should be known at the end of a run."""
     if self._bad:
       self.say(_unreadable(self._bad, self._name))
 

@@ -75,7 +75,7 @@ class Parallel:
   # -- where things lie ----------------------------------------------------------------------------
 
   def shardings(self, state: TrainState) -> TrainState:
-    """Where each array of a state (or of its shapes) lies, under jit."""
+    """Tells where each array of a state (or of its shapes) lies, under jit."""
     return sharding.of_state(self.mesh, state, self._least)
 
   def shapes(self, method: Method, key: jax.Array, frozen: Mapping[str, Any]) -> TrainState:
@@ -120,7 +120,7 @@ class Parallel:
     return jax.tree.map(lambda x: x.addressable_data(0), state)
 
   def is_finite(self, state: TrainState) -> bool:
-    """Whether all that inference would read is; in every process the same."""
+    """Tells whether all that inference would read is; in every process the same."""
     found = _all_finite((state.params, state.model_state, state.average))
     return bool(found.addressable_data(0).all())
 

@@ -1,4 +1,4 @@
-"""What a training step costs on a machine that need not be there.
+"""Costs of a training step on a machine that need not be there.
 
 The step that `train` runs is compiled ahead of time, for the devices at hand or for a TPU topology
 that libtpu knows, and the compiler is asked what it would use. Nothing is allocated or run.
@@ -50,7 +50,7 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class PhasePlan:
-  """What the compiler says of one of a method's programs, on one chip.
+  """Holds what the compiler says of one of a method's programs, on one chip.
 
   Attributes:
     phase: which.

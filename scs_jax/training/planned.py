@@ -1,4 +1,4 @@
-"""What a whole training takes on a machine that need not be there: `scs_jax.plan`."""
+"""Plans a whole training for a machine that need not be there: `scs_jax.plan`."""
 
 import dataclasses
 import math

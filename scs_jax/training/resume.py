@@ -1,4 +1,4 @@
-"""What a run may go on from: whose folder it is, and what changed since its checkpoint."""
+"""Going on with a run: whose folder it is, and what changed since its checkpoint."""
 
 import math
 import os
@@ -53,7 +53,7 @@ def require_ours(workdir: pathlib.Path) -> None:
 
 
 def has_begun(workdir: str | os.PathLike[str]) -> bool:
-  """Whether a run in the folder has a checkpoint to go on from."""
+  """Tells whether a run in the folder has a checkpoint to go on from."""
   return bool(whole_steps(absolute(workdir) / FOLDER))
 
 
@@ -93,7 +93,7 @@ def _of_method(config) -> Mapping[str, Any]:
 
 
 def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
-  """What the config of the run's checkpoint and this one do not share, a line each.
+  """Lists where the config of the run's checkpoint and this one differ, a line each.
 
   Raises:
     UserError: the checkpoint is another method's.
@@ -115,7 +115,7 @@ def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
 
 
 def position(step: int, best: float, metric: str, identity: Mapping) -> dict:
-  """What is written beside a checkpoint; `best` is the best score of `metric` so far, or -inf."""
+  """Makes what is written beside a checkpoint; `best` is the best score of `metric`, or -inf."""
   best_score = best if math.isfinite(best) else None
   return {"step": step, "best": best_score, "best_metric": metric, **identity}
 
@@ -129,7 +129,7 @@ def best_so_far(position: Mapping, metric: str, identity: Mapping) -> float:
 
 
 def moved(position: Mapping, identity: Mapping) -> list[str]:
-  """How the data differ from those of the checkpoint, a line for trained and for held-out ones."""
+  """Tells how the data differ from the checkpoint's, a line for trained and for held-out ones."""
   changed = [
     f"{name} {position[name]} -> {value}"
     for name, value in identity.items()

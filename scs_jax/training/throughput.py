@@ -1,4 +1,4 @@
-"""How fast a run goes, and what holds it up."""
+"""Measures how fast a run goes, and what holds it up."""
 
 import contextlib
 import time

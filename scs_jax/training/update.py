@@ -29,7 +29,7 @@ _PMAP_AXIS = "data"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What the config says about a step, whatever the method.
+  """Holds what the config says about a step, whatever the method.
 
   Attributes:
     accumulate: microbatches that a batch is cut into; their mean gradient makes one update.

@@ -40,11 +40,11 @@ class Watch:
       self._look = kind(config, method, heldout)
 
   def due(self, step: int, last: bool) -> bool:
-    """Whether the state after this step will be looked at."""
+    """Tells whether the state after this step will be looked at."""
     return self._look is not None and any(self._due(step, last))
 
   def _due(self, step: int, last: bool) -> tuple[bool, bool]:
-    """Whether scores, and a panel, are due."""
+    """Tells whether scores, and a panel, are due."""
     due = lambda every: bool(every) and (step % every == 0 or last)
     return due(self.log.evaluate_every), due(self.log.panels_every)
 

@@ -1,4 +1,4 @@
-"""What can be wrong with held-out pictures, said before anything is compiled."""
+"""Refuses held-out pictures that cannot be scored, before anything is compiled."""
 
 from collections.abc import Sequence
 

@@ -41,7 +41,7 @@ class Tensor(NamedTuple):
 
 
 class Converted(NamedTuple):
-  """What a published file becomes.
+  """Holds what a published file becomes.
 
   Attributes:
     variables: {"params": ..., "batch_stats": ...} of network.Colorizer without attention.

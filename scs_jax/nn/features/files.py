@@ -102,7 +102,7 @@ def _reader(file: IO[bytes], source: str) -> Callable[[IO[bytes], str], Arrays]:
 
 
 def _describe(head: bytes) -> str:
-  """What a file that cannot be used seems to be, and what to do about it."""
+  """Describes what an unusable file seems to be, and what to do about it."""
   text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
   if not head:
     return "an empty file; download it again"

@@ -1,4 +1,4 @@
-"""What a published frozen network expects to see, as data that travels with its weights."""
+"""Preprocessing of published frozen networks, as data that travels with their weights."""
 
 import dataclasses
 
