@@ -40,7 +40,7 @@ def add_arguments(parser) -> None:
 def run(args) -> int:
   from scs_jax.data import stereo_check
 
-  reports = stereo_check.check(**arguments.values(args), plot=_plot, tell=_tell)
+  reports = stereo_check.check(**arguments.values(args), plot=_plot, log=_print)
   return int(any(report.problems for report in reports))
 
 
@@ -50,5 +50,5 @@ def _plot(report, search_range: int) -> bytes:
   return panels.png(stereo_plot.draw(report, search_range))
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
   print(line.encode("utf-8", "backslashreplace").decode("utf-8"), flush=True)

@@ -37,9 +37,9 @@ def read(path: str | os.PathLike) -> tuple[str, list[str]]:
   root, names = place.root, []
   for line in raw.decode("utf-8", "surrogateescape").splitlines():
     if line.startswith(ROOT):
-      told = os.path.expanduser(line[len(ROOT) :].strip())
+      named = os.path.expanduser(line[len(ROOT) :].strip())
       # A list in a bucket may be of local files.
-      root = told if remote.is_remote(told) or os.path.isabs(told) else place.full(told)
+      root = named if remote.is_remote(named) or os.path.isabs(named) else place.full(named)
     elif line.strip() and not line.startswith("#"):
       names.append(line.removeprefix("./"))
   if not names:

@@ -29,7 +29,7 @@ FORMAT = "scs_jax packed pictures"
 VERSION = 1
 
 CACHE = "SCS_JAX_CACHE"
-"""The environment's name of the folder where shards of buckets are kept; unless told,
+"""The environment's name of the folder where shards of buckets are kept; unless it is set,
 ~/.cache/scs_jax. None is ever removed from there."""
 
 

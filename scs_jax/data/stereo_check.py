@@ -88,7 +88,7 @@ def check(
   limit: int | None = None,
   out: str | os.PathLike | None = None,
   plot: Callable[[Report, int], bytes] | None = None,
-  tell: Callable[[str], None] = lambda line: None,
+  log: Callable[[str], None] = lambda line: None,
 ) -> list[Report]:
   """Measures pairs one after the other.
 
@@ -98,7 +98,7 @@ def check(
     limit: the first so many pairs only; None: all.
     out: folder of a plot of each pair, made where there is none; None: no plots.
     plot: (report, search range) -> a PNG file's bytes.
-    tell: is told a table line by line, as it is measured.
+    log: receives a table line by line, as it is measured.
 
   Raises:
     UserError: no such pairs.
@@ -112,25 +112,25 @@ def check(
   count = min(len(source), limit or len(source))
   widths = (max(len(source.name(i)) for i in range(count)), 9, 5, 7, 8, 20, 0)
   line = lambda cells: "  ".join(map(str.ljust, cells, widths)).rstrip()
-  tell(line(HEAD))
+  log(line(HEAD))
   reports = []
   for i in range(count):
     report = check_pair(source, i, search_range)
     reports.append(report)
-    tell(line(report.row()))
+    log(line(report.row()))
     for problem in report.problems:
-      tell(f"  {problem}")
+      log(f"  {problem}")
     if out is not None and plot is not None:
       name = "".join(c if c.isalnum() or c in "-_." else "_" for c in report.name)[-120:]
       files.write_aside(os.path.join(out, f"{i:04d}_{name}.png"), plot(report, search_range))
     report.views = None  # of many pairs too large to keep
   for note in source.notes:
-    tell(note)
+    log(note)
   reported = sum(bool(report.problems) for report in reports)
   plots = "" if out is None else f"; plots in {os.fspath(out)}"
-  tell(f"{count} {'pairs' if count > 1 else 'pair'} checked, {reported} reported{plots}")
+  log(f"{count} {'pairs' if count > 1 else 'pair'} checked, {reported} reported{plots}")
   if len(source) > count:
-    tell(f"{len(source) - count} more were left out by --limit")
+    log(f"{len(source) - count} more were left out by --limit")
   return reports
 
 

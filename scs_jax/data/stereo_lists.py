@@ -133,20 +133,11 @@ def _two_folders(spec: str) -> tuple[list[Record], list[str]]:
 def _pictures(folder: pathlib.Path) -> dict[str, str]:
   """{path below the folder without extension: path} of its pictures; two of one name: an error."""
   found: dict[str, str] = {}
-  for path, folders, files in os.walk(folder, followlinks=True):
-    folders[:] = listing.entered(path, folders)
-    if len(pathlib.Path(path).relative_to(folder).parts) > 16:  # a loop of links
-      folders.clear()
-      continue
-    for file in sorted(files):
-      stem, extension = os.path.splitext(file)
-      if extension.lower() not in listing.EXTENSIONS or file.startswith("."):
-        continue
-      place = pathlib.Path(path).relative_to(folder)
-      key, name = (place / stem).as_posix(), (place / file).as_posix()
-      if key in found:
-        raise UserError(f"{folder} has both {found[key]} and {name}; keep one of them")
-      found[key] = name
+  for file in listing.list_local(folder).files:
+    key = os.path.splitext(file.name)[0]
+    if key in found:
+      raise UserError(f"{folder} has both {found[key]} and {file.name}; keep one of them")
+    found[key] = file.name
   if not found:
     raise UserError(f"no pictures under {folder}")
   return found

@@ -62,10 +62,10 @@ class TfdsSource(Stored):
     self._data = _open(builder, self._spec.split, self._feature)
     self._prefix = f"{builder.info.full_name}/{self._spec.split}"
     self.root = os.fspath(builder.data_dir)
-    told = [self._prefix, self._feature, len(self._data)]
+    parts = [self._prefix, self._feature, len(self._data)]
     splits = builder.info.splits
-    told += [[name, list(splits[name].shard_lengths), splits[name].num_bytes] for name in splits]
-    self.fingerprint = hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+    parts += [[name, list(splits[name].shard_lengths), splits[name].num_bytes] for name in splits]
+    self.fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
   def __len__(self) -> int:
     return len(self._data)
@@ -86,7 +86,7 @@ class TfdsSource(Stored):
 
 
 def parse(spec: str) -> Spec:
-  """tfds:NAME[/CONFIG][:VERSION][:SPLIT][#FEATURE]; the split is "train" where none is told.
+  """tfds:NAME[/CONFIG][:VERSION][:SPLIT][#FEATURE]; the split is "train" where none is given.
 
   Raises:
     UserError: it is none.

@@ -19,7 +19,7 @@ from scs_jax.report import attention_numbers, attention_panel, panels
 from scs_jax.training import models
 
 SIDE = 512
-"""Longest side, pixels, at which a network sees the picture unless told."""
+"""Longest side, pixels, at which a network sees the picture unless another is asked for."""
 
 _MOST_POINTS = 16
 _NEARLY_EVEN = 1.5  # times even; the demo's network is above it where places differ
@@ -92,7 +92,7 @@ def draw(
   seen_places = attention_numbers.moved(places, size, seen.shape)
   looked = _look(model, seen, lender, seen_places, input_side)
   numbers = attention_numbers.describe(looked.levels, places, lender.shape[:2], lent.gray.shape)
-  _tell(numbers, looked.levels)
+  _say(numbers, looked.levels)
   to_bytes = lambda x: np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)
   panel = attention_panel.draw(
     attention_panel.Shown(
@@ -169,7 +169,7 @@ def _look(model: models.Model, gray, reference, points: np.ndarray, side: int) -
   return looked
 
 
-def _tell(numbers: dict[str, Any], levels: tuple[Level, ...]) -> None:
+def _say(numbers: dict[str, Any], levels: tuple[Level, ...]) -> None:
   """Says the numbers, and what is odd about the network."""
   for line in attention_numbers.lines(numbers["points"]):
     display.say(line)

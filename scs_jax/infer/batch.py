@@ -150,11 +150,11 @@ def color_all(
     return outcome
   if any(task.video and task.named for task in todo):
     video.find_ffmpeg()
-  strangers = [] if overwrite else record.strangers(todo)
-  if strangers:
-    more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
+  foreign = [] if overwrite else record.foreign_files(todo)
+  if foreign:
+    more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
     raise UserError(
-      f"{strangers[0]}{more} is there already and was not made by this command; add --overwrite "
+      f"{foreign[0]}{more} is there already and was not made by this command; add --overwrite "
       "to replace it, or choose another --out"
     )
   colorizer = open_colorizer()

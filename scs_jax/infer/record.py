@@ -51,7 +51,7 @@ class Record:
       and os.path.isfile(task.output)
     )
 
-  def strangers(self, tasks: Iterable[Task]) -> list[str]:
+  def foreign_files(self, tasks: Iterable[Task]) -> list[str]:
     """Files that stand where results are to go and were not made here."""
     if self._path is None:
       return []

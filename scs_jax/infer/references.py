@@ -60,7 +60,13 @@ class References:
       what = "no regular file or folder" if self._root.exists() else "no such file or folder"
       raise UserError(f"--reference {path}: {what}; give a picture or a folder of them")
     if self._is_folder:
-      self._names = self._list()
+      self._files = listing.list_local(self._root).files
+      self._names = [file.name for file in self._files]
+      if not self._names:
+        raise UserError(
+          f"--reference {self._root} holds no pictures; expected files ending in "
+          f"{' '.join(sorted(EXTENSIONS))}"
+        )
       self._by_path = {_stem(name): name for name in reversed(self._names)}
       self._by_stem = {_stem(name).split("/")[-1]: name for name in reversed(self._names)}
       self._require_one()
@@ -104,30 +110,12 @@ class References:
     """Changes with the reference's content, or with the names, sizes and times in the folder."""
     digest = hashlib.sha256()
     if self._is_folder:
-      for name in self._names:
-        try:
-          stat = os.stat(self._root / name)
-        except OSError:
-          continue
-        line = f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+      for file in self._files:
+        line = f"{file.name}\0{file.size}\0{file.mtime_ns}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     else:
       digest.update(self._root.read_bytes())
     return digest.hexdigest()[:16]
-
-  def _list(self) -> list[str]:
-    found = []
-    for folder, folders, files in os.walk(self._root):
-      folders[:] = listing.entered(folder, folders)
-      for name in files:
-        if os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith("."):
-          found.append(pathlib.Path(folder, name).relative_to(self._root).as_posix())
-    if not found:
-      raise UserError(
-        f"--reference {self._root} holds no pictures; expected files ending in "
-        f"{' '.join(sorted(EXTENSIONS))}"
-      )
-    return sorted(found)
 
   def _require_one(self) -> None:
     if not any(self._try(name) is not None for name in self._names):

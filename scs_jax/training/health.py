@@ -46,7 +46,7 @@ class Health:
     """A step that has been started: its number (from 1), the host's batch and its logs."""
     self._pending.append((step, host.get("record", ()), logs))
 
-  def look(self, everything: bool = False) -> list[str]:
+  def check_steps(self, everything: bool = False) -> list[str]:
     """Reads what has come in; with `everything`, waits for all steps. Returns what to tell."""
     news = []
     while self._pending and self.last_good is None:

@@ -99,7 +99,7 @@ def run_steps(
       logging = step % config.log.every_steps == 0 or last
       saving = step % config.checkpoint.every_steps == 0 or last
       # What is scored or saved is known to be good, and so are all steps that led to it.
-      monitor.look(everything=logging or saving or watch.due(step, last))
+      monitor.check_steps(everything=logging or saving or watch.due(step, last))
       if logging:
         monitor.write(step, logs)
       if monitor.health.last_good is not None:
@@ -111,7 +111,7 @@ def run_steps(
         best, kept = max(best, score), step
         position = resume.position(step, best, metric, data.identity)
         _save(checkpoints, step, state, parallel, position, config, scores)
-    monitor.look(everything=True)
+    monitor.check_steps(everything=True)
     broken = monitor.health.last_good is not None
     if broken:
       step = monitor.health.last_good

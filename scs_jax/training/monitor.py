@@ -109,9 +109,9 @@ class Monitor:
     self.health.add(step, host, logs)
     self._bad.update(int(i) for i in host.get("bad", ()) if i >= 0)
 
-  def look(self, everything: bool) -> None:
+  def check_steps(self, everything: bool) -> None:
     """Finds out how steps went: those that must be done by now, or all."""
-    for news in self.health.look(everything):
+    for news in self.health.check_steps(everything):
       self.say(news)
 
   def write(self, step: int, logs: Mapping) -> None:

@@ -186,7 +186,7 @@ class Planner:
     """Every program at this many pictures a device; TooLarge where one does not fit."""
     return [self.compile(per_device, phase) for phase in self.phases]
 
-  def largest(self, tell: Callable[[str], None] = lambda text: None) -> tuple[int, list[PhasePlan]]:
+  def largest(self, log: Callable[[str], None] = lambda text: None) -> tuple[int, list[PhasePlan]]:
     """(pictures a device, plans) of the largest batch that fits.
 
     Memory grows in proportion to the batch but for the state: two compilations of the largest
@@ -208,7 +208,7 @@ class Planner:
         needed = max(plan.memory for plan in self.compile_all(batch))
       except TooLarge as error:
         needed = error.needed or math.inf
-      tell(f"{batch} a device: {'does not fit' if needed > room else f'{needed / GIB:.2f} GiB'}")
+      log(f"{batch} a device: {'does not fit' if needed > room else f'{needed / GIB:.2f} GiB'}")
       return needed
 
     return _search(measure, room, self.compile_all)

@@ -79,7 +79,7 @@ def plan(
   find_batch: bool = False,
   images: int | None = None,
   name: str = "",
-  tell: Callable[[str], None] = lambda text: None,
+  log: Callable[[str], None] = lambda text: None,
 ) -> Planned:
   """Compiles the very step that `train` runs, and asks the compiler what it takes.
 
@@ -92,7 +92,7 @@ def plan(
     find_batch: find the largest batch that fits a chip's memory instead.
     images: pictures of the training set, for configs that count epochs.
     name: what the config is called in the record; "": as it was given, or its method's name.
-    tell: is told of each batch that is tried.
+    log: receives a line about each batch that is tried.
 
   Raises:
     UserError: a topology or batch that cannot be; a step that does not fit.
@@ -109,7 +109,7 @@ def plan(
   planner = machines.Planner(config, machine, opening.batch_shapes)
   chips = len(machine.devices)
   if find_batch:
-    per_device, plans = planner.largest(tell)
+    per_device, plans = planner.largest(log)
   else:
     least = config.accumulate  # a batch of one microbatch each
     per_device = per_device_batch or max(least, config.batch_size // chips // least * least)

@@ -67,6 +67,19 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
   return arrays
 
 
+def read_given(path: str | os.PathLike[str] | None, what: str, advice: str) -> Arrays:
+  """Reads the arrays of a file that a user has to bring; `advice` says where it comes from.
+
+  Raises:
+    UserError: no path, no such file, or as of `read_arrays`.
+  """
+  if path is None or not os.fspath(path):
+    raise UserError(f"no {what} weights given: {advice}")
+  if not os.path.exists(path):
+    raise UserError(f"{os.fspath(path)}: no such file: {advice}")
+  return read_arrays(path)
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
   """SHA-256 of a file, in hex: which weights a figure was taken with.
 

@@ -40,6 +40,17 @@ class Preprocessing:
     return (x * self.scale - jnp.asarray(self.mean)) / jnp.asarray(self.std)
 
 
+def layers_up_to(layers: tuple[str, ...], taps: tuple[str, ...]) -> tuple[str, ...]:
+  """Lists the layers of a network that are computed for some taps, in order.
+
+  Raises:
+    ValueError: no taps, or one that is no layer.
+  """
+  if not taps or not set(taps) <= set(layers):
+    raise ValueError(f"taps: expected names among {', '.join(layers)}, got {taps}")
+  return layers[: 1 + max(layers.index(tap) for tap in taps)]
+
+
 # torchvision's models: statistics of the ImageNet training images in [0, 1].
 IMAGENET = Preprocessing("imagenet", False, 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Simonyan and Zisserman's own VGG weights (Caffe), which Keras converted.
