@@ -31,7 +31,7 @@ import hashlib
 import numpy as np
 from scipy import ndimage
 
-from scs_jax.data import order
+from scs_jax.data import order, samples
 from scs_jax.errors import UserError
 
 # order.py has the streams 0 to 2 of a seed, heldout.py 3.
@@ -110,7 +110,7 @@ class Shot:
     """
     if self == Shot():
       return picture
-    light = _to_linear(picture)
+    light = samples.to_linear(picture)
     if self.blur:
       sigma = (self.blur, self.blur) + (0.0,) * (light.ndim - 2)
       light = ndimage.gaussian_filter(light, sigma, mode="nearest")
@@ -118,7 +118,7 @@ class Shot:
     if self.shot or self.read:
       spread = np.sqrt(self.shot**2 * light + self.read**2)
       light = light + spread * rng.standard_normal(light.shape)
-    encoded = _to_srgb(np.clip(light, 0.0, 1.0)) ** self.gamma
+    encoded = samples.to_srgb(np.clip(light, 0.0, 1.0)) ** self.gamma
     return (1 - self.contrast) * encoded + self.contrast * encoded**2 * (3 - 2 * encoded)
 
 
@@ -193,12 +193,3 @@ def from_section(section, seed: int) -> CameraPair | None:
   for view in ("mono", "color"):
     made[view] = Camera(**{name: tuple(section[view][name]) for name in LIMITS})
   return CameraPair(**made, seed=seed)
-
-
-def _to_linear(picture: np.ndarray) -> np.ndarray:
-  """IEC 61966-2-1."""
-  return np.where(picture <= 0.04045, picture / 12.92, ((picture + 0.055) / 1.055) ** 2.4)
-
-
-def _to_srgb(light: np.ndarray) -> np.ndarray:
-  return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)

@@ -1,6 +1,5 @@
 """Looks at every record of a data set: does it decode, its size, is it gray or there twice."""
 
-import concurrent.futures
 import hashlib
 import itertools
 import json
@@ -10,7 +9,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tqdm
 from PIL import Image
 from scipy import sparse
 
@@ -23,7 +21,6 @@ SHORT_SIDES = (64, 128, 256, 384, 512, 768, 1024)
 MOST_NEAR = 15
 """Bits of 64 beyond which pictures of any kind count as alike."""
 
-_CHUNK = 2048
 _EXAMPLES = 5  # shown of each kind
 
 
@@ -202,10 +199,13 @@ def check(
   """
   if near is not None and not 0 <= near <= MOST_NEAR:
     raise UserError(f"{near} bits: expected 0 to {MOST_NEAR}, of 64, in which pictures may differ")
-  records = _all(lambda i: _look(source, i), len(source), "checking", threads, progress)
+  every = lambda of, function, title: list(
+    scan.in_threads(lambda i: function(of, i), range(len(of)), title, threads, progress)
+  )
+  records = every(source, _look, "checking")
   others: dict[bytes, int] = {}
   if against is not None:
-    digests = _all(lambda i: _digest(against, i), len(against), "reading", threads, progress)
+    digests = every(against, _digest, "reading")
     others = {digest: i for i, digest in enumerate(digests) if digest}
   whole = [i for i, r in enumerate(records) if not r.error]
   sizes = np.array([(records[i].height, records[i].width) for i in whole], int).reshape(-1, 2)
@@ -230,19 +230,6 @@ def check(
     results=list(source.skipped_results),
     asked=[k for k, v in (("against", against), ("near", near)) if v is not None],
   )
-
-
-def _all(measure, count: int, title: str, threads: int | None, progress: bool) -> list:
-  results: list = []
-  with (
-    concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
-    tqdm.tqdm(total=count, desc=title, unit="image", disable=not progress) as bar,
-  ):
-    for start in range(0, count, _CHUNK):  # so that an interrupt need not wait for all
-      for result in pool.map(measure, range(start, min(count, start + _CHUNK))):
-        results.append(result)
-        bar.update()
-  return results
 
 
 def _digest(source, i: int) -> bytes:

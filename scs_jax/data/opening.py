@@ -101,7 +101,7 @@ def open_data(
 
 
 def _reading(config) -> dict[str, int]:
-  """What photos and pairs have in common in how they are read."""
+  """Gathers what photos and pairs have in common in how they are read."""
   names = ("threads", "workers", "prefetch")
   shared = {"batch_size": config.batch_size, "seed": config.seed}
   return shared | {name: config.data[name] for name in names}

@@ -102,6 +102,16 @@ def unit_of(part: np.ndarray, white: float) -> np.ndarray:
   return part.astype(np.float32) / np.float32(white)
 
 
+def to_linear(levels: np.ndarray) -> np.ndarray:
+  """IEC 61966-2-1: sRGB levels in [0, 1] -> linear light, same shape; floats stay as precise."""
+  return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(linear: np.ndarray) -> np.ndarray:
+  """The inverse of `to_linear`."""
+  return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
 def strips(array: np.ndarray) -> Iterator[slice]:
   """Slices of rows of [H, W, ...], about _CHUNK pixels each."""
   step = max(1, _CHUNK // array.shape[1])

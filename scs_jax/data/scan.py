@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,8 +77,7 @@ def _ab(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   NumPy, since it runs in worker threads beside the training step; the colour space itself is
   defined in ops/color.py.
   """
-  x = rgb.astype(np.float32) / 255.0
-  linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+  linear = samples.to_linear(rgb.astype(np.float32) / 255.0)
   to_xyz = np.array(
     [
       [0.412453, 0.357580, 0.180423],
@@ -202,20 +201,32 @@ def measure_all(
       return None
 
   try:
-    with (
-      concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
-      tqdm.tqdm(total=len(todo), desc=title, unit="image", disable=not (progress and todo)) as bar,
-    ):
-      # In chunks, so that an interrupt need not wait for all of a large data set.
-      for start in range(0, len(todo), _CHUNK):
-        chunk = todo[start : start + _CHUNK]
-        for i, value in zip(chunk, pool.map(attempt, chunk), strict=True):
-          result[i] = value
-          bar.update()
+    values = in_threads(attempt, todo, title, threads, progress and bool(todo))
+    for i, value in zip(todo, values, strict=True):
+      result[i] = value
   finally:
     if path is not None and todo:
       _write_cache(path, kind, {files[i]: value for i, value in result.items()})
   return [result[i] for i in range(len(files))]
+
+
+def in_threads(
+  function: Callable[[int], Any],
+  numbers: Sequence[int],
+  title: str,
+  threads: int | None = None,
+  progress: bool = True,
+) -> Iterator[Any]:
+  """Calls a function of each number on several threads, with a bar on stderr; results in order."""
+  with (
+    concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
+    tqdm.tqdm(total=len(numbers), desc=title, unit="image", disable=not progress) as bar,
+  ):
+    # In chunks, so that an interrupt need not wait for all of a large data set.
+    for start in range(0, len(numbers), _CHUNK):
+      for value in pool.map(function, numbers[start : start + _CHUNK]):
+        yield value
+        bar.update()
 
 
 def chroma_of(source, i: int) -> float:

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from scs_jax.data import samples
-from scs_jax.infer import levels
 
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.HIGHRESPRECALC
@@ -105,7 +104,7 @@ def gray_levels(profile: bytes) -> np.ndarray:
     raise ProfileError("it is broken (its gray tone curve holds no range of grays)")
   black = min(luminance[0], _DARKEST_BLACK)
   luminance = np.clip((luminance - black) / (1.0 - black), 0.0, 1.0)
-  return levels.encode(luminance).astype(np.float32)
+  return samples.to_srgb(luminance).astype(np.float32)
 
 
 def _require_space(profile: bytes, mode: str) -> None:

@@ -14,7 +14,6 @@ from skimage import color as scikit
 
 from scs_jax.data import samples
 from scs_jax.errors import UserError
-from scs_jax.infer import levels
 from scs_jax.infer.guided import Enlargement
 from scs_jax.ops import color
 
@@ -172,7 +171,7 @@ def saturate(rgb: np.ndarray, saturation: float) -> np.ndarray:
   if saturation == 1.0:
     result = np.empty(rgb.shape, np.uint8)
     for rows in samples.strips(rgb):
-      result[rows] = levels.to_uint8(np.clip(rgb[rows], 0.0, 1.0), 1.0)
+      result[rows] = samples.to_uint8(np.clip(rgb[rows], 0.0, 1.0), 1.0)
     return result
   flat = rgb.reshape(-1, 3)
 
@@ -259,7 +258,7 @@ def _lightness_of(gray: np.ndarray) -> np.ndarray:
   flat = gray.reshape(-1)
   result = np.empty(flat.size, np.float32)
   for start in range(0, flat.size, _CHUNK):
-    light = levels.decode(np.clip(flat[start : start + _CHUNK], 0.0, 1.0))
+    light = samples.to_linear(np.clip(flat[start : start + _CHUNK], 0.0, 1.0))
     tangent = light * np.float32((29 / 3) ** 3)
     root = 116 * np.cbrt(light) - 16
     result[start : start + _CHUNK] = np.where(light > (6 / 29) ** 3, root, tangent)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from scs_jax.data import samples
 from scs_jax.data.samples import Samples
 from scs_jax.infer import icc, levels
 
@@ -48,20 +49,20 @@ def to_pixels(
   return Pixels(levels.gray_of(rgb), rgb, alpha, remarks)
 
 
-def _deep(samples: Samples, profile: bytes | None) -> Pixels:
+def _deep(picture: Samples, profile: bytes | None) -> Pixels:
   """More than 8 bits a channel: gray and the luminance of colours keep their precision."""
-  alpha, color, white, remarks = None, samples.color, samples.white, ()
-  if samples.alpha is not None:
-    alpha = _opaque_as_none(levels.to_uint8(samples.alpha, samples.opaque))
+  alpha, color, white, remarks = None, picture.color, picture.white, ()
+  if picture.alpha is not None:
+    alpha = _opaque_as_none(samples.to_uint8(picture.alpha, picture.opaque))
   if color.ndim == 2:
-    gray = levels.to_unit(color, white)
+    gray = samples.to_unit(color, white)
     return Pixels(gray, None, alpha, _apply_to_gray(gray, profile))
   if profile:
     try:
       color, white = icc.deep_to_srgb(color, white, profile)
     except icc.ProfileError as error:
       remarks = (f"colour profile ignored: {error}",)
-  return Pixels(levels.gray_of(color, white), levels.to_uint8(color, white), alpha, remarks)
+  return Pixels(levels.gray_of(color, white), samples.to_uint8(color, white), alpha, remarks)
 
 
 def _opaque_as_none(alpha: np.ndarray | None) -> np.ndarray | None:

@@ -14,6 +14,7 @@ import hashlib
 import os
 import pathlib
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ from ml_collections import ConfigDict
 from scs_jax.core import resolve, spelling
 from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
-from scs_jax.training import checkpoint_arrays, checkpoint_folder, model_file
+from scs_jax.training import checkpoint_arrays, checkpoint_folder, model_card, model_file
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "models"
 """Where the shipped models lie, NAME.safetensors each; it need not be there."""
@@ -109,8 +110,27 @@ class Model:
       params, model_state = checkpoint_arrays.restore_for_inference(self.path, like)
     return TrainState(np.int32(self.step), params, {}, model_state)
 
+  def show(self) -> None:
+    """Prints what it is, and its card whole."""
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items()))
+    lines = [f"{self.stem}: {self.size}", f"trained with {versions}", ""]
+    print("\n".join([*lines, *model_card.lines(self.card)]))
+
+  @property
+  def size(self) -> str:
+    """`2.10 MB, 1,050,000 parameters in float16, method scsnet, step 24000`; of a run less."""
+    name = self.config.method.name
+    if self.contents is None:
+      return f"a run of {name}, step {self.step}"
+    arrays = [a for k, a in self.contents.arrays.items() if k.startswith("params/")]
+    count, kinds = sum(a.size for a in arrays), {str(a.dtype) for a in arrays}
+    return (
+      f"{self.path.stat().length / 1e6:.2f} MB, {count:,} parameters in {'/'.join(kinds)}, method "
+      f"{name}, step {self.step}"
+    )
+
   def fingerprint(self) -> str:
-    """16 hex digits that tell it from every other network: of its weights and its config."""
+    """Gives 16 hex digits that tell it from every other network: of its weights and its config."""
     if self.contents is not None:
       return self.contents.digest[:16]
     return fingerprint(self.path / "weights", self.path / "config")
@@ -161,6 +181,24 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
   if isinstance(step, int) and step != found.step:
     raise UserError(f"{text} is step {found.step} itself: leave --step out")
   return found
+
+
+def show() -> None:
+  """Prints the models that ship with the package, with what one chooses by."""
+  if not names():
+    print("no models ship with this copy of scs_jax; colour with runs, or with files that "
+          "`scs-jax export` wrote")  # fmt: skip
+    return
+  width = max(map(len, names())) + 2
+  for name in names():
+    model = shipped(name)
+    for about in (model.size, *model_card.headlines(model.card)):
+      for line in textwrap.wrap(about, 100 - width, subsequent_indent="  "):
+        print(name.ljust(width) + line)
+        name = ""
+  print("\nThe weights are for research, apart from the code's licence:\n"
+        "the pictures that they saw are research data.\n"
+        "`scs-jax models NAME` shows a card whole.")  # fmt: skip
 
 
 def default(use: str) -> Model:
