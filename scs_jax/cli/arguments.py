@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(verb: str, help_text: str, examples: str) -> Parser:
-  """The parser of one verb; its help ends in the examples."""
+  """Makes the parser of one verb; its help ends in the examples."""
   lines = "\n".join("  " + line.strip() for line in examples.strip().splitlines())
   parser = Parser(prog=f"scs-jax {verb}", description=help_text, epilog=f"examples:\n{lines}")
   parser.add_argument("--debug", action="store_true", help="show a traceback with every error")
@@ -62,7 +62,7 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 
 
 def values(args: argparse.Namespace, *without: str) -> dict[str, Any]:
-  """The values of a verb's own flags by name, but for some: what its library function takes."""
+  """Returns the values of a verb's own flags by name, as its library function takes them."""
   left_out = {"debug", "overrides", "argv", *without}
   return {name: value for name, value in vars(args).items() if name not in left_out}
 
@@ -133,7 +133,7 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-  """The arguments, with `overrides: list[str]` for `config.apply_overrides`, and `argv` itself.
+  """Parses the arguments; adds `overrides` for `config.apply_overrides`, and `argv` itself.
 
   Raises:
     UserError: an unknown flag (names the nearest), a missing or wrong value, or `--config.KEY` for
@@ -157,7 +157,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
 
 
 def load_config(args: argparse.Namespace) -> "ConfigDict":
-  """The locked config of `--config`, changed by `--config.KEY=VALUE`.
+  """Loads the locked config of `--config`, changed by `--config.KEY=VALUE`.
 
   Ranges are checked by `resolve.build`, which knows the method's too.
   """

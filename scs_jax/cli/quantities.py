@@ -15,7 +15,7 @@ _MOST_SIDE = 1 << 17
 
 
 def _bounded(text: str, expected: str, fits: Callable[[float], bool]) -> float:
-  """A number that fits, which NaN never does."""
+  """Parses a number that fits; NaN never does."""
   try:
     value = float(text)
   except ValueError:
@@ -39,29 +39,29 @@ def _whole(text: str, low: int, high: int, examples: str) -> int:
 
 
 def count(text: str) -> int:
-  """A whole number of 1 or more."""
+  """Parses a whole number of 1 or more."""
   if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not int(text):
     raise argparse.ArgumentTypeError(f"expected a whole number from 1 on; got {text!r}")
   return int(text)
 
 
 def amount(text: str) -> float:
-  """A number of 0 or more."""
+  """Parses a number of 0 or more."""
   return _bounded(text, "from 0 on", lambda value: 0 <= value < math.inf)
 
 
 def above_zero(text: str) -> float:
-  """A number above 0."""
+  """Parses a number above 0."""
   return _bounded(text, "above 0", lambda value: 0 < value < math.inf)
 
 
 def share(text: str) -> float:
-  """A number above 0, up to 1."""
+  """Parses a number above 0, up to 1."""
   return _bounded(text, "above 0, up to 1, as 0.5", lambda value: 0 < value <= 1)
 
 
 def point(text: str) -> tuple[int, int]:
-  """`X,Y`: a pixel's column and row -> (row, column)."""
+  """Parses `X,Y`, a pixel's column and row: (row, column)."""
   match = re.fullmatch(r"(\d{1,9}),(\d{1,9})", text, re.ASCII)
   if not match:
     raise argparse.ArgumentTypeError(
@@ -71,7 +71,7 @@ def point(text: str) -> tuple[int, int]:
 
 
 def scale(text: str) -> float:
-  """Factor on each side."""
+  """Parses the factor on each side."""
   return _number(text, 0.01, 100, "2 or 3.7")
 
 
@@ -79,7 +79,7 @@ MOST_SCALES = 64
 
 
 def scales(text: str) -> list[float]:
-  """`FIRST:LAST:STEP` or a list: two or more different magnifications, rising."""
+  """Parses `FIRST:LAST:STEP` or a list: two or more different magnifications, rising."""
   parts = text.split(":")
   if len(parts) == 1:
     every = {scale(part.strip()) for part in text.split(",")}
@@ -102,37 +102,37 @@ def scales(text: str) -> list[float]:
 
 
 def frames(text: str) -> int:
-  """Of an animation, one way."""
+  """Parses the number of frames of an animation, one way."""
   return _whole(text, 2, MOST_SCALES, "25")
 
 
 def saturation(text: str) -> float:
-  """Strength of colours."""
+  """Parses a strength of colours."""
   return _number(text, 0, 4, "0.8 or 1.3")
 
 
 def side(text: str) -> int:
-  """Pixels."""
+  """Parses a side in pixels."""
   return _whole(text, 16, _MOST_SIDE, "512")
 
 
 def quality(text: str) -> int:
-  """Of JPEG and WebP."""
+  """Parses a quality of JPEG and WebP."""
   return _whole(text, 1, 100, "90")
 
 
 def pixels(text: str) -> int:
-  """Of a whole picture."""
+  """Parses a number of pixels of a whole picture."""
   return int(_bounded(text, "of pixels, as 2e9", lambda value: 1 <= value <= 1e15))
 
 
 def white_level(text: str) -> float:
-  """The value that is white."""
+  """Parses the value that stands for white."""
   return _number(text, 1e-6, 1e9, "1023 or 4095")
 
 
 def step(text: str) -> int | str:
-  """A training step, "best" or "last"."""
+  """Parses a training step, "best" or "last"."""
   if text in ("best", "last"):
     return text
   if not re.fullmatch(r"\d{1,15}", text, re.ASCII):
@@ -141,7 +141,7 @@ def step(text: str) -> int | str:
 
 
 def size(text: str) -> tuple[int | None, int | None]:
-  """`WxH` -> (height, width); None for the one left out."""
+  """Parses `WxH`: (height, width), None for the one left out."""
   match = re.fullmatch(r"(\d{0,9})x(\d{0,9})", text, re.ASCII | re.IGNORECASE)
   sides = [int(side) if side else None for side in match.groups()] if match else [None]
   given = [side for side in sides if side is not None]
@@ -154,7 +154,7 @@ def size(text: str) -> tuple[int | None, int | None]:
 
 
 def memory(text: str) -> int:
-  """Bytes, of a text such as 4GB or 512MiB."""
+  """Parses bytes, written as 4GB or 512MiB."""
   match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", text.strip(), re.ASCII)
   units = {name.lower(): factor for name, factor in _UNITS.items()}
   factor = units.get(match.group(2).lower()) if match else None

@@ -57,7 +57,7 @@ class RowResult:
 def read(
   folder: pathlib.Path, earlier: Mapping[str, Any] | None = None
 ) -> RowResult | None:
-  """The row in a folder; None where there is none, or none that can be read whole.
+  """Reads the row in a folder; None where there is none, or none that can be read whole.
 
   Args:
     folder: the row's.

@@ -35,7 +35,7 @@ _BY_CLASS = (
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-  """The error, then what caused it, to the root."""
+  """Lists the error, then what caused it, to the root."""
   seen: set[int] = set()
   step: BaseException | None = error
   while step is not None and id(step) not in seen:
@@ -57,7 +57,7 @@ def _explain_os(error: OSError) -> str | None:
 
 
 def explain(error: BaseException) -> str | None:
-  """One line for what a user can mend: a UserError, a path, a disk, memory. None for a bug.
+  """Says in one line what a user can mend: a UserError, a path, a disk, memory; None for a bug.
 
   Array and checkpoint libraries report a full disk and a full memory in words only.
   """

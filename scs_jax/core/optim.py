@@ -43,7 +43,7 @@ def optimizer_rules(
 
 
 def make_optimizer(config, steps: int) -> optax.GradientTransformation:
-  """The optimizer that a config section describes.
+  """Makes the optimizer that a config section describes.
 
   Args:
     config: `name` ("adam", "muon" or "rmsprop"), `learning_rate`, `b1`, `b2`, `eps`,
@@ -119,7 +119,7 @@ def _reduce_on_plateau(config) -> optax.GradientTransformationExtraArgs:
 
 
 def plateau_scale(opt_state) -> jax.Array | None:
-  """The factor that schedule "plateau" has the learning rate at; None with another schedule."""
+  """Returns the factor of the learning rate of schedule "plateau"; None with another schedule."""
   is_plateau = lambda node: isinstance(node, ReduceLROnPlateauState)
   found = filter(is_plateau, jax.tree.leaves(opt_state, is_leaf=is_plateau))
   return next((state.scale for state in found), None)

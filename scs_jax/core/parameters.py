@@ -9,7 +9,7 @@ from scs_jax.errors import UserError
 
 
 def count(method) -> dict[str, int]:
-  """{"network": parameters, "network/module": parameters, ...}, from shapes alone."""
+  """Counts {"network": parameters, "network/module": parameters, ...}, from shapes alone."""
   state = jax.eval_shape(lambda: method.init(jax.random.key(0), {}))
   counts = {}
   for network, modules in state.params.items():

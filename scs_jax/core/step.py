@@ -40,7 +40,7 @@ def apply_gradients(
 def gradients(
   loss: Callable[[Tree], tuple[jax.Array, Any]], params: Tree, collective: Collective
 ) -> tuple[Any, Tree]:
-  """((loss, aux), gradients) with loss and gradients averaged over the whole batch.
+  """Returns ((loss, aux), gradients) with loss and gradients averaged over the whole batch.
 
   Args:
     loss: params -> (scalar mean over this device's part of the batch, aux).
@@ -65,7 +65,7 @@ def gradient_update(
   opt_state: Tree,
   collective: Collective,
 ) -> tuple[Tree, Tree, jax.Array, Any]:
-  """The plain case in one call: (params, opt_state, loss, aux) after one update."""
+  """Makes the plain update in one call: (params, opt_state, loss, aux) after one update."""
   (value, aux), grads = gradients(loss, params, collective)
   params, opt_state = apply_gradients(transform, grads, opt_state, params, value)
   return params, opt_state, value, aux
@@ -111,7 +111,7 @@ class Pending:
     return self.replace(grads=jax.tree.map(jnp.add, self.grads, grads), value=total)
 
   def finish(self, params: Tree, count: int) -> tuple[Tree, Tree]:
-    """(params, opt_state) after the one update by the mean over `count` microbatches.
+    """Returns (params, opt_state) after the one update by the mean over `count` microbatches.
 
     A network that no gradient reached in this step stays as it is.
     """

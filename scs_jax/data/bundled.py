@@ -80,7 +80,7 @@ PHOTOS = (
 
 
 def select(split: str = "all", public_domain_only: bool = False) -> tuple[BundledPhoto, ...]:
-  """The photographs of a split ("all", "train", "heldout"), ordered by name."""
+  """Selects the photographs of a split ("all", "train", "heldout"), ordered by name."""
   if split not in SPLITS:
     raise UserError(f"no bundled split {split!r}; expected one of {', '.join(SPLITS)}")
   return tuple(

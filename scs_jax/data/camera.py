@@ -131,7 +131,7 @@ class CameraPair:
   seed: int = 0
 
   def shots(self, name: str) -> tuple[Shot, Shot, np.random.Generator]:
-    """(monochrome, colour camera, generator of the noise) of the pair of that name."""
+    """Returns (monochrome, colour camera, generator of the noise) of the pair of that name."""
     number = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8])
     rng = order.philox(self.seed, _STREAM, number)
 
@@ -176,17 +176,17 @@ class CameraPair:
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
-  """BT.601 luma of uint8 [..., 3]: uint8 [...], rounded; exact for gray pictures."""
+  """Computes BT.601 luma of uint8 [..., 3]: uint8 [...], rounded; exact for gray pictures."""
   return np.floor(rgb @ _LUMA + 0.5).astype(np.uint8)
 
 
 def to_bytes(picture: np.ndarray) -> np.ndarray:
-  """float in [0, 1], clipped -> uint8, rounded."""
+  """Converts float in [0, 1], clipped, to uint8, rounded."""
   return np.floor(np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def from_section(section, seed: int) -> CameraPair | None:
-  """The cameras of config.data.camera (configs/common.py); None where it is switched off."""
+  """Makes the cameras of config.data.camera (configs/common.py); None where it is switched off."""
   if not section.enabled:
     return None
   made = {}

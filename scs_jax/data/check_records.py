@@ -82,7 +82,7 @@ class Findings(NamedTuple):
     return bool(self.unreadable or self.duplicates or self.shared or self.shards or self.empty)
 
   def as_json(self) -> dict[str, Any]:
-    """All of it, for a file."""
+    """Writes all of it, for a file."""
     return {
       **{k: v for k, v in self._asdict().items() if k not in ("sizes", "asked")},
       "wrong": self.wrong,
@@ -126,7 +126,7 @@ class Findings(NamedTuple):
     print(verdict)
 
   def histogram(self) -> list[tuple[str, int]]:
-    """[(range of short sides, records)]."""
+    """Counts [(range of short sides, records)]."""
     shorts = self.sizes.min(axis=1) if len(self.sizes) else np.zeros(0, int)
     counts = np.bincount(np.digitize(shorts, SHORT_SIDES), minlength=len(SHORT_SIDES) + 1)
     labels = [f"below {SHORT_SIDES[0]}"]
@@ -255,7 +255,7 @@ def _look(source, i: int) -> Record:
 
 
 def difference_hash(image: Image.Image) -> int:
-  """64 bits: whether each of 8 x 9 averaged gray values is darker than its right neighbour."""
+  """Hashes to 64 bits: which of 8 x 9 averaged gray values are darker than the right neighbour."""
   small = image.convert("L").resize((9, 8), Image.Resampling.BOX)
   values = np.asarray(small, np.int16)
   return int.from_bytes(np.packbits(values[:, :-1] < values[:, 1:]).tobytes(), "big")
@@ -304,7 +304,7 @@ def _alike(records: Sequence[Record], whole: Sequence[int], near: int) -> list[l
 
 
 def _extent(sizes: np.ndarray) -> dict[str, list[int]]:
-  """Smallest, middle and largest picture by area, as [height, width]."""
+  """Finds the smallest, middle and largest picture by area, as [height, width]."""
   if not len(sizes):
     return {}
   order = np.argsort(sizes.prod(axis=1), kind="stable")

@@ -77,7 +77,7 @@ def decode(
   max_pixels: int = MAX_PIXELS,
   name: str | None = None,
 ) -> np.ndarray:
-  """decode_image as an array: uint8 [H, W, 3] in [0, 255], RGB, C order; may be read-only."""
+  """Decodes as decode_image does: uint8 [H, W, 3], RGB, C order; may be read-only."""
   return np.asarray(decode_image(data, min_short_side, max_pixels, name))
 
 
@@ -246,7 +246,7 @@ def _source(data: bytes | str | os.PathLike) -> io.BytesIO | pathlib.Path:
 
 
 def _bytes_of(data: bytes | str | os.PathLike, count: int = -1) -> bytes:
-  """The first bytes, or all."""
+  """Reads the first bytes, or all."""
   if isinstance(data, bytes):
     return data[:count] if count >= 0 else data
   with open(data, "rb") as file:
@@ -292,7 +292,7 @@ def _load(image: Image.Image) -> None:
 
 
 def _stored_as(image: Image.Image) -> str | None:
-  """The decoder's name for how samples are stored, such as "L;4"; known only before loading."""
+  """Returns the decoder's name for how samples are stored ("L;4"), known only before loading."""
   tiles = getattr(image, "tile", None)  # files' images alone have them
   if not tiles:
     return None
@@ -303,7 +303,7 @@ def _stored_as(image: Image.Image) -> str | None:
 
 @contextlib.contextmanager
 def explain_failures(name: str) -> Iterator[None]:
-  """Whatever a decoder raises inside becomes a DecodeError with the picture and the cause."""
+  """Turns whatever a decoder raises inside into a DecodeError of the picture and the cause."""
   try:
     yield
   except (DecodeError, MemoryError):

@@ -128,7 +128,7 @@ class References(Source):
     raise DecodeError(f"{self._source.name(i)}: no other picture can be read as its reference")
 
   def _look(self, j: int, min_short_side: int | None) -> Image.Image | None:
-    """The picture, None where it cannot be read; remembers whether it has colour."""
+    """Reads the picture, None where that fails; remembers whether it has colour."""
     try:
       image = self._of.open(j, min_short_side)
     except DecodeError:
@@ -140,7 +140,7 @@ class References(Source):
     return image
 
   def name(self, i: int) -> str:
-    """Name of the reference of record i; empty where there is none."""
+    """Names the reference of record i; empty where there is none."""
     if i not in self._found:
       try:
         self.open(i)

@@ -99,7 +99,7 @@ def entered(folder: str, names: Iterable[str]) -> list[str]:
 
 
 def describe_results(folders: Sequence[str]) -> list[str]:
-  """A line on folders of results that were left out; none where there are none."""
+  """Writes a line on folders of results that were left out; none where there are none."""
   if not folders:
     return []
   what = "a folder" if len(folders) == 1 else f"{len(folders)} folders"
@@ -159,7 +159,7 @@ def list_local(root: pathlib.Path) -> Listing:
 
 
 def list_remote(place: remote.Place) -> Listing:
-  """As list_local."""
+  """Lists what is under a folder of a bucket, as list_local does."""
   try:
     found = place.sizes()
     if not found and not place.exists():
@@ -188,6 +188,6 @@ def _is_below(name: str, folders: set[str]) -> bool:
 
 
 def nearest(word: str, candidates: Iterable[str], prefix: str = "") -> str:
-  """The words `; did you mean X?` with the candidate most like the word; none, if none is near."""
+  """Writes `; did you mean X?` with the candidate most like the word; empty if none is near."""
   close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
   return f"; did you mean {prefix}{close[0]}?" if close else ""

@@ -19,7 +19,7 @@ ROOT = "# root:"
 
 
 def read(path: str | os.PathLike) -> tuple[str, list[str]]:
-  """(root, names) of a list.
+  """Reads (root, names) of a list.
 
   Raises:
     UserError: it cannot be read, is no text, names nothing, or one picture twice.
@@ -52,7 +52,7 @@ def read(path: str | os.PathLike) -> tuple[str, list[str]]:
 
 
 def text(root: str | os.PathLike, names: Iterable[str], comments: Iterable[str] = ()) -> bytes:
-  """A list's content.
+  """Writes a list's content.
 
   Raises:
     UserError: a name with a line break in it, which a list cannot hold.
@@ -68,7 +68,7 @@ def text(root: str | os.PathLike, names: Iterable[str], comments: Iterable[str] 
 
 
 def stat_all(root: str, names: Sequence[str]) -> tuple[list[scan.File], list[str]]:
-  """(those that are there, names of those that are not).
+  """Splits names into (those that are there, those that are not).
 
   Raises:
     UserError: a remote folder cannot be listed.
@@ -95,7 +95,7 @@ def stat_all(root: str, names: Sequence[str]) -> tuple[list[scan.File], list[str
 
 
 def stem_of(path: str | os.PathLike) -> str:
-  """Path or address of a list without its ending, which must be .txt.
+  """Returns the path or address of a list without its ending, which must be .txt.
 
   Raises:
     UserError: another ending, by which it would not be known for a list.

@@ -206,7 +206,7 @@ def _bad(batches) -> list[int]:
 
 
 def list_hash(fingerprint: str, entries: Sequence[str]) -> str:
-  """SHA-256 of a source's fingerprint (names and sizes of its files) and of what was used of it."""
+  """Hashes a source's fingerprint (file names and sizes) and what was used of it: SHA-256."""
   lines = "\n".join([fingerprint, *entries])
   return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -219,7 +219,7 @@ def may_enlarge(section) -> bool:
 def open_pairs(
   config, spec: str | None = None, heldout: bool = False, warped: bool = False
 ):
-  """The stereo pairs of a config of kind "pairs", as data.stereo.PairSource.
+  """Opens the stereo pairs of a config of kind "pairs", as data.stereo.PairSource.
 
   Args:
     config: resolved and validated.
@@ -253,7 +253,7 @@ def open_pairs(
 
 
 def trained_on_too(source, heldout) -> list[str]:
-  """A line where pairs that are held out are trained on as well, wholly or in part."""
+  """Writes a line where pairs that are held out are trained on as well, wholly or in part."""
   place = lambda record: tuple(map(os.path.realpath, record.views))
   rows: dict[tuple[str, ...], list] = {}
   for record in source.records:
@@ -293,7 +293,7 @@ def _unlike_pairs(source, config, search_range: int | None) -> list[str]:
 
 
 def _left_out(source, least) -> list[str]:
-  """Lines on what a folder holds that is not shown; none where it is all shown."""
+  """Writes lines on what a folder holds that is not shown; none where it is all shown."""
   counts = {
     "empty files": source.skipped_empty,
     "that cannot be read": source.skipped_corrupt,
@@ -308,7 +308,7 @@ def _left_out(source, least) -> list[str]:
 
 
 def _gray(source, spec: str, excluded: bool) -> list[str]:
-  """A warning where pictures that are trained on have no colour, by some that the seed draws."""
+  """Warns where pictures that are trained on have no colour, by some that the seed draws."""
   # The first process says it for all; bundled pictures have colour.
   if excluded or spec.startswith("bundled") or jax.process_index() > 0:
     return []
@@ -327,7 +327,7 @@ def _gray(source, spec: str, excluded: bool) -> list[str]:
 
 
 def _elsewhere(config) -> list[str]:
-  """A line where held-out scores are of nothing, or of other data than what is trained on."""
+  """Warns where held-out scores are of nothing, or of other data than what is trained on."""
   section = config.data
   if not (config.log.evaluate_every or config.log.panels_every):
     return []
@@ -350,7 +350,7 @@ def _some(names: list[str], most: int = 10) -> str:
 
 
 def batch_shapes(config) -> dict:
-  """A global training batch of this config as {name: jax.ShapeDtypeStruct}, without any data."""
+  """Returns a global training batch as {name: jax.ShapeDtypeStruct}, without any data."""
   section, n = config.data, config.batch_size
   shapes = {"index": ((n,), np.uint32)}
   if section.kind == "pairs":

@@ -175,7 +175,7 @@ class _Job:
     return range(k * self.records, min(len(self.source), (k + 1) * self.records))
 
   def noted(self) -> dict[int, dict]:
-    """{shard: its entry of the index} of those that are finished and still there."""
+    """Reads {shard: its entry of the index} of those that are finished and still there."""
     notes = set(self.place.names(UNFINISHED))
     there = set(self.place.names())
     done = {}
@@ -262,7 +262,7 @@ class _Job:
 
 
 def _read(source, i: int) -> tuple[bytes, object]:
-  """(bytes, file) of a record, as the source listed it."""
+  """Reads (bytes, file) of a record, as the source listed it."""
   file = source.file(i)
   try:
     data = source.encoded(i)
@@ -312,7 +312,7 @@ def _alone(place: remote.Place) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _scratch(place: remote.Place) -> Iterator[pathlib.Path]:
-  """A local folder for shards in the making: on the disk where they stay, if it is local."""
+  """Makes a local folder for shards in the making: on the disk where they stay, if it is local."""
   if place.remote:
     with tempfile.TemporaryDirectory(prefix="scs-jax-pack-") as folder:
       yield pathlib.Path(folder)

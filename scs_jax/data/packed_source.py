@@ -219,7 +219,7 @@ def _require_digest(path: str | os.PathLike, shard: Shard) -> None:
 
 
 def _read_index(place: remote.Place) -> tuple[list[str], list[Shard], str]:
-  """(names, shards, fingerprint)."""
+  """Reads (names, shards, fingerprint)."""
   path = place.full(INDEX)
   try:
     index = json.loads(place.read(INDEX))

@@ -76,7 +76,7 @@ def eval_batches(
   host: int = 0,
   hosts: int = 1,
 ) -> BatchIterator:
-  """The first `limit` pairs in order, once, each cut in the middle; the last batch is padded.
+  """Reads the first `limit` pairs in order, once, cut in the middle; the last batch is padded.
 
   Args:
     source: the pairs.
@@ -102,7 +102,7 @@ def eval_batches(
 
 
 def why_bad(source: PairSource, record: int, crop: tuple[int, int] | None = None) -> str:
-  """One line on why eval_batches could not show a record; empty where it can be read."""
+  """Explains in a line why eval_batches could not show a record; empty where it can be read."""
   try:
     _cut(source, record, crop)
   except DecodeError as error:
@@ -143,7 +143,7 @@ def _patch(
 
 
 def _load_next(source: PairSource, asked: int) -> tuple[Pair, int, int]:
-  """The first pair from `asked` on, in a circle, that can be read: (pair, record, bad or -1)."""
+  """Loads the first readable pair from `asked` on, in a circle: (pair, record, bad or -1)."""
   n, error = len(source), None
   tries = min(n, pipeline.MAX_TRIES)
   for record in ((asked + k) % n for k in range(tries)):
@@ -158,7 +158,7 @@ def _load_next(source: PairSource, asked: int) -> tuple[Pair, int, int]:
 
 
 def _cut(source: PairSource, record: int, crop: tuple[int, int] | None) -> Pair:
-  """A pair's central part; raises DecodeError where it cannot be read or is smaller."""
+  """Cuts a pair's central part; raises DecodeError where it cannot be read or is smaller."""
   pair = source.load(record)
   if crop is None:
     return pair

@@ -150,7 +150,7 @@ def eval_batches(
   host: int = 0,
   hosts: int = 1,
 ) -> BatchIterator:
-  """The first `limit` records in order, once, each cut in the middle; the last batch is padded.
+  """Reads the first `limit` records in order, once, cut in the middle; the last batch is padded.
 
   Args:
     source: the pictures, decoded at full size.
@@ -174,7 +174,7 @@ def eval_batches(
 
 
 def record_names(source: Source, batch: Batch) -> list[str]:
-  """Names of a batch's records, empty for padding."""
+  """Returns the names of a batch's records, empty for padding."""
   return [source.name(int(i)) if i >= 0 else "" for i in batch["record"]]
 
 
@@ -265,7 +265,7 @@ def _example(source: Source, spec: BatchSpec, position: int) -> Batch:
 def _reference(
   source: Source, spec: BatchSpec, position: int, record: int
 ) -> tuple[np.ndarray, np.bool_, int]:
-  """Another photo's crop. Its stream is its own, so switching references on moves no crop."""
+  """Cuts from another photo. Its stream is its own, so switching references on moves no crop."""
   rng = order.philox(spec.seed, order.REFERENCE, position)
   size = spec.reference_size or spec.crop
   if rng.random() >= spec.reference_probability:
@@ -291,7 +291,7 @@ def _load_next(
   where: transforms.Crop,
   avoid: int = -1,
 ) -> tuple[Image.Image, int, int]:
-  """The first record from `asked` on, in a circle, that serves: (image, record, bad or -1).
+  """Loads the first record from `asked` on, in a circle, that serves: (image, record, bad or -1).
 
   It decodes and is large enough for the crop; a JPEG may come reduced to what the crop needs.
   """

@@ -35,20 +35,20 @@ def is_remote(path: str | os.PathLike) -> bool:
 
 
 def join(root: str | os.PathLike, name: str) -> str:
-  """The full path or address of a file in a folder."""
+  """Returns the full path or address of a file in a folder."""
   root = os.fspath(root)
   return f"{root.rstrip('/')}/{name}" if is_remote(root) else os.path.join(root, name)
 
 
 def split(path: str | os.PathLike) -> tuple["Place", str]:
-  """(the folder in which a file is, its name)."""
+  """Returns (the folder in which a file is, its name)."""
   path = os.fspath(path)
   folder, name = path.rpartition("/")[::2] if is_remote(path) else os.path.split(path)
   return Place(folder or "."), name
 
 
 def require_free(paths: Sequence[str], overwrite: bool) -> None:
-  """Before work: refuses files that cannot be written, of one folder, here or in a bucket.
+  """Refuses, before work, files that cannot be written, of one folder, here or in a bucket.
 
   Raises:
     UserError: no such folder, or one of them is there and is not to be replaced.
@@ -97,7 +97,7 @@ class Place:
       self._files, self._path = _file_system(self.root)
 
   def full(self, name: str) -> str:
-    """Path or address of a file inside."""
+    """Returns the path or address of a file inside."""
     return join(self.root, name)
 
   def read(self, name: str, count: int | None = None) -> bytes:
@@ -152,7 +152,7 @@ class Place:
       return self._files.exists(f"{self._path}/{name}" if name else self._path)
 
   def sizes(self) -> dict[str, tuple[int, int]]:
-    """{path relative to the folder: (bytes, time in ns)} of all files below a remote folder.
+    """Lists {path relative to the folder: (bytes, time in ns)} of all files below a remote folder.
 
     Those of local folders are read by sources.py, which minds links.
     """
@@ -166,7 +166,7 @@ class Place:
     }
 
   def names(self, folder: str = "") -> list[str]:
-    """Names of what stands directly in the folder, or in one inside; none where it is not there."""
+    """Lists what stands directly in the folder, or in one inside; none where it is not there."""
     if not self.remote:
       path = os.path.join(self.root, folder)
       return sorted(os.listdir(path)) if os.path.isdir(path) else []
@@ -189,7 +189,7 @@ class Place:
 
 @contextlib.contextmanager
 def as_os_errors(where: str) -> Iterator[None]:
-  """Whatever a driver raises becomes an OSError that names the place; OSErrors stay."""
+  """Turns whatever a driver raises into an OSError that names the place; OSErrors stay."""
   try:
     yield
   except (OSError, UserError, MemoryError):
@@ -200,7 +200,7 @@ def as_os_errors(where: str) -> Iterator[None]:
 
 
 def _file_system(url: str):
-  """(fsspec's file system, path inside it)."""
+  """Returns (fsspec's file system, path inside it)."""
   scheme = url.partition("://")[0].lower()
   try:
     files, path = fsspec.core.url_to_fs(url)
@@ -222,5 +222,5 @@ def _file_system(url: str):
 
 
 def _nanoseconds(time) -> int:
-  """A driver's time of last change, where it gives one as a number."""
+  """Returns a driver's time of last change, where it gives one as a number."""
   return int(time * 1e9) if isinstance(time, (int, float)) else 0

@@ -49,7 +49,7 @@ _SIDEWAYS = (
 
 
 def fingerprint_of(names_and_sizes: Iterable[tuple[str, int]]) -> str:
-  """32 hex digits of SHA-256 over the sorted names and byte sizes."""
+  """Returns 32 hex digits of SHA-256 over the sorted names and byte sizes."""
   digest = hashlib.sha256()
   for name, size in sorted(names_and_sizes):
     digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + str(size).encode() + b"\n")
@@ -57,13 +57,13 @@ def fingerprint_of(names_and_sizes: Iterable[tuple[str, int]]) -> str:
 
 
 def mean_chroma(rgb: np.ndarray) -> float:
-  """Mean over pixels of sqrt(a^2 + b^2), CIE Lab, D65, of sRGB uint8 [H, W, 3]."""
+  """Computes the mean over pixels of sqrt(a^2 + b^2), CIE Lab, D65, of sRGB uint8 [H, W, 3]."""
   a, b = _ab(rgb)
   return float(np.hypot(a, b).mean())
 
 
 def color_variation(rgb: np.ndarray) -> float:
-  """Standard deviation of the colours: sqrt(var(a) + var(b)), CIE Lab, D65, of uint8 [H, W, 3].
+  """Computes the standard deviation of the colours: sqrt(var(a) + var(b)), CIE Lab, D65.
 
   A uniform cast counts for nothing: a sepia print's is near 0, as a gray picture's.
   """
@@ -72,7 +72,7 @@ def color_variation(rgb: np.ndarray) -> float:
 
 
 def _ab(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """a and b, each [H, W].
+  """Computes a and b, each [H, W].
 
   NumPy, since it runs in worker threads beside the training step; the colour space itself is
   defined in ops/color.py.
@@ -93,7 +93,7 @@ def _ab(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reduced(image: Image.Image) -> np.ndarray:
-  """A picture averaged over blocks to a short side of 64 to 127 pixels, for its colours: uint8."""
+  """Averages a picture over blocks to a short side of 64 to 127 pixels, for its colours: uint8."""
   return np.asarray(image.reduce(max(1, min(image.size) // SHORT_SIDE)))
 
 
@@ -103,7 +103,7 @@ def scan_chroma(
   threads: int | None = None,
   progress: bool = True,
 ) -> list[float | None]:
-  """Mean chroma of every picture of a stored source (sources.py) at reduced scale.
+  """Measures the mean chroma of every picture of a stored source at reduced scale.
 
   None where it does not decode. The other arguments are measure_all's.
   """
@@ -120,7 +120,7 @@ def scan_sizes(
   progress: bool = True,
   numbers: Sequence[int] | None = None,
 ) -> list[list[int] | None]:
-  """[height, width] of every picture of a stored source (sources.py) as it stands upright.
+  """Measures [height, width] of every picture of a stored source as it stands upright.
 
   None where it cannot be read. numbers: of the records, in order; None: all. The other arguments
   are measure_all's. Read from the headers, 0.15 ms of a core each from a local disk: a picture is
@@ -138,7 +138,7 @@ def sizes_cache(cache: str | os.PathLike | None) -> pathlib.Path | None:
 
 
 def size_of(source, i: int) -> tuple[int, int]:
-  """(height, width) of a picture as it stands upright. Raises DecodeError."""
+  """Measures (height, width) of a picture as it stands upright. Raises DecodeError."""
   for read in (lambda: source.head(i, _HEAD), lambda: source.encoded(i)):
     size = _header_size(read())
     if size is not None:
@@ -148,7 +148,7 @@ def size_of(source, i: int) -> tuple[int, int]:
 
 
 def _header_size(data: bytes) -> tuple[int, int] | None:
-  """(height, width), upright, by the first bytes of a picture; None where they do not say it."""
+  """Reads (height, width), upright, in a picture's first bytes; None where they do not say it."""
   try:
     with Image.open(io.BytesIO(data)) as image:
       if samples.DNG_VERSION in getattr(image, "tag_v2", {}):
@@ -172,7 +172,7 @@ def measure_all(
   threads: int | None = None,
   progress: bool = True,
 ) -> list[Any]:
-  """measure(i) of every file, None where it raises DecodeError.
+  """Computes measure(i) of every file, None where it raises DecodeError.
 
   Args:
     files: the data set.
@@ -230,7 +230,7 @@ def in_threads(
 
 
 def chroma_of(source, i: int) -> float:
-  """Mean chroma of a picture of a stored source at reduced scale. Raises DecodeError."""
+  """Measures the mean chroma of a picture of a stored source at reduced scale."""
   return mean_chroma(reduced(source.open(i, SHORT_SIDE)))
 
 

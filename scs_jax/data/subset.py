@@ -136,7 +136,7 @@ def holds(size: Sequence[int], least: Sequence[int]) -> bool:
 
 
 def enlarged(sizes: Iterable[Sequence[int] | None], size: Sequence[int], what: str) -> list[str]:
-  """A line where pictures of these (height, width) are enlarged to `size`: how many, how much.
+  """Warns where pictures of these (height, width) are enlarged to `size`: how many, how much.
 
   None among the sizes are of pictures that cannot be read.
   """

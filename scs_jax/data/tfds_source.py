@@ -86,7 +86,7 @@ class TfdsSource(Stored):
 
 
 def parse(spec: str) -> Spec:
-  """tfds:NAME[/CONFIG][:VERSION][:SPLIT][#FEATURE]; the split is "train" where none is given.
+  """Parses tfds:NAME[/CONFIG][:VERSION][:SPLIT][#FEATURE]; the split is "train" by default.
 
   Raises:
     UserError: it is none.
@@ -118,7 +118,7 @@ def _library():
 
 
 def _builder(spec: Spec, data_dir: str | os.PathLike | None):
-  """The builder of a prepared data set: from its folder if that is there, else from its code."""
+  """Opens a prepared data set's builder: from its folder if that is there, else from its code."""
   tfds = _library()
   root = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
   if remote.is_remote(root):
@@ -156,7 +156,7 @@ def _builder(spec: Spec, data_dir: str | os.PathLike | None):
 
 
 def _prepared_folder(root: pathlib.Path, asked: str) -> pathlib.Path | None:
-  """ROOT/NAME[/CONFIG]/VERSION as download_and_prepare leaves it: the newest, or the one asked.
+  """Finds ROOT/NAME[/CONFIG]/VERSION as download_and_prepare leaves it: the newest, or as asked.
 
   Without a config, that of the only one prepared; None where nothing is prepared.
   """
@@ -212,7 +212,7 @@ def _not_prepared(name: str, root: pathlib.Path) -> UserError:
 
 
 def _choose_feature(builder, asked: str | None) -> str:
-  """Path of the feature that holds the pictures."""
+  """Finds the path of the feature that holds the pictures."""
   tfds = _library()
   # Float maps, such as depth, are stored in the bytes of a PNG that shows nothing.
   features = {
@@ -244,7 +244,7 @@ def _choose_feature(builder, asked: str | None) -> str:
 
 
 def _images(tfds, features, prefix: str = "") -> dict[str, Any]:
-  """{path: feature} of features that are one picture a record."""
+  """Maps path to feature, of features that are one picture a record."""
   found = {}
   for name, feature in features.items():
     if isinstance(feature, tfds.features.FeaturesDict):
@@ -265,7 +265,7 @@ def _check_split(builder, split: str) -> None:
 
 
 def _open(builder, split: str, feature: str):
-  """The split, its pictures encoded; nor are other features decoded that hold pictures."""
+  """Opens the split, its pictures encoded; nor are other features decoded that hold pictures."""
   tfds = _library()
   decoders: dict = {}
   for path in {feature, *_images(tfds, builder.info.features)}:

@@ -156,7 +156,7 @@ def _inside(points: Sequence[tuple[int, int]], size: tuple[int, int]) -> np.ndar
 
 
 def _look(model: models.Model, gray, reference, points: np.ndarray, side: int) -> Looked:
-  """attention_maps.look, with its failures explained."""
+  """Runs attention_maps.look, and explains its failures."""
   try:
     looked = attention_maps.look(model.method, model.restore(), gray, reference, points)
   except Exception as error:

@@ -228,7 +228,7 @@ class _Job:
         self._settle(write, bar)
 
   def _read_ahead(self, pool, todo) -> Iterator[tuple[Task, concurrent.futures.Future]]:
-    """The tasks in order, each with its reading; the next one is read meanwhile."""
+    """Reads the tasks in order, each with its reading; the next one is read meanwhile."""
     following = collections.deque([(todo[0], pool.submit(self._read, todo[0]))])
     for task in [*todo[1:], None]:
       concurrent.futures.wait([following[0][1]])
@@ -237,7 +237,7 @@ class _Job:
       yield following.popleft()
 
   def _read(self, task: Task) -> _Read | None:
-    """In the reader's thread: decoded picture and reference; None for a video."""
+    """Reads picture and reference in the reader's thread; None for a video."""
     try:
       if task.video:
         if not stat.S_ISREG(os.stat(task.source).st_mode):
@@ -257,7 +257,7 @@ class _Job:
     return _Read(picture, chosen.picture, chosen.name, [*remarks, *chosen.notes])
 
   def _color(self, task: Task, reading) -> tuple[str | None, np.ndarray, _Read] | None:
-    """(reference's name, result, what was read); None where it is settled already."""
+    """Returns (reference's name, result, what was read); None where it is settled already."""
     with self._listing(task):
       read = reading.result()
       if read is None:
@@ -290,7 +290,7 @@ class _Job:
     return self._colorizer.color(picture, reference, **keywords)
 
   def _color_video(self, task: Task) -> None:
-    """Frame by frame, by the one reference that its first frame got."""
+    """Colours frame by frame, by the one reference that its first frame got."""
     first: list[_Read] = []
 
     def paint(frame: np.ndarray) -> np.ndarray:
@@ -312,7 +312,7 @@ class _Job:
     self._outcome.colored += 1
 
   def _write(self, task: Task, rgb: np.ndarray, read: _Read) -> None:
-    """In the writer's thread."""
+    """Writes a result, in the writer's thread."""
     picture = read.picture
     alpha = picture.alpha
     if alpha is not None:
@@ -366,7 +366,7 @@ def _explain(error: Exception) -> str | None:
 
 
 def _by_aspect(asked: tuple[int | None, int | None], shape: tuple[int, int]) -> tuple[int, int]:
-  """(height, width) with the one that is None filled in by the picture's aspect."""
+  """Returns (height, width) with the one that is None filled in by the picture's aspect."""
   height, width = asked
   if height is None:
     assert width is not None

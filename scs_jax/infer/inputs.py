@@ -75,7 +75,7 @@ class Found:
 
 
 def find(given: Sequence[str], out: str, form: str = "same") -> Found:
-  """The tasks for what a user gave.
+  """Finds the tasks for what a user gave.
 
   Args:
     given: files, folders, patterns (`*`, `?`, `[a-z]`, `**`), the last expanded here.
@@ -106,7 +106,7 @@ def find(given: Sequence[str], out: str, form: str = "same") -> Found:
 
 
 def describe_others(others: Collection[str]) -> str:
-  """`left alone: 3 files that are no pictures (.txt 2, .xmp 1)`."""
+  """Writes `left alone: 3 files that are no pictures (.txt 2, .xmp 1)`."""
   counts = collections.Counter(os.path.splitext(path)[1].lower() for path in others)
   kinds = ", ".join(f"{suffix or 'no extension'} {n}" for suffix, n in sorted(counts.items()))
   what = "file that is no picture" if len(others) == 1 else "files that are no pictures"
@@ -147,7 +147,7 @@ def _kin(suffix: str) -> str:
 
 
 def expand(text: str, out: str, found: Found) -> list[Task]:
-  """The tasks of one argument, without their outputs; what is left alone goes into `found`."""
+  """Finds the tasks of one argument, without outputs; what is left alone goes into `found`."""
   if os.path.isdir(text):
     if os.path.realpath(text) == os.path.realpath(out):
       raise UserError(
@@ -165,7 +165,7 @@ def expand(text: str, out: str, found: Found) -> list[Task]:
 
 
 def _avoid(base: str, out: str) -> str | None:
-  """The output folder, to be left out of what is read, unless all that is read lies in it."""
+  """Gives the output folder, to be left out of what is read, unless all that is read lies in it."""
   return None if _inside(base or ".", out) else os.path.realpath(out)
 
 
@@ -179,7 +179,7 @@ def _near(text: str) -> str:
 
 
 def _match(pattern: str, avoid: str | None, found: Found) -> list[Task]:
-  """The pictures that match, and those in folders that match, named below the fixed part."""
+  """Finds the pictures that match, and those in folders that match, named below the fixed part."""
   parts = pathlib.PurePath(pattern).parts
   fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
   base = os.path.join("", *parts[:fixed])
@@ -216,7 +216,7 @@ def _is_result(path: str, base: str, found: Found) -> bool:
 
 
 def _walk(root: str, base: str, avoid: str | None, found: Found) -> list[Task]:
-  """Everything below root but hidden files and `avoid`; links to folders come last, and once."""
+  """Lists all below root but hidden files and `avoid`; links to folders come last, and once."""
   visited, pending, linked = set(), [root], []
   tasks: list[Task] = []
   while pending or linked:
@@ -257,7 +257,7 @@ def _classify(path: str, base: str, found: Found) -> list[Task]:
 
 
 def _place(entries: list[Task], out: str, form: str) -> list[Task]:
-  """The entries with their outputs, no two the same."""
+  """Returns the entries with their outputs, no two the same."""
   wanted = collections.defaultdict(list)
   for task in entries:
     # Without case, as some file systems are: two results must be two files on those as well.
@@ -288,7 +288,7 @@ def _suffix(task: Task, form: str) -> str:
 
 
 def _renamed(task: Task, form: str) -> str:
-  """The relative name with the result's extension; one that says nothing stays in the name."""
+  """Returns the relative name with the result's extension; an unusual one stays in the name."""
   stem, own = os.path.splitext(task.relative)
   known = own.lower() in EXTENSIONS | VIDEOS
   suffix = _suffix(task, form)

@@ -22,7 +22,7 @@ def _weighted() -> np.ndarray:
 
 
 def gray_of(rgb: np.ndarray, white: float = 255.0) -> np.ndarray:
-  """encode(0.212671 R + 0.715160 G + 0.072169 B), R, G, B linear: neutral gray of the same L*.
+  """Computes the neutral gray of the same L*: of 0.212671 R + 0.715160 G + 0.072169 B, linear.
 
   Args:
     rgb: sRGB [H, W, 3], uint8, uint16 or float in [0, white].

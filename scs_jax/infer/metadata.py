@@ -46,7 +46,7 @@ class Metadata:
 
 
 def gather(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
-  """The metadata of a loaded image, and remarks on what of it could not be kept. Never fails."""
+  """Reads a loaded image's metadata, and remarks on what of it could not be kept. Never fails."""
   remarks = []
   try:
     exif = _clean_exif(image.getexif())
@@ -61,7 +61,7 @@ def gather(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
 def exif_for(
   metadata: Metadata, size: tuple[int, int], limit: int | None = None, with_dpi: bool = False
 ) -> Image.Exif | None:
-  """The EXIF block of a result, None where there is none to write.
+  """Returns the EXIF block of a result, None where there is none to write.
 
   Args:
     metadata: of the picture that was read.
@@ -150,7 +150,7 @@ def _clean_dpi(dpi: object) -> tuple[float, float] | None:
 
 
 def _exif_dpi(image: Image.Image) -> tuple[float, float] | None:
-  """The resolution by EXIF, for formats that have no other place for it."""
+  """Writes the resolution in EXIF, for formats that have no other place for it."""
   try:
     exif = image.getexif()
     per_inch = 2.54 if exif.get(_RESOLUTION_UNIT) == 3 else 1.0  # 3: by the centimetre
@@ -160,7 +160,7 @@ def _exif_dpi(image: Image.Image) -> tuple[float, float] | None:
 
 
 def _text(image: Image.Image) -> dict[str, str]:
-  """A PNG's texts, without those that are another program's copy of EXIF, XMP or a profile."""
+  """Lists a PNG's texts, without other programs' copies of EXIF, XMP or a profile."""
   found = {}
   for key, value in (getattr(image, "text", None) or {}).items():
     if key != "XML:com.adobe.xmp" and not key.startswith("Raw profile type"):

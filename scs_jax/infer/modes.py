@@ -50,7 +50,7 @@ def to_pixels(
 
 
 def _deep(picture: Samples, profile: bytes | None) -> Pixels:
-  """More than 8 bits a channel: gray and the luminance of colours keep their precision."""
+  """Reads more than 8 bits a channel: gray and the luminance of colours keep their precision."""
   alpha, color, white, remarks = None, picture.color, picture.white, ()
   if picture.alpha is not None:
     alpha = _opaque_as_none(samples.to_uint8(picture.alpha, picture.opaque))
@@ -105,7 +105,7 @@ def _apply_to_gray(gray: np.ndarray, profile: bytes | None) -> tuple[str, ...]:
 
 
 def _rgb(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, tuple[str, ...]]:
-  """uint8 [H, W, 3] sRGB; colours under full transparency as they are stored."""
+  """Converts to uint8 [H, W, 3] sRGB; colours under full transparency as they are stored."""
   remarks = ()
   if image.mode == "LAB":  # says by itself which colours it means
     return _array(icc.lab_to_srgb(image)), remarks
@@ -126,7 +126,7 @@ def _rgb(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, tuple[s
 
 
 def _strips(image: Image.Image):
-  """(first row, array of up to _ROWS rows): np.asarray of a whole image holds it three times."""
+  """Yields (first row, array of up to _ROWS rows): np.asarray of the whole holds it three times."""
   for top in range(0, image.height, _ROWS):
     yield top, np.asarray(image.crop((0, top, image.width, min(image.height, top + _ROWS))))
 

@@ -20,7 +20,7 @@ _NAMED = 3  # examples in an error
 
 
 def find(mono: str, color: str, out: str, form: str = "same") -> Found:
-  """The tasks for a monochrome and a colour picture, or for two folders or patterns of them.
+  """Finds the tasks for a monochrome and a colour picture, or for two folders or patterns of them.
 
   Args:
     mono, color: two files, whatever they are called, or two folders or patterns.
@@ -55,7 +55,7 @@ def find(mono: str, color: str, out: str, form: str = "same") -> Found:
 
 
 def _pictures(tasks: Sequence[Task], flag: str, given: str) -> list[Task]:
-  """The tasks that are pictures: a video has no partner frame by frame."""
+  """Returns the tasks that are pictures: a video has no partner frame by frame."""
   kept = [task for task in tasks if not task.video]
   if not kept:
     what = "a video; give its frames as pictures" if tasks else "without pictures"
@@ -113,7 +113,7 @@ class Partners:
     self._open = read or pictures.read
 
   def choose(self, name: str, picture: pictures.Picture) -> Choice:
-    """The colour view of a monochrome picture.
+    """Opens the colour view of a monochrome picture.
 
     Args:
       name: the picture's path below its folder.

@@ -182,5 +182,5 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Picture:
 
 
 def _bytes_of(array: np.ndarray, white: float) -> np.ndarray:
-  """Levels as uint8, rounded to the nearest, never the array itself."""
+  """Converts levels to uint8, rounded to the nearest, never the array itself."""
   return array.copy() if array.dtype == np.uint8 else samples.to_uint8(array, white)

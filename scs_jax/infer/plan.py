@@ -118,20 +118,20 @@ def has_tiles(
 
 
 def least_tile(recipe: Recipe) -> int:
-  """The smallest tile that serves pictures of all sizes."""
+  """Returns the smallest tile that serves pictures of all sizes."""
   stages = (*recipe.source, *recipe.reference, recipe.paint)
   tiled = [stage for stage in stages if isinstance(stage, TileStage | PaintStage)]
   return recipe.align + 2 * max(painters.halo_of(stage, recipe.align) for stage in tiled)
 
 
 def map_bytes(shape, size: Size) -> int:
-  """Bytes of a map (channels, dtype, stride) of a picture."""
+  """Returns the bytes of a map (channels, dtype, stride) of a picture."""
   channels, dtype, stride = shape
   return math.prod(-(-s // stride) for s in size) * channels * np.dtype(dtype).itemsize
 
 
 def available_bytes() -> tuple[int | None, int]:
-  """Memory free for use: (of the accelerator, None where it is a CPU or does not say; of the host).
+  """Measures free memory: (of the accelerator, None on CPUs or where it does not say; of the host).
 
   The host's is that of its container where that has a bound.
   """

@@ -52,7 +52,7 @@ class Record:
     )
 
   def foreign_files(self, tasks: Iterable[Task]) -> list[str]:
-    """Files that stand where results are to go and were not made here."""
+    """Lists files that stand where results are to go and were not made here."""
     if self._path is None:
       return []
     return [

@@ -77,7 +77,7 @@ class References:
         raise UserError(f"--reference: {error}; give another picture") from error
 
   def choose(self, name: str, picture: pictures.Picture) -> Choice:
-    """The reference for a picture.
+    """Chooses the reference for a picture.
 
     Args:
       name: the picture's path below the folder it was found in, with slashes.
@@ -125,7 +125,7 @@ class References:
       )
 
   def _read(self, name: str) -> pictures.Picture:
-    """The decoded reference; the last few are kept. Raises DecodeError."""
+    """Reads the decoded reference; the last few are kept. Raises DecodeError."""
     if name not in self._kept:
       self._kept[name] = self._open(self._root / name if name else self._root)
       while len(self._kept) > _KEPT:
@@ -134,7 +134,7 @@ class References:
     return self._kept[name]
 
   def _try(self, name: str) -> pictures.Picture | None:
-    """The reference, or None with one warning where it cannot be read."""
+    """Reads the reference, or warns once and returns None where it cannot be read."""
     try:
       return self._read(name)
     except decode.DecodeError as error:
@@ -155,7 +155,7 @@ class References:
     return notes
 
   def _describe(self) -> tuple[list[str], np.ndarray]:
-    """Names and descriptors of the references that can be read; gray ones only if all are."""
+    """Describes the references that can be read: names, descriptors; gray ones only if all are."""
     if self._described is None:
       rows = []
       for name in self._names:
@@ -178,7 +178,7 @@ def _is_gray(picture: pictures.Picture) -> bool:
 
 
 def descriptor(gray: np.ndarray) -> np.ndarray:
-  """Dalal and Triggs 2005, beside a coarse layout: what a gray picture looks like.
+  """Describes a gray picture after Dalal and Triggs 2005, and by its coarse layout.
 
   Args:
     gray: float32 [H, W] in [0, 1].

@@ -306,17 +306,17 @@ class Checkpoints:
       error.add_note(str(failed))  # what ended the run comes first
 
   def latest_step(self) -> int | None:
-    """The last whole checkpoint."""
+    """Finds the last whole checkpoint."""
     return max(whole_steps(self.directory), default=None)
 
   def best_step(self) -> int | None:
-    """The best whole checkpoint by `best_metric`; the later one of equals."""
+    """Finds the best whole checkpoint by `best_metric`; the later one of equals."""
     return find_best(self.directory, self._metric)
 
   def restore(
     self, step: int | None, like: TrainState, *, config: ConfigDict | None = None
   ) -> tuple[TrainState, dict]:
-    """State and data position of a step, bit for bit.
+    """Restores state and data position of a step, bit for bit.
 
     Args:
       step: None for the last.

@@ -28,7 +28,7 @@ class Chip:
   links: float | None = None
 
   def peak(self, dtype: str) -> float:
-    """FLOP/s for activations of this type ("bfloat16" or "float32")."""
+    """Returns FLOP/s for activations of this type ("bfloat16" or "float32")."""
     return self.bfloat16 if dtype == "bfloat16" else self.float32
 
 
@@ -60,5 +60,5 @@ _CHIPS = (
 
 
 def find(device_kind: str) -> Chip | None:
-  """The chip of a `jax.Device.device_kind`; None for one that is not in the table (a CPU)."""
+  """Finds the chip of a `jax.Device.device_kind`; None for one that is not in the table (a CPU)."""
   return next((chip for names, chip in _CHIPS if any(n in device_kind for n in names)), None)

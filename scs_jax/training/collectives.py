@@ -5,7 +5,7 @@ import re
 
 
 def sent_bytes(text: str, devices: int) -> float:
-  """Bytes that each device sends in the collectives of a compiled program.
+  """Counts bytes that each device sends in the collectives of a compiled program.
 
   By rings, the least that any algorithm sends: an all-reduce of S bytes over n devices sends
   2 S (n - 1) / n from each, gathers, scatters and exchanges S (n - 1) / n, a permutation S. What

@@ -43,7 +43,7 @@ class Health:
     self._pending: collections.deque = collections.deque()
 
   def add(self, step: int, host: Mapping, logs: Mapping) -> None:
-    """A step that has been started: its number (from 1), the host's batch and its logs."""
+    """Takes down a step that has been started: its number (from 1), the host's batch, its logs."""
     self._pending.append((step, host.get("record", ()), logs))
 
   def check_steps(self, everything: bool = False) -> list[str]:

@@ -143,7 +143,7 @@ def _open_checkpoints(config, workdir: pathlib.Path) -> Checkpoints:
 def _begin(
   config, method: Method, data: Data, workdir: pathlib.Path, checkpoints: Checkpoints, parallel, key
 ) -> tuple[TrainState, int, float, list[str]]:
-  """(state, its step, best score so far, what to say): fresh, or of the last checkpoint."""
+  """Starts with (state, step, best score so far, what to say): fresh, or of the last checkpoint."""
   fresh = lambda key: update.init(method, key, parallel.options)
   start = distributed.from_first(checkpoints.latest_step)
   if start is None:
@@ -167,7 +167,7 @@ def _begin(
 
 
 def _mended(state: TrainState, allowed: int) -> TrainState:
-  """A state that a step may change again, after one update that was not finite too many."""
+  """Returns a state that a step may change again, after one update that was not finite too many."""
   return state.replace(skipped=jnp.minimum(state.skipped, allowed))
 
 

@@ -86,7 +86,7 @@ class Model:
 
   @property
   def card(self) -> dict[str, Any]:
-    """Gives what its maker says of it (model_card.py); empty for a run."""
+    """Returns what its maker says of it (model_card.py); empty for a run."""
     return self.contents.card if self.contents is not None else {}
 
   @property
@@ -137,12 +137,12 @@ class Model:
 
 
 def names() -> list[str]:
-  """Names of the models that ship with the package."""
+  """Lists the names of the models that ship with the package."""
   return sorted(path.stem for path in FOLDER.glob(f"*{model_file.SUFFIX}"))
 
 
 def shipped(name: str) -> Model:
-  """The shipped model of this name, whatever lies on the disk. Raises UserError as `find`."""
+  """Gives the shipped model of this name, whatever lies on the disk. Raises UserError as `find`."""
   return dataclasses.replace(find(FOLDER / f"{name}{model_file.SUFFIX}"), given=name)
 
 
@@ -222,7 +222,7 @@ def start_from(
   draw: Callable[[jax.Array], TrainState],
   key: jax.Array,
 ) -> tuple[TrainState, str]:
-  """A fresh state with the arrays of a trained network in their places (config.init_from).
+  """Makes a fresh state with the arrays of a trained network in their places (config.init_from).
 
   Args:
     given: as `find` takes it.
@@ -300,7 +300,7 @@ def export(
 
 
 def fingerprint(*folders: epath.Path) -> str:
-  """16 hex digits of SHA-256 over the names and contents of all files below the folders."""
+  """Hashes names and contents of all files below the folders: 16 hex digits of SHA-256."""
   digest = hashlib.sha256()
   for folder in folders:
     for path in _files(folder):
@@ -311,7 +311,7 @@ def fingerprint(*folders: epath.Path) -> str:
 
 
 def _files(folder: epath.Path) -> list[epath.Path]:
-  """All files below a folder, in a fixed order; epath's own patterns do not go down."""
+  """Lists all files below a folder, in a fixed order; epath's own patterns do not go down."""
   found = []
   for child in checkpoint_folder.children(folder):
     found += _files(child) if child.is_dir() else [child]

@@ -77,7 +77,7 @@ class Monitor:
     return self.health.stop or self.health.last_good is not None or (alone and bool(stopped))
 
   def waiting(self):
-    """A context, around what is done to get a batch."""
+    """Times, as a context, what is done to get a batch."""
     return self._meter.waiting()
 
   def before(self, step: int, phase: str) -> None:
@@ -115,7 +115,7 @@ class Monitor:
       self.say(news)
 
   def write(self, step: int, logs: Mapping) -> None:
-    """A line of the step's logs, and of how fast the steps since the last line went."""
+    """Writes a line of the step's logs, and of how fast the steps since the last line went."""
     values = self._parallel.read_logs(logs)
     values = {name: v for name, v in values.items() if name not in (update.FINITE, update.STOP)}
     values["unreadable_files"] = float(len(self._bad))
@@ -125,7 +125,7 @@ class Monitor:
     self._compiled = {}
 
   def write_scores(self, step: int, scores: Mapping[str, float]) -> None:
-    """A line of an evaluation, whose time is left out of images/s."""
+    """Writes a line of an evaluation, whose time is left out of images/s."""
     if scores:
       self._book.write(step, scores)
       self._meter.restart(step)

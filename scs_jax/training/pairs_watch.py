@@ -62,7 +62,7 @@ class Pairs:
 
 
 def _rows(batch: Mapping, pictures: Mapping, scores: Mapping) -> list:
-  """A row a pair: the views, both results, and the truth where there is one."""
+  """Draws a row a pair: the views, both results, and the truth where there is one."""
   rows = []
   for i in np.flatnonzero(batch["mask"]):
     known = bool(batch["has_truth"][i])

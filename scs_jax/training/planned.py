@@ -30,7 +30,7 @@ class Planned:
     print(self.table())
 
   def table(self) -> str:
-    """The figures for the screen."""
+    """Writes the figures for the screen."""
     record, gib = self.record, 2**30
     total = sum(record["parameters"].values())
     each = ", ".join(f"{name} {count:,}" for name, count in record["parameters"].items())
@@ -141,7 +141,7 @@ def plan(
 
 
 def _steps(config, images) -> int | None:
-  """Steps of the run at the config's own batch; None where it counts epochs of an unknown set."""
+  """Counts the run's steps at its own batch; None where it counts epochs of an unknown set."""
   if not config.epochs:
     return int(config.steps)
   if images is None:

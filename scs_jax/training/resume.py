@@ -83,7 +83,7 @@ def keep_earlier(workdir: str | os.PathLike[str], config) -> list[str]:
 
 
 def earlier_values(config) -> dict[str, Any]:
-  """{key: value} of a config's keys, as one that lacks the key, being older, was trained."""
+  """Returns {key: value} of a config, older ones' missing keys as they were trained."""
   known = flatten(engine_defaults(config)) | EARLIER | _of_method(config)
   return {path: value for path, value in known.items() if path in flatten(config)}
 
@@ -121,7 +121,7 @@ def position(step: int, best: float, metric: str, identity: Mapping) -> dict:
 
 
 def best_so_far(position: Mapping, metric: str, identity: Mapping) -> float:
-  """The best score of `metric` that a position holds, of the same held-out pictures; else -inf."""
+  """Returns a position's best score of `metric`, on the same held-out pictures; else -inf."""
   best = position.get("best")
   now = {"best_metric": metric, "heldout": identity.get("heldout")}
   same = all(position.get(name) == value for name, value in now.items())

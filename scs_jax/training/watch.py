@@ -106,7 +106,7 @@ class _Photos:
 
 
 def draw(results: Mapping[str, Result], heldout: Sequence[Mapping], limit: int) -> np.ndarray:
-  """A panel of the first pictures: gray input, reference and result a mode, truth."""
+  """Draws a panel of the first pictures: gray input, reference and result a mode, truth."""
   truth = np.concatenate([batch["image"][batch["mask"]] for batch in heldout])
   rows = []
   for i in range(min(limit, len(truth))):
