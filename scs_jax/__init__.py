@@ -7,7 +7,8 @@
   compare(["a", "b"], "photos")     measures several, in the papers' tables
   ablate("scsnet.components")       trains the rows of an ablation and measures them
   models.names(), models.find(...)  trained networks: those that ship, files, runs
-  Colorizer, PairColorizer          colour pictures, and pairs of cameras, with one
+  colorize("scans", "colored")      colours files, folders and videos with one
+  Colorizer, PairColorizer          colour pictures, and pairs of cameras, one by one
 """
 
 import importlib
@@ -19,6 +20,7 @@ _EXPORTS = {
   "Colorizer": "scs_jax.infer.colorizer:Colorizer",
   "PairColorizer": "scs_jax.infer.pairs:PairColorizer",
   "ablate": "scs_jax.measure.ablate:ablate",
+  "colorize": "scs_jax.infer.jobs:colorize",
   "compare": "scs_jax.measure.compare:compare",
   "evaluate": "scs_jax.measure.evaluate:evaluate",
   "load_config": "scs_jax.core.config:load",

@@ -2,8 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from scs_jax.cli import quantities
 from scs_jax.core import spelling
 from scs_jax.errors import UserError
 
@@ -28,11 +29,42 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(verb: str, help_text: str, examples: str) -> Parser:
-  """The parser of one verb; its help ends in the examples."""
+  """Makes the parser of one verb; its help ends in the examples."""
   lines = "\n".join("  " + line.strip() for line in examples.strip().splitlines())
   parser = Parser(prog=f"scs-jax {verb}", description=help_text, epilog=f"examples:\n{lines}")
-  add_debug(parser)
+  parser.add_argument("--debug", action="store_true", help="show a traceback with every error")
   return parser
+
+
+def add_checkpoint(parser: argparse.ArgumentParser, of: str = "") -> None:
+  """Adds `--checkpoint`, which must be given, and `--step`; `of`: what it must be of."""
+  parser.add_argument("--checkpoint", required=True, metavar="RUN", help=TRAINED + of)
+  add_step(parser)
+
+
+def add_step(parser: argparse.ArgumentParser) -> None:
+  """Adds `--step`."""
+  parser.add_argument("--step", type=quantities.step, metavar="N|best|last",
+                      help="which checkpoint of the run; default best")  # fmt: skip
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+  """Adds `--quiet`."""
+  parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+  """Adds `--threads` and `--quiet`, of the verbs that read a data set."""
+  parser.add_argument(
+    "--threads", type=quantities.count, metavar="N", help="readers at once; default: one a core"
+  )
+  add_quiet(parser)
+
+
+def values(args: argparse.Namespace, *without: str) -> dict[str, Any]:
+  """Returns the values of a verb's own flags by name, as its library function takes them."""
+  left_out = {"debug", "overrides", "argv", *without}
+  return {name: value for name, value in vars(args).items() if name not in left_out}
 
 
 def add_lpips(parser: argparse.ArgumentParser) -> None:
@@ -56,11 +88,6 @@ def add_truth(parser: argparse.ArgumentParser) -> None:
     "disparities, first-time figures being over the pixels that both views see (warped); no "
     "cameras are simulated then",
   )
-
-
-def add_debug(parser: argparse.ArgumentParser) -> None:
-  """Adds `--debug`."""
-  parser.add_argument("--debug", action="store_true", help="show a traceback with every error")
 
 
 def add_config(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -106,7 +133,7 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-  """The arguments, with `overrides: list[str]` for `config.apply_overrides`, and `argv` itself.
+  """Parses the arguments; adds `overrides` for `config.apply_overrides`, and `argv` itself.
 
   Raises:
     UserError: an unknown flag (names the nearest), a missing or wrong value, or `--config.KEY` for
@@ -130,7 +157,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
 
 
 def load_config(args: argparse.Namespace) -> "ConfigDict":
-  """The locked config of `--config`, changed by `--config.KEY=VALUE`.
+  """Loads the locked config of `--config`, changed by `--config.KEY=VALUE`.
 
   Ranges are checked by `resolve.build`, which knows the method's too.
   """

@@ -37,38 +37,13 @@ def run(args) -> int:
 
   model_file.require_name(args.out)
   converted = weights.from_published(files.read_arrays(args.file), source=args.file)
-  print("\n".join(coverage(converted.table)))
+  print("\n".join(converted.coverage()))
   config, state = weights.automatic(converted.variables, 0.5 if args.centred_mask else 0.0)
   model_file.write(args.out, config, state, versions={"scs_jax": scs_jax.__version__})
   mask = "centred" if args.centred_mask else "not centred"
-  print(f"\n{summary(converted)}; mask {mask}")
+  print(f"\n{converted.summary()}; mask {mask}")
   print(
     f"{args.out}: written; colour with it by --checkpoint {args.out}, or start a training of "
     f"smsanet from it by --config.init_from={args.out}"
   )
   return 0
-
-
-def coverage(table) -> list[str]:
-  """Lines of a table: each tensor and its shape, where it goes and its shape there."""
-  rows = [("tensor", "shape", "ours", "shape")]
-  for name, shape, place, ours in table:
-    rows.append((name, _size(shape), place, "" if ours is None else _size(ours)))
-  widths = [max(len(row[i]) for row in rows) for i in range(4)]
-  return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-          for row in rows]  # fmt: skip
-
-
-def summary(converted) -> str:
-  """One line: parameters taken over, and those of the class head that are not."""
-  import jax
-
-  count = sum(leaf.size for leaf in jax.tree.leaves(converted.variables["params"]))
-  head = "the file has no class head"
-  if converted.left_out:
-    head = f"{converted.left_out:,} of the class head left out"
-  return f"{count:,} parameters; {head}"
-
-
-def _size(shape) -> str:
-  return " x ".join(map(str, shape)) or "scalar"

@@ -1,5 +1,7 @@
 """`scs-jax data pack`: picture files into few large files that are read at random from any disk."""
 
+from scs_jax.cli import arguments, quantities
+
 HELP = """Packs pictures into ArrayRecord shards, their bytes kept as they are. DIR is a folder (any
 tree), a list as `scs-jax data select` writes it, or another data set (tfds:NAME:SPLIT, bundled);
 OUT is a new folder. Both may be in a bucket (gs://, s3://). OUT is then a data set itself, --data
@@ -16,45 +18,18 @@ scs-jax data pack tfds:celeb_a_hq/256:train celeb_packed --records 4096
 
 
 def add_arguments(parser) -> None:
-  from scs_jax.cli import data_arguments
-
-  parser.add_argument("data", metavar="DIR", help="what is packed, see above")
-  parser.add_argument("out", metavar="OUT", help="folder that receives the shards")
-  parser.add_argument(
-    "--records",
-    type=data_arguments.count,
-    default=1024,
-    metavar="N",
-    help="pictures a shard; default 1024, some 110 MB of ImageNet",
-  )
-  parser.add_argument(
-    "--workers",
-    type=data_arguments.count,
-    metavar="N",
-    help="shards written at once; default: one a core, at most 8; it changes no file",
-  )
-  parser.add_argument("--quiet", action="store_true", help="no progress bar")
+  add = parser.add_argument
+  add("source", metavar="DIR", help="what is packed, see above")
+  add("out", metavar="OUT", help="folder that receives the shards")
+  add("--records", type=quantities.count, default=1024, metavar="N",
+      help="pictures a shard; default 1024, some 110 MB of ImageNet")
+  add("--workers", type=quantities.count, metavar="N",
+      help="shards written at once; default: one a core, at most 8; it changes no file")
+  arguments.add_quiet(parser)
 
 
 def run(args) -> int:
-  from scs_jax.cli import data_arguments
-  from scs_jax.data import listing, pack
-  from scs_jax.errors import UserError
+  from scs_jax.data import pack
 
-  if not args.out:
-    raise UserError("OUT is empty: expected a folder for the shards")
-  source = data_arguments.open_pictures(args.data)
-  packed = pack.pack(source, args.out, args.records, args.workers, progress=not args.quiet)
-  shards = f"{packed.shards} shard{'s' if packed.shards > 1 else ''}"
-  size = data_arguments.size_text(packed.bytes)
-  if packed.already:
-    print(f"{args.out}: {packed.records} pictures, packed already")
-    return 0
-  kept = f"; {packed.resumed} of the shards were finished before" if packed.resumed else ""
-  print(f"{args.out}: {packed.records} pictures in {shards}, {size}{kept}")
-  left_out = getattr(source, "skipped_empty", 0)
-  if left_out:
-    print(f"left out: {left_out} empty files")
-  for line in listing.describe_results(getattr(source, "skipped_results", ())):
-    print(line)
+  pack.pack(**arguments.values(args, "quiet"), progress=not args.quiet).show()
   return 0

@@ -1,5 +1,7 @@
 """`scs-jax demo`: what the shipped models do to bundled photographs, or a training from nothing."""
 
+from scs_jax.cli import arguments
+
 HELP = """Shows what the models that ship with the package do: colours photographs that
 scikit-image and scikit-learn carry, at 2x and at 3.3x, automatically, by their own mirrored selves
 and by another photo, beside bicubic gray, the reference's mean chroma and Welsh et al. 2002; one of
@@ -26,21 +28,14 @@ _SIZE = (32, 1024)
 
 
 def add_arguments(parser) -> None:
-  from scs_jax.cli import arguments
-
-  parser.add_argument(
-    "--workdir", default="runs/demo", metavar="DIR", help="the folder of it all; default runs/demo"
-  )
-  parser.add_argument(
-    "--size",
-    type=int,
-    default=160,
-    metavar="PIXELS",
-    help="side of the photographs, cut from the middle; default 160",
-  )
-  parser.add_argument("--quiet", action="store_true", help="no progress bar")
-  parser.add_argument("--train", action="store_true", help="train from nothing, and show that")
-  parser.add_argument("--all", action="store_true", help="the other automatic methods as well")
+  add = parser.add_argument
+  add("--workdir", default="runs/demo", metavar="DIR",
+      help="the folder of it all; default runs/demo")
+  add("--size", type=int, default=160, metavar="PIXELS",
+      help="side of the photographs, cut from the middle; default 160")
+  arguments.add_quiet(parser)
+  add("--train", action="store_true", help="train from nothing, and show that")
+  add("--all", action="store_true", help="the other automatic methods as well")
   arguments.add_config(parser, default=CONFIG)
 
 
@@ -57,7 +52,6 @@ def run(args) -> int:
     raise UserError("--all, --config and its keys are of a training from nothing: add --train")
   with stop.exiting():  # until a loop takes SIGTERM over, nothing is there to save
     if args.train:
-      from scs_jax.cli import arguments
       from scs_jax.measure import demo_train
 
       return demo_train.run(args, arguments.load_config(args))

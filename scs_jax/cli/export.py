@@ -1,5 +1,7 @@
 """`scs-jax export`: a trained network as one file, for use alone."""
 
+from scs_jax.cli import arguments
+
 HELP = """Writes a trained network as one .safetensors file: parameters and statistics for use alone
 (no optimizer, no discriminator), the config, the versions that trained it, and its card. Nothing in
 the file is code, and no path of this machine. Every verb that takes a run takes such a file.
@@ -16,25 +18,13 @@ scs-jax export small.safetensors half.safetensors --dtype float16
 
 
 def add_arguments(parser) -> None:
-  from scs_jax.cli import arguments, quantities
-
-  parser.add_argument("run", metavar="RUN", help=arguments.TRAINED)
-  parser.add_argument("out", metavar="OUT", help="the .safetensors file; replaced where it exists")
-  parser.add_argument(
-    "--step",
-    type=quantities.step,
-    metavar="N|best|last",
-    help="which checkpoint of the run; default best",
-  )
-  parser.add_argument(
-    "--dtype",
-    choices=("float32", "float16"),
-    default="float32",
-    help="of the parameters in the file; they are computed with in float32. Default float32",
-  )
-  parser.add_argument(
-    "--card", nargs="+", metavar="FILE", help="of the model; default: that of RUN, if it has one"
-  )
+  add = parser.add_argument
+  add("run", metavar="RUN", help=arguments.TRAINED)
+  add("out", metavar="OUT", help="the .safetensors file; replaced where it exists")
+  arguments.add_step(parser)
+  add("--dtype", choices=("float32", "float16"), default="float32",
+      help="of the parameters in the file; they are computed with in float32. Default float32")
+  add("--card", nargs="+", metavar="FILE", help="of the model; default: that of RUN, if it has one")
 
 
 def run(args) -> int:

@@ -103,7 +103,7 @@ _ABOUT = "Image colorization and super-resolution in JAX, after four papers."
 def overview(
   command: str = "scs-jax", about: str = _ABOUT, verbs: Mapping[str, Verb] = VERBS
 ) -> str:
-  """The text of `scs-jax --help`, or of `scs-jax VERB --help` for a verb that has verbs."""
+  """Writes the text of `scs-jax --help`, or of `scs-jax VERB --help` for a verb that has verbs."""
   width = max(map(len, verbs))
   lines = [
     f"usage: {command} VERB [flags]",
@@ -123,7 +123,7 @@ def overview(
 
 
 def versions() -> str:
-  """One line with the versions that a bug report needs; imports none of them."""
+  """Returns one line with the versions that a bug report needs; imports none of them."""
   from importlib import metadata
 
   found = [f"scs_jax {scs_jax.__version__}", f"python {platform.python_version()}"]

@@ -1,5 +1,7 @@
 """`scs-jax plan`: what training a config takes on a machine that need not be there."""
 
+from scs_jax.cli import arguments
+
 HELP = """Compiles the very step that `scs-jax train` runs, for a TPU slice or for the devices at
 hand, and prints what it takes: parameters, arithmetic, device memory used and free, traffic between
 chips, and from the chip's peak figures the time below which a step cannot be. Nothing is trained,
@@ -17,31 +19,18 @@ scs-jax plan --config scsnet/paper --topology v6e:16x16 --images 407041 --json
 
 
 def add_arguments(parser) -> None:
-  from scs_jax.cli import arguments
-
+  add = parser.add_argument
   arguments.add_config(parser)
-  parser.add_argument(
-    "--topology", metavar="KIND:SHAPE", help="a TPU slice; default: the devices of this machine"
-  )
-  batch = parser.add_mutually_exclusive_group()
-  batch.add_argument(
-    "--per-device-batch",
-    type=int,
-    metavar="N",
-    help="examples a chip and step; default: the config's batch_size over the chips, or 1",
-  )
-  batch.add_argument(
-    "--find-batch",
-    action="store_true",
-    help="find the largest batch a chip that fits its memory (compiles several times)",
-  )
-  parser.add_argument(
-    "--images",
-    type=int,
-    metavar="N",
-    help="pictures of the training set, for configs that count epochs",
-  )
-  parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+  add("--topology", metavar="KIND:SHAPE",
+      help="a TPU slice; default: the devices of this machine")
+  batch = parser.add_mutually_exclusive_group().add_argument
+  batch("--per-device-batch", type=int, metavar="N",
+        help="examples a chip and step; default: the config's batch_size over the chips, or 1")
+  batch("--find-batch", action="store_true",
+        help="find the largest batch a chip that fits its memory (compiles several times)")
+  add("--images", type=int, metavar="N",
+      help="pictures of the training set, for configs that count epochs")
+  add("--json", action="store_true", help="print JSON instead of tables")
 
 
 def run(args) -> int:
@@ -49,7 +38,6 @@ def run(args) -> int:
   import sys
 
   import scs_jax
-  from scs_jax.cli import arguments
   from scs_jax.errors import UserError
 
   for name in ("per_device_batch", "images"):
@@ -63,7 +51,7 @@ def run(args) -> int:
     find_batch=args.find_batch,
     images=args.images,
     name=args.config,
-    tell=lambda text: print(text, file=sys.stderr, flush=True),
+    log=lambda text: print(text, file=sys.stderr, flush=True),
   )
   if args.json:
     print(json.dumps(found.record, indent=2))

@@ -1,5 +1,7 @@
 """`scs-jax train`: trains a method, and goes on where an earlier run in the folder stopped."""
 
+from scs_jax.cli import arguments
+
 HELP = """Trains a method. The run's folder receives checkpoints, metrics.jsonl, config.json and
 panels/*.png (gray input, reference, result, truth). The same command again goes on from the last
 checkpoint, on any number of devices. SIGTERM saves and exits with code 0 (or --stopped-code);
@@ -19,108 +21,71 @@ scs-jax train --config scsnet/paper --workdir /shared/paper --data /data/train -
 
 
 def add_arguments(parser) -> None:
-  from scs_jax.cli import arguments
-
+  add = parser.add_argument
   arguments.add_config(parser)
-  parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder")
-  parser.add_argument(
-    "--data",
-    metavar="DIR",
-    help="folder of training pictures (any tree), or 'bundled'; short for --config.data.source",
-  )
-  parser.add_argument(
-    "--heldout",
-    metavar="DIR",
-    help="folder of held-out pictures, or 'bundled:heldout'; short for --config.data.heldout",
-  )
-  parser.add_argument("--quiet", action="store_true", help="no progress bar")
-  parser.add_argument(
-    "--profile",
-    metavar="START:STEPS",
-    help="trace STEPS steps, from step START on (counted from 0), into WORKDIR/profile",
-  )
-  parser.add_argument(
-    "--stopped-code",
-    type=int,
-    default=0,
-    metavar="CODE",
-    help="exit code of a run that SIGTERM ended before its last step (default 0); another one "
-    "tells a cluster manager, which would take 0 for done, to start it again",
-  )
-  several = parser.add_argument_group("several processes")
-  several.add_argument(
-    "--distributed",
-    choices=("auto",),
-    help="find the other processes by what the cluster says: TPU pods, SLURM, Open MPI",
-  )
-  several.add_argument(
-    "--coordinator", metavar="HOST:PORT", help="where to meet: an address of process 0, a free port"
-  )
-  several.add_argument("--num-processes", type=int, metavar="N", help="how many there are")
-  several.add_argument("--process-id", type=int, metavar="I", help="which this one is, from 0")
+  add("--workdir", required=True, metavar="DIR", help="the run's folder")
+  add("--data", metavar="DIR",
+      help="folder of training pictures (any tree), or 'bundled'; short for --config.data.source")
+  add("--heldout", metavar="DIR",
+      help="folder of held-out pictures, or 'bundled:heldout'; short for --config.data.heldout")
+  arguments.add_quiet(parser)
+  add("--profile", metavar="START:STEPS",
+      help="trace STEPS steps, from step START on (counted from 0), into WORKDIR/profile")
+  add("--stopped-code", type=int, default=0, metavar="CODE",
+      help="exit code of a run that SIGTERM ended before its last step (default 0); another one "
+      "tells a cluster manager, which would take 0 for done, to start it again")
+  several = parser.add_argument_group("several processes").add_argument
+  several("--distributed", choices=("auto",),
+          help="find the other processes by what the cluster says: TPU pods, SLURM, Open MPI")
+  several("--coordinator", metavar="HOST:PORT",
+          help="where to meet: an address of process 0, a free port")
+  several("--num-processes", type=int, metavar="N", help="how many there are")
+  several("--process-id", type=int, metavar="I", help="which this one is, from 0")
 
 
 def run(args) -> int:
-  from scs_jax.core import stop
+  from scs_jax.core import files, stop
+  from scs_jax.errors import UserError
 
-  _check(args)
+  files.require_workdir(args.workdir, "--workdir")
+  if not 0 <= args.stopped_code < 256:
+    raise UserError(f"--stopped-code is {args.stopped_code}: expected 0 to 255")
+  profile = None
+  if args.profile is not None:
+    start, _, steps = args.profile.partition(":")
+    if not (start.isdecimal() and steps.isdecimal() and int(steps) > 0):
+      raise UserError(f"--profile {args.profile!r}: expected START:STEPS, as 100:5")
+    profile = int(start), int(steps)
   together = (args.coordinator, args.num_processes, args.process_id)
   if args.distributed is None and together == (None, None, None):
     # Until the loop takes SIGTERM over, nothing is there to save.
     with stop.exiting(args.stopped_code):
-      return _run(args)
-  return _run_together(args, together)
-
-
-def _check(args) -> None:
-  from scs_jax.core import files
-  from scs_jax.errors import UserError
-
-  files.require_workdir(args.workdir)
-  if not 0 <= args.stopped_code < 256:
-    raise UserError(f"--stopped-code is {args.stopped_code}: expected 0 to 255")
-  _profile(args.profile)
-
-
-def _run_together(args, together) -> int:
-  """One process of several: none may leave without the others' knowing."""
-  from scs_jax.core import failures, stop
-  from scs_jax.errors import UserError
-  from scs_jax.training import distributed
-
+      return _train(args, profile)
   if args.distributed is not None and together != (None, None, None):
     raise UserError("--distributed auto finds out by itself; give it, or --coordinator, not both")
+  return _train_together(args, profile, together)
+
+
+def _train_together(args, profile, together) -> int:
+  """Trains as one process of several, of which none may leave without the others' knowing."""
+  from scs_jax.core import failures, stop
+  from scs_jax.training import distributed
+
   with stop.raising_flag() as stopped, stop.interrupting(stopped):  # a step tells the others
     distributed.start(*together)
     with distributed.ending_together(failures.explain):
-      return _run(args, stopped)
+      return _train(args, profile, stopped)
 
 
-def _profile(text: str | None) -> tuple[int, int] | None:
-  from scs_jax.errors import UserError
-
-  if text is None:
-    return None
-  start, _, steps = text.partition(":")
-  if not (start.isdecimal() and steps.isdecimal() and int(steps) > 0):
-    raise UserError(f"--profile {text!r}: expected START:STEPS, as 100:5")
-  return int(start), int(steps)
-
-
-def _run(args, stopped=None) -> int:
+def _train(args, profile, stopped=None) -> int:
   import scs_jax
-  from scs_jax.cli import arguments
   from scs_jax.training import distributed
 
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:
       args.overrides.append(f"{key}={flag}")
   outcome = scs_jax.train(
-    arguments.load_config(args),
-    args.workdir,
-    quiet=args.quiet,
-    profile=_profile(args.profile),
-    stopped=stopped,
+    arguments.load_config(args), args.workdir, quiet=args.quiet, profile=profile, stopped=stopped
   )
   if outcome.stopped:
     return args.stopped_code

@@ -25,234 +25,25 @@ EXAMPLES = f"""
 {_CALL} runs/scsnet --step last --arrays
 """
 
-_MOST_POINTS = 16
-_SIDE = 512
-_NEARLY_EVEN = 1.5  # times even; the demo's network is above it where places differ
-_FEW_POSITIONS = 16  # a reference of fewer has little to choose from
-
 
 def add_arguments(parser) -> None:
-  parser.add_argument("gray", metavar="GRAY", help="the picture that is coloured")
-  parser.add_argument(
-    "--reference", required=True, metavar="R", help="the colour picture that lends its colours"
-  )
-  parser.add_argument(
-    "--checkpoint",
-    required=True,
-    metavar="RUN",
-    help=f"{arguments.TRAINED}; of scsnet",
-  )
-  parser.add_argument(
-    "--step",
-    type=quantities.step,
-    metavar="N|best|last",
-    help="which checkpoint of the run; default best",
-  )
-  parser.add_argument(
-    "--points",
-    nargs="+",
-    type=_point,
-    metavar="X,Y",
-    help="pixels of GRAY, upright and at its own size: columns from the left, rows from the top, "
-    f"both from 0; {_MOST_POINTS} at most. Default: up to four corners, far apart",
-  )
-  parser.add_argument(
-    "--out",
-    default="attention.png",
-    metavar="FILE",
-    help="the picture, a .png, replaced if there, with a .json beside it; default attention.png",
-  )
-  parser.add_argument(
-    "--arrays", action="store_true", help="write weights and valves beside it too, as .npz"
-  )
-  parser.add_argument(
-    "--input-side",
-    type=quantities.side,
-    default=_SIDE,
-    metavar="N",
-    help=f"let the network see GRAY reduced to at most N pixels a side; default {_SIDE}. Networks "
-    "trained on small crops attend better on small pictures",
-  )
+  add = parser.add_argument
+  add("gray", metavar="GRAY", help="the picture that is coloured")
+  add("--reference", required=True, metavar="R", help="the colour picture that lends its colours")
+  arguments.add_checkpoint(parser, "; of scsnet")
+  add("--points", nargs="+", type=quantities.point, metavar="X,Y",
+      help="pixels of GRAY, upright and at its own size: columns from the left, rows from the top, "
+      "both from 0; 16 at most. Default: up to four corners, far apart")
+  add("--out", default="attention.png", metavar="FILE",
+      help="the picture, a .png, replaced if there, with a .json beside it; default attention.png")
+  add("--arrays", action="store_true", help="write weights and valves beside it too, as .npz")
+  add("--input-side", type=quantities.side, default=512, metavar="N",
+      help="let the network see GRAY reduced to at most N pixels a side; default 512. Networks "
+      "trained on small crops attend better on small pictures")
 
 
 def run(args) -> int:
-  import json
+  from scs_jax.infer import attention
 
-  import numpy as np
-
-  from scs_jax.core import files
-  from scs_jax.data import scan
-  from scs_jax.infer import colorizer, display, resizing
-  from scs_jax.report import attention_numbers as numbers
-  from scs_jax.report import attention_panel as panel
-  from scs_jax.report import panels
-
-  out = _out(args)
-  picture, reference = _read("GRAY", args.gray), _read("--reference", args.reference)
-  size = picture.gray.shape
-  asked = args.points
-  points = numbers.spread_points(picture.gray) if asked is None else _points(asked, size)
-  method, state, name = _load(args)
-  for path, one in ((args.gray, picture), (args.reference, reference)):
-    for remark in one.remarks:
-      display.say(f"{path}: {remark}")
-  if reference.chroma < scan.GRAY_CHROMA:
-    display.say(f"{args.reference} is gray: it has no colours to lend; its attention is shown")
-  gray = resizing.reduce_to_side(picture.gray[..., None], args.input_side)[..., 0]
-  lender = colorizer.reference_rgb(reference)
-  display.say(f"looking with {name}")
-  if gray.shape != size:
-    display.say(
-      f"the network sees {args.gray}, {size[1]}x{size[0]}, at {gray.shape[1]}x{gray.shape[0]} "
-      "(--input-side)"
-    )
-  seen_points = numbers.moved(points, size, gray.shape)
-  looked = _look(method, state, gray, lender, seen_points, args.input_side)
-  to_bytes = lambda x: np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)
-  shown = panel.Shown(
-    to_bytes(gray),
-    to_bytes(lender),
-    to_bytes(looked.rgb),
-    seen_points,
-    [f"at {x}, {y} of {size[1]} x {size[0]}" for y, x in points],
-    looked.levels,
-    _title(args, name, looked.levels),
-  )
-  found = numbers.describe(looked.levels, points, lender.shape[:2], reference.gray.shape)
-  for line in numbers.lines(found["points"]):
-    display.say(line)
-  most = max(row["times_even"] for point in found["points"] for row in point["levels"])
-  if most < _NEARLY_EVEN and looked.levels[0].weights[0].size >= _FEW_POSITIONS:
-    display.say(
-      f"no weight is above {most:.3g}x even: from these points the network hardly tells places of "
-      "this reference apart, as one that has been trained little"
-    )
-  if looked.levels[0].valves is None:
-    display.say("this network has no valves (network.valves=False, as BCAttn): none are shown")
-  files.write_aside(out, panels.png(panel.draw(shown)))
-  about = {"gray": args.gray, "reference": args.reference, "checkpoint": name}
-  written = [out, out.with_suffix(".json")]
-  text = json.dumps(about | found, indent=2) + "\n"
-  files.write_aside(written[1], text.encode("utf-8", "backslashreplace"))
-  if args.arrays:
-    written.append(out.with_suffix(".npz"))
-    files.write_aside(written[2], _npz(looked.levels, points, seen_points))
-  display.say(f"wrote {', '.join(map(str, written))}")
+  attention.draw(**arguments.values(args))
   return 0
-
-
-def _look(method, state, gray, reference, points, side: int):
-  """attention_maps.look, with its failures explained."""
-  import numpy as np
-
-  from scs_jax.errors import UserError
-  from scs_jax.infer import budget, colorizer
-  from scs_jax.methods.scsnet import attention_maps
-
-  try:
-    looked = attention_maps.look(method, state, gray, reference, points)
-  except Exception as error:
-    if not budget.is_out_of_memory(error):
-      raise
-    raise UserError(f"{budget.describe(error)}; give an --input-side below {side}") from error
-  colorizer.require_finite(looked.rgb)
-  for level in looked.levels:
-    colorizer.require_finite(np.asarray(level.weights))
-  return looked
-
-
-def _out(args):
-  """The picture's path; refuses what is no .png, and to write over what is read."""
-  import os
-  import pathlib
-
-  from scs_jax.errors import UserError
-
-  for flag in ("gray", "reference", "checkpoint", "out"):
-    if getattr(args, flag) == "":  # as of an unset variable
-      raise UserError(f"{'GRAY' if flag == 'gray' else f'--{flag}'} is empty: expected a path")
-  out = pathlib.Path(args.out).expanduser()
-  if out.suffix.lower() != ".png":
-    raise UserError(f"--out {args.out}: expected a file's name that ends in .png")
-  if out.is_dir():
-    raise UserError(f"--out {args.out} is a folder: expected a file's name that ends in .png")
-  for path in (args.gray, args.reference):
-    if out.exists() and os.path.exists(path) and os.path.samefile(out, path):
-      raise UserError(f"--out {args.out} is what is read: choose another name")
-  return out
-
-
-def _read(what: str, path: str):
-  from scs_jax.data import decode
-  from scs_jax.errors import UserError
-  from scs_jax.infer import pictures
-
-  try:
-    return pictures.read(path)
-  except FileNotFoundError as error:
-    raise UserError(f"{what} {path}: no such file; check the path") from error
-  except decode.DecodeError as error:
-    raise UserError(f"{what}: {error}; give another picture") from error
-
-
-def _load(args):
-  """(method, state, "RUN, step N") of a network with attention to a reference."""
-  from scs_jax.methods.scsnet import attention_maps
-  from scs_jax.training import models
-
-  model = models.find(args.checkpoint, args.step)
-  attention_maps.require_attention(model.method)
-  return model.method, model.restore(), f"{args.checkpoint}, step {model.step}"
-
-
-def _title(args, name: str, levels) -> str:
-  import pathlib
-
-  one = "one level, no pyramid" if len(levels) == 1 else f"{len(levels)} pyramid levels"
-  valves = "" if levels[0].valves is not None else ", no valves"
-  pictures = " by ".join(pathlib.Path(path).name for path in (args.gray, args.reference))
-  return f"{pictures}; {name}; {one}{valves}"
-
-
-def _point(text: str) -> tuple[int, int]:
-  """`X,Y` -> (row, column)."""
-  import argparse
-  import re
-
-  match = re.fullmatch(r"(\d{1,9}),(\d{1,9})", text, re.ASCII)
-  if not match:
-    raise argparse.ArgumentTypeError(
-      f"expected X,Y, the column and row of a pixel, as 120,80; got {text!r}"
-    )
-  return int(match.group(2)), int(match.group(1))
-
-
-def _points(asked, size: tuple[int, int]):
-  """The points asked for, int [P, 2]; refuses those outside the picture and too many."""
-  import numpy as np
-
-  from scs_jax.errors import UserError
-
-  if len(asked) > _MOST_POINTS:
-    raise UserError(f"--points: {len(asked)} are too many for a picture; give {_MOST_POINTS}")
-  for y, x in asked:
-    if not (y < size[0] and x < size[1]):
-      raise UserError(
-        f"--points {x},{y} is outside GRAY, whose pixels go from 0,0 to {size[1] - 1},{size[0] - 1}"
-      )
-  return np.array(asked, np.int64)
-
-
-def _npz(levels, points, seen_points) -> bytes:
-  import io
-
-  import numpy as np
-
-  arrays = {"points": points[:, ::-1], "points_seen": seen_points[:, ::-1]}
-  for i, level in enumerate(levels, 1):
-    arrays[f"weights_{i}"] = level.weights
-    if level.valves is not None:
-      arrays[f"valves_{i}"] = level.valves
-  buffer = io.BytesIO()
-  np.savez_compressed(buffer, **arrays)
-  return buffer.getvalue()

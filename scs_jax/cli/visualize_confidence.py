@@ -26,133 +26,34 @@ scs-jax visualize confidence sintel --checkpoint runs/cycle --variant final --re
 
 
 def add_arguments(parser) -> None:
-  from scs_jax.cli import data_arguments
-
   add = parser.add_argument
-  add(
-    "pairs",
-    nargs="?",
-    metavar="PAIRS",
-    help="where the pairs are, see above; default: the run's held-out ones",
-  )
-  add(
-    "--checkpoint",
-    required=True,
-    metavar="RUN",
-    help=f"{arguments.TRAINED}; of cycle_cnn",
-  )
-  add(
-    "--step",
-    type=quantities.step,
-    metavar="N|best|last",
-    help="which checkpoint of the run; default best",
-  )
-  add(
-    "--only",
-    action="append",
-    default=[],
-    metavar="PATTERN",
-    help="pairs of such names only, as 'mb2005_*'; may be repeated",
-  )
-  add("--limit", type=data_arguments.count, metavar="N", help="the first N pairs only, by name")
-  add(
-    "--mono-view",
-    choices=("auto", "right", "left"),
-    help="the monochrome view, as config.data.mono_view; default: the run's",
-  )
-  add(
-    "--reduce",
-    type=data_arguments.count,
-    metavar="N",
-    help="reduce both views first, as config.data.reduce; default: the run's",
-  )
-  add(
-    "--variant",
-    metavar="V",
-    help="clean, final, E or L, as config.data.variant; default: the run's",
-  )
-  add(
-    "--low",
-    type=_share,
-    default=0.5,
-    metavar="X",
-    help="confidence below this share of the average is marked, 0 to 1; default 0.5",
-  )
-  add(
-    "--out",
-    default="confidence",
-    metavar="DIR",
-    help="folder of the pictures, made where there is none; those of the same names are replaced; "
-    "default confidence",
-  )
-  add(
-    "--memory-limit",
-    type=quantities.memory,
-    metavar="SIZE",
-    help="what a pair may take, as 4GB; default: 80 %% of what is free",
-  )
-  add("--quiet", action="store_true", help="no progress bar")
+  add("pairs", nargs="?", metavar="PAIRS",
+      help="where the pairs are, see above; default: the run's held-out ones")
+  arguments.add_checkpoint(parser, "; of cycle_cnn")
+  add("--only", action="append", default=[], metavar="PATTERN",
+      help="pairs of such names only, as 'mb2005_*'; may be repeated")
+  add("--limit", type=quantities.count, metavar="N", help="the first N pairs only, by name")
+  add("--mono-view", choices=("auto", "right", "left"),
+      help="the monochrome view, as config.data.mono_view; default: the run's")
+  add("--reduce", type=quantities.count, metavar="N",
+      help="reduce both views first, as config.data.reduce; default: the run's")
+  add("--variant", metavar="V",
+      help="clean, final, E or L, as config.data.variant; default: the run's")
+  add("--low", type=quantities.share, default=0.5, metavar="X",
+      help="confidence below this share of the average is marked, 0 to 1; default 0.5")
+  add("--out", default="confidence", metavar="DIR",
+      help="folder of the pictures, made where there is none; those of the same names are "
+      "replaced; default confidence")
+  add("--memory-limit", type=quantities.memory, metavar="SIZE",
+      help="what a pair may take, as 4GB; default: 80 %% of what is free")
+  arguments.add_quiet(parser)
 
 
 def run(args) -> int:
   from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the pictures that were finished are whole"):
-    return _run(args)
+    from scs_jax.measure import confidence
 
-
-def _run(args) -> int:
-  import pathlib
-  import sys
-
-  from scs_jax.core import files
-  from scs_jax.data.decode import DecodeError
-  from scs_jax.errors import UserError
-  from scs_jax.infer import display
-  from scs_jax.measure import confidence_pairs as pairs
-  from scs_jax.report import confidence_sheet, panels
-
-  for flag in ("pairs", "checkpoint", "out"):
-    if getattr(args, flag) == "":  # as of an unset variable
-      raise UserError(f"{'PAIRS' if flag == 'pairs' else f'--{flag}'} is empty: expected a path")
-  found = pairs.find(args.checkpoint, args.step)
-  views = pairs.open_views(args, found.config)
-  out = pathlib.Path(args.out).expanduser()
-  out.mkdir(parents=True, exist_ok=True)  # refused before the work
-  for note in views.source.notes:
-    display.say(note)
-  display.say(f"looking with {args.checkpoint}, step {found.step}")
-  oracle = pairs.Oracle(found, args.memory_limit)
-  broken, written = [], 0
-  with display.bar(total=len(views.numbers), unit="pair", disable=args.quiet) as bar:
-    for i in views.numbers:
-      name = views.source.name(i)
-      try:
-        answer = oracle.ask(views.source.load(i))
-      except (DecodeError, pairs.TooLargeError) as error:
-        broken.append((name, str(error).removeprefix(f"{name}: ")))
-      else:
-        title = [f"{display.printable(name)}, {oracle.name}, step {found.step}."]
-        sheet = confidence_sheet.draw(title, answer, args.low)
-        files.write_aside(out / pairs.file_name(i, name), panels.png(sheet))
-        display.say(pairs.line(name, answer, args.low))
-        written += 1
-      bar.update()
-  if broken:
-    print(f"could not be shown: {len(broken)}", file=sys.stderr)
-    for name, cause in broken:
-      print(f"  {display.printable(f'{name}: {cause}')}", file=sys.stderr)
-  display.say(f"wrote {written} picture{'' if written == 1 else 's'} in {out}")
-  return int(bool(broken))
-
-
-def _share(text: str) -> float:
-  import argparse
-
-  try:
-    value = float(text)
-  except ValueError:
-    value = -1.0
-  if not 0 < value <= 1:  # so that nan is refused as well
-    raise argparse.ArgumentTypeError(f"expected a number above 0, up to 1, as 0.5; got {text!r}")
-  return value
+    drawn = confidence.draw(**arguments.values(args))
+  return int(bool(drawn.broken))

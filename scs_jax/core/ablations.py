@@ -120,11 +120,11 @@ class Table:
   notes: Sequence[str] = ()
 
   def figures(self, row: Row) -> dict[str, float]:
-    """The paper's figures of a row, by key; none where it prints none."""
+    """Returns the paper's figures of a row, by key; none where it prints none."""
     return {key: float(v) for key, v in row.claim.items() if isinstance(v, int | float)}
 
   def spec(self) -> dict:
-    """What is stored with a result."""
+    """Makes what is stored with a result."""
     plain = {
       f.name: getattr(self, f.name)
       for f in dataclasses.fields(self)
@@ -154,7 +154,7 @@ def _jsonable(value):
 
 
 def tables_of(method: type[Method]) -> dict[str, Table]:
-  """{"scsnet.losses": Table, ...} of a method's class; none where it names no module of them.
+  """Returns {"scsnet.losses": Table, ...} of a method's class; empty where it names no module.
 
   Raises:
     UserError: the module that it names is not there.
@@ -213,7 +213,7 @@ def check_spec(name: str, table: Table, modes: Sequence[str], metrics: Sequence[
 
 
 def measured(table: Table) -> list[tuple[str, float | None]]:
-  """(mode, scale or None) of all that has to be coloured, in order, each once."""
+  """Lists (mode, scale or None) of all that has to be coloured, in order, each once."""
   found = []
   for column in table.columns:
     if column.measure is None:
@@ -227,7 +227,7 @@ def measured(table: Table) -> list[tuple[str, float | None]]:
 
 
 def overlay(config: ConfigDict, changes: Overlay) -> ConfigDict:
-  """A locked copy with dotted keys set to values of their own types.
+  """Returns a locked copy with dotted keys set to values of their own types.
 
   Raises:
     UserError: a key that the config does not have, or a value of another type.
@@ -252,7 +252,7 @@ def overlay(config: ConfigDict, changes: Overlay) -> ConfigDict:
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-  """How long each row is trained, and how often it is looked at.
+  """Says how long each row is trained, and how often it is looked at.
 
   Attributes:
     steps: of a row that has no share of its own; None: the config's own.
@@ -261,7 +261,7 @@ class Budget:
   steps: int | None = None
 
   def apply(self, config: ConfigDict) -> ConfigDict:
-    """The config with these steps, saved and scored four times along the way."""
+    """Returns the config with these steps, saved and scored four times along the way."""
     if self.steps is None:
       return config
     every = max(1, -(-self.steps // 4))
@@ -274,7 +274,7 @@ class Budget:
 def row_config(
   table: Table, row, config: str, budget: Budget, overrides: Sequence[str] = ()
 ) -> ConfigDict:
-  """The locked config that a row is trained with.
+  """Returns the locked config that a row is trained with.
 
   In this order: the config itself, what all rows share under it, the row's task, the budget, the
   user's overrides, the row's own overlay: that is what sets it apart, and it has the last word.
@@ -302,7 +302,7 @@ def row_config(
 
 
 def changes(table: Table, row, config: str) -> dict[str, Any]:
-  """What sets a row apart under a config, its steps aside: its task and its overlay."""
+  """Lists what sets a row apart under a config, its steps aside: its task and its overlay."""
   task = {} if config.rpartition("/")[2] == "paper" else table.tasks.get(row.name, {})
   return {key: v for key, v in {**task, **row.overlay}.items() if key != "steps"}
 
@@ -325,7 +325,7 @@ def check_rows(config_of: Mapping[str, ConfigDict]) -> None:
 
 
 def unequal(config_of: Mapping[str, ConfigDict]) -> list[str]:
-  """Keys that decide which pictures a row sees, and when, and that differ between rows."""
+  """Lists keys that decide which pictures a row sees, and when, and that differ between rows."""
   flat = [configs.flatten(config) for config in config_of.values()]
   decides = lambda key: key in ("seed", "batch_size") or key.startswith("data.")
   keys = sorted({key for leaves in flat for key in leaves if decides(key)})

@@ -1,4 +1,4 @@
-"""What is kept of a trained row: row.json, and scores.npz with a number a picture."""
+"""Keeps a trained row: row.json, and scores.npz with a number a picture."""
 
 import dataclasses
 import io
@@ -59,7 +59,7 @@ class RowResult:
 def read(
   folder: pathlib.Path, earlier: Mapping[str, Any] | None = None
 ) -> RowResult | None:
-  """The row in a folder; None where there is none, or none that can be read whole.
+  """Reads the row in a folder; None where there is none, or none that can be read whole.
 
   Args:
     folder: the row's.
@@ -82,7 +82,7 @@ def read(
 def require_ours(
   folder: pathlib.Path, identity: Mapping[str, Any], earlier: Mapping[str, Any] | None = None
 ) -> RowResult | None:
-  """What is in a row's folder already, None where there is nothing to go on with.
+  """Reads what is in a row's folder already, None where there is nothing to go on with.
 
   A row that was measured otherwise is trained all the same, and measured again. `earlier` is as
   `read` takes it.
@@ -106,7 +106,7 @@ def require_ours(
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-  """What differs between two identities, in words, each beginning with its key.
+  """Lists what differs between two identities, in words, each beginning with its key.
 
   An empty text is as good as no key: rows were trained before there was init_from.
   """
@@ -125,7 +125,7 @@ def _short(value) -> str:
 
 
 def identify(leaves: Mapping[str, Any], frozen: bool, more: Mapping[str, Any]) -> dict[str, Any]:
-  """What decides a row's figures, plain enough for JSON.
+  """Collects what decides a row's figures, plain enough for JSON.
 
   Args:
     leaves: its config, flat.

@@ -69,7 +69,7 @@ _PACKAGE = "scs_jax.configs"
 
 
 def _configs() -> ModuleType:
-  """The package `scs_jax.configs`; in a source tree that is not installed, `configs/` under it."""
+  """Returns the package `scs_jax.configs`; in a source tree not installed, `configs/` under it."""
   try:
     return importlib.import_module(_PACKAGE)
   except ModuleNotFoundError as err:
@@ -93,13 +93,13 @@ def _configs() -> ModuleType:
 
 
 def _defines_get_config(path: pathlib.Path) -> bool:
-  """Whether the file binds `get_config` at its top level; told without running it."""
+  """Tells whether the file binds `get_config` at its top level; told without running it."""
   tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
   return any(isinstance(n, ast.FunctionDef) and n.name == "get_config" for n in tree.body)
 
 
 def _modules() -> dict[str, pathlib.Path]:
-  """Short name -> file of every config that ships with the package, `common` included."""
+  """Returns {short name: file} of every config that ships with the package, `common` included."""
   found = {}
   for folder in map(pathlib.Path, _configs().__path__):
     for path in folder.rglob("*.py"):
@@ -109,7 +109,7 @@ def _modules() -> dict[str, pathlib.Path]:
 
 
 def list_configs() -> list[str]:
-  """Short names of the configs that can be run, sorted: ["scsnet/paper", "scsnet/small", ...]."""
+  """Lists the short names of the configs that can be run, sorted: ["scsnet/paper", ...]."""
   return sorted(name for name in _modules() if name != "common")
 
 
@@ -154,7 +154,7 @@ def _from_file(path: pathlib.Path) -> ConfigDict:
 
 
 def load(name_or_path: str) -> ConfigDict:
-  """The config of a short name (`scsnet/paper`) or of a path ending in `.py`, locked.
+  """Loads the config of a short name (`scsnet/paper`) or of a path ending in `.py`, locked.
 
   A path's file may import this module and start from another config.
 
@@ -218,7 +218,7 @@ def _decode(value: Any) -> Any:
 
 
 def to_json(config: ConfigDict) -> str:
-  """The config as JSON text, keys sorted; `from_json` gives back equal values of equal types.
+  """Writes the config as JSON text, keys sorted; `from_json` gives back equal values and types.
 
   Floats are exact, tuples stay tuples, a placeholder keeps its type. References between keys are
   written as their values.
@@ -227,7 +227,7 @@ def to_json(config: ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-  """The locked config that `to_json` wrote.
+  """Reads the locked config that `to_json` wrote.
 
   Raises:
     UserError: the text is not such a config.
@@ -242,7 +242,7 @@ def from_json(text: str) -> ConfigDict:
 
 
 def fingerprint(config: ConfigDict) -> str:
-  """Twelve hex digits of the SHA-256 of the written form: equal configs, equal fingerprints."""
+  """Returns 12 hex digits of the written form's SHA-256: equal configs, equal fingerprints."""
   return hashlib.sha256(to_json(config).encode()).hexdigest()[:12]
 
 
@@ -257,7 +257,7 @@ ABSENT = _Absent()
 
 
 def _same(a: Any, b: Any) -> bool:
-  """Equal in value and type; NaN equals NaN."""
+  """Tells whether two are equal in value and type; NaN equals NaN."""
   if type(a) is not type(b):
     return False
   if isinstance(a, tuple | list):
@@ -266,7 +266,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def difference(a: ConfigDict, b: ConfigDict) -> list[tuple[str, Any, Any]]:
-  """(dotted path, value in a, value in b) of every leaf that differs, sorted; or `ABSENT`."""
+  """Lists (dotted path, value in a, value in b) of every leaf that differs, sorted; or `ABSENT`."""
   left, right = flatten(a), flatten(b)
   return [
     (path, left.get(path, ABSENT), right.get(path, ABSENT))

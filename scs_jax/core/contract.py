@@ -45,13 +45,13 @@ class TrainState:
   skipped: Array = flax.struct.field(default_factory=lambda: np.zeros((), np.int32))
 
   def for_use(self) -> "TrainState":
-    """The state to color with: averaged parameters where there are any."""
+    """Returns the state to color with: averaged parameters where there are any."""
     return self.replace(params=self.average, average={}) if self.average else self
 
 
 @flax.struct.dataclass
 class Query:
-  """What a method is asked to color.
+  """Holds what a method is asked to colour.
 
   Attributes:
     gray: float32 [N, H, W, 1] in [0, 1], the sRGB gray level of the input picture.
@@ -71,7 +71,7 @@ class Query:
 
 @flax.struct.dataclass
 class Prediction:
-  """What a method answers.
+  """Holds what a method answers.
 
   Attributes:
     rgb: float32 [N, height, width, 3] in [0, 1], at the size asked for.
@@ -106,7 +106,7 @@ class Collective:
   finite: list[Array] | None = flax.struct.field(pytree_node=False, default=None)
 
   def mean(self, tree: Tree) -> Tree:
-    """Mean over the devices' parts (equal in size) of a tree of per-device means."""
+    """Returns the mean over the devices' parts (equal in size) of a tree of per-device means."""
     return tree if self.axis_name is None else jax.lax.pmean(tree, self.axis_name)
 
 
@@ -195,13 +195,13 @@ class Method:
     raise NotImplementedError
 
   def predict(self, state: TrainState, query: Query) -> Prediction:
-    """Colors; reads params and model_state only."""
+    """Answers a query; reads params and model_state only."""
     raise NotImplementedError
 
   # -- what some methods write
 
   def phase(self, step: int) -> str:
-    """Names the program that a step runs: modes that take turns, stages that follow each other.
+    """Names the program that a step runs, as modes take turns or stages follow each other.
 
     The engine compiles `train_step` once a phase. (A branch inside the program would do, but XLA
     ran SCSNet's step 4.6 times slower so on a CPU, convolutions under a conditional being slow.)
@@ -269,12 +269,12 @@ def twice(predict: Predict) -> ColorizeTwice:
 
 
 def stream(key: Array, name: str) -> Array:
-  """A named stream of randomness: independent of every other name's, and of their order."""
+  """Returns a named stream of randomness: independent of every other name's, and of their order."""
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def example_keys(key: Array, index: Array) -> Array:
-  """One key an example, by its global sample index: [N] keys from uint32 [N].
+  """Returns one key an example, by its global sample index: [N] keys from uint32 [N].
 
   An example draws the same numbers whatever device or host it is on.
   """

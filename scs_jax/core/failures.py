@@ -1,4 +1,4 @@
-"""What went wrong, in one line that says what to do; None where only a developer can mend it."""
+"""Explains what went wrong in one line that says what to do, unless it is a bug."""
 
 import errno
 import select
@@ -35,7 +35,7 @@ _BY_CLASS = (
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-  """The error, then what caused it, to the root."""
+  """Lists the error, then what caused it, to the root."""
   seen: set[int] = set()
   step: BaseException | None = error
   while step is not None and id(step) not in seen:
@@ -57,7 +57,7 @@ def _explain_os(error: OSError) -> str | None:
 
 
 def explain(error: BaseException) -> str | None:
-  """One line for what a user can mend: a UserError, a path, a disk, memory. None for a bug.
+  """Says in one line what a user can mend: a UserError, a path, a disk, memory; None for a bug.
 
   Array and checkpoint libraries report a full disk and a full memory in words only.
   """
@@ -79,7 +79,7 @@ def explain(error: BaseException) -> str | None:
 
 
 def output_is_gone() -> bool:
-  """Whether the reader of our standard output went away, as `| head` does.
+  """Tells whether the reader of our standard output went away, as `| head` does.
 
   Asked of the system, since a stream forgets what it failed to write; a broken pipe to anything
   else (a data worker, say) is no such case.

@@ -26,17 +26,21 @@ def write_aside(path: str | os.PathLike, content: bytes) -> None:
     raise
 
 
-def require_workdir(workdir: str | os.PathLike[str]) -> None:
-  """Refuses what is no folder's name.
+def require_workdir(workdir: str | os.PathLike[str], name: str = "workdir") -> None:
+  """Refuses what cannot be a run's folder.
+
+  Args:
+    workdir: its path.
+    name: what errors call it.
 
   Raises:
     UserError: it is empty, or an address in a bucket.
   """
   text = os.fspath(workdir)
   if not text:  # as of an unset variable; a path would take it for the current folder
-    raise UserError("--workdir is empty: expected the run's folder")
+    raise UserError(f"{name} is empty: expected the run's folder")
   if "://" in text:
     raise UserError(
-      f"--workdir {text} is in a bucket: expected a folder; mount the bucket (docs/scaling.md) and "
+      f"{name} {text} is in a bucket: expected a folder; mount the bucket (docs/scaling.md) and "
       "give the folder in it"
     )

@@ -15,7 +15,7 @@ RMSPROP = {"keras2": (False, 0.0), "keras3": (True, 0.0), "tensorflow1": (True, 
 def optimizer_rules(
   names: tuple[str, ...] = ("adam", "muon"), schedules: tuple[str, ...] = ("constant", "cosine")
 ) -> dict[str, Rule]:
-  """What a method's RULES say of the section `optimizer`, for `make_optimizer`.
+  """Makes what a method's RULES say of the section `optimizer`, for `make_optimizer`.
 
   Args:
     names: of the optimizers that the method trains with; with "rmsprop" `rmsprop`, which of its
@@ -43,7 +43,7 @@ def optimizer_rules(
 
 
 def make_optimizer(config, steps: int) -> optax.GradientTransformation:
-  """The optimizer that a config section describes.
+  """Makes the optimizer that a config section describes.
 
   Args:
     config: `name` ("adam", "muon" or "rmsprop"), `learning_rate`, `b1`, `b2`, `eps`,
@@ -119,14 +119,14 @@ def _reduce_on_plateau(config) -> optax.GradientTransformationExtraArgs:
 
 
 def plateau_scale(opt_state) -> jax.Array | None:
-  """The factor that schedule "plateau" has the learning rate at; None with another schedule."""
+  """Returns the factor of the learning rate of schedule "plateau"; None with another schedule."""
   is_plateau = lambda node: isinstance(node, ReduceLROnPlateauState)
   found = filter(is_plateau, jax.tree.leaves(opt_state, is_leaf=is_plateau))
   return next((state.scale for state in found), None)
 
 
 def _kernels(params):
-  """Which parameters are matrices from inputs to outputs: convolution and dense kernels.
+  """Tells which parameters are matrices from inputs to outputs: convolution and dense kernels.
 
   Those with hardly any outputs (a picture's three channels) are left to Adam.
   """

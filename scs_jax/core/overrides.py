@@ -19,7 +19,7 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def flatten(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
-  """Dotted path -> value of every leaf, sorted; an empty section has none."""
+  """Lists {dotted path: value} of every leaf, sorted; an empty section has none."""
   leaves: dict[str, Any] = {}
   for key, value in sorted(config.items()):
     if isinstance(value, ConfigDict):
@@ -30,7 +30,7 @@ def flatten(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
 
 
 def _literal(text: str) -> Any:
-  """The value where no type is known: a Python literal, true/false/none, else the text itself."""
+  """Parses a value of unknown type: a Python literal, true/false/none, else the text itself."""
   word = text.strip().lower()
   if word in ("true", "false"):
     return word == "true"
@@ -43,7 +43,7 @@ def _literal(text: str) -> Any:
 
 
 def _parse_elements(text: str, kind: type, present: Any) -> Any:
-  """A tuple or list; element types follow the present elements, their number is free."""
+  """Parses a tuple or list; element types follow the present elements, their number is free."""
   kinds = {type(element) for element in present or ()}
   if any(issubclass(k, tuple | list) for k in kinds):
     value = ast.literal_eval(text.strip())
@@ -65,7 +65,7 @@ def _parse_elements(text: str, kind: type, present: Any) -> Any:
 
 
 def parse_value(text: str, kind: type, present: Any = None) -> Any:
-  """`text` as a value of type `kind`; `present` gives the element types of a tuple.
+  """Parses `text` as a value of type `kind`; `present` gives the element types of a tuple.
 
   Raises:
     ValueError: the text is no such value.
@@ -112,7 +112,7 @@ def _unknown_key(config: ConfigDict, section: ConfigDict, above: str, path: str)
 
 
 def _find(config: ConfigDict, path: str) -> tuple[ConfigDict, str]:
-  """The section that holds the leaf at `path`, and the leaf's own key."""
+  """Finds the section that holds the leaf at `path`, and the leaf's own key."""
   *above, leaf = path.split(".")
   section = config
   for depth, part in enumerate([*above, leaf]):
@@ -130,7 +130,7 @@ def _find(config: ConfigDict, path: str) -> tuple[ConfigDict, str]:
 
 
 def apply_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
-  """A locked copy of `config` with `["optimizer.learning_rate=3e-4", ...]` set, later ones last.
+  """Returns a locked copy of `config` with `["optimizer.learning_rate=3e-4", ...]` set in order.
 
   Raises:
     UserError: a misspelt key (names the nearest), a value of the wrong type (names the type

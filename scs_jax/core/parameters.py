@@ -1,10 +1,15 @@
-"""Counts parameters by network and module, from shapes alone."""
+"""Counts parameters by network and module, and sets them beside a paper's."""
+
+from collections.abc import Mapping, Sequence
 
 import jax
 
+from scs_jax.core import spelling
+from scs_jax.errors import UserError
+
 
 def count(method) -> dict[str, int]:
-  """{"network": parameters, "network/module": parameters, ...}, from shapes alone."""
+  """Counts {"network": parameters, "network/module": parameters, ...}, from shapes alone."""
   state = jax.eval_shape(lambda: method.init(jax.random.key(0), {}))
   counts = {}
   for network, modules in state.params.items():
@@ -16,3 +21,23 @@ def count(method) -> dict[str, int]:
 
 def _size(tree) -> int:
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def compare(counts: Mapping[str, int], reported: Sequence) -> list[dict]:
+  """Sets ours beside the totals of a paper: (name, (network or network/module, ...), millions).
+
+  Raises:
+    UserError: a part that the networks do not have.
+  """
+  rows = []
+  for name, parts, millions in reported:
+    for part in parts:
+      if part not in counts:
+        raise UserError(
+          f"config.reported.parameters, {name!r}: no network or module {part!r}; "
+          f"{spelling.hint(part, counts)}"
+        )
+    ours = sum(counts[part] for part in parts)
+    difference = ours / (millions * 1e6) - 1
+    rows.append({"name": name, "ours": ours, "paper": millions, "difference": difference})
+  return rows

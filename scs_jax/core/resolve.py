@@ -39,7 +39,7 @@ def _import(module_name: str, name: str) -> ModuleType:
 
 
 def resolve(name: str) -> type[Method]:
-  """The class of a method: a built-in name (`scsnet`) or `module.path:Object`.
+  """Returns the class of a method: a built-in name (`scsnet`) or `module.path:Object`.
 
   Raises:
     UserError: an unknown name (with the nearest), a module or object that is not there, or an
@@ -93,7 +93,7 @@ def complete(config: ConfigDict) -> None:
 
 
 def build(config: ConfigDict) -> Method:
-  """The method that the config names, its engine and method ranges checked first.
+  """Returns the method that the config names, its engine and method ranges checked first.
 
   Keys that the config lacks since it was written before them are added (`complete`).
 

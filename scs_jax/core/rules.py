@@ -17,20 +17,20 @@ from scs_jax.errors import UserError
 
 
 class Rule(Protocol):
-  """What one config value may be."""
+  """Says what one config value may be."""
 
   def expected(self) -> str:
-    """The allowed values in words: `a number in [0, 1]`."""
+    """Returns the allowed values in words: `a number in [0, 1]`."""
 
   def allows(self, value: Any) -> bool:
-    """Whether `value` is allowed."""
+    """Tells whether `value` is allowed."""
 
   def nearest(self, value: Any) -> Any:
-    """The allowed value nearest to `value`; None where there is none (an open bound, say)."""
+    """Gives the allowed value nearest to `value`; None where there is none (an open bound, say)."""
 
 
 def _is_number(value: Any) -> bool:
-  """A real number; bool is an int to Python but not to a reader, and NaN is none at all."""
+  """Checks for a real number; bool is an int to Python but not to a reader, and NaN is none."""
   return (
     isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isnan(value)
   )
@@ -77,7 +77,7 @@ Positive = Between(0, math.inf, open_low=True)
 
 
 def AtLeast(low: float) -> Between:
-  """A finite number of at least `low`."""
+  """Makes the rule of a finite number of at least `low`."""
   return Between(low, math.inf)
 
 
@@ -246,7 +246,7 @@ PAIRS_RULES: dict[str, Rule] = {
 
 
 def engine_rules(config: ConfigDict) -> dict[str, Rule]:
-  """The rules of the engine's own keys, which depend on the kind of data.
+  """Returns the rules of the engine's own keys, which depend on the kind of data.
 
   A config of an earlier run may lack data.kind, and then is of photos, data.resample or
   data.enlarge.

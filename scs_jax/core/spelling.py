@@ -19,7 +19,7 @@ def _likeness(word: str, choice: str) -> float:
 
 
 def nearest(word: str, choices: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
-  """The `count` choices most like `word`, best first; none below `cutoff`.
+  """Returns the `count` choices most like `word`, best first; none below `cutoff`.
 
   `optimiser.learning_rate` finds `optimizer.learning_rate`, and so does `learning_rate` alone.
   """
@@ -29,7 +29,7 @@ def nearest(word: str, choices: Iterable[str], count: int = 1, cutoff: float = 0
 
 
 def hint(word: str, choices: Iterable[str], prefix: str = "") -> str:
-  """`did you mean X?` with the nearest choice, or `choose from A, B` where nothing is near."""
+  """Writes `did you mean X?` with the nearest choice, or `choose from A, B` if nothing is near."""
   choices = list(choices)
   near = nearest(word, choices)
   if near:

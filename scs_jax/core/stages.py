@@ -1,4 +1,4 @@
-"""How a method colours a picture of any size: as a recipe of stages with few fixed shapes.
+"""Recipes: how a method colours a picture of any size in stages with few fixed shapes.
 
 A whole picture in one program needs memory for all of it, and a compilation for every size. A
 recipe cuts the work where its shapes can stay fixed:

@@ -40,7 +40,7 @@ def apply_gradients(
 def gradients(
   loss: Callable[[Tree], tuple[jax.Array, Any]], params: Tree, collective: Collective
 ) -> tuple[Any, Tree]:
-  """((loss, aux), gradients) with loss and gradients averaged over the whole batch.
+  """Returns ((loss, aux), gradients) with loss and gradients averaged over the whole batch.
 
   Args:
     loss: params -> (scalar mean over this device's part of the batch, aux).
@@ -65,19 +65,19 @@ def gradient_update(
   opt_state: Tree,
   collective: Collective,
 ) -> tuple[Tree, Tree, jax.Array, Any]:
-  """The plain case in one call: (params, opt_state, loss, aux) after one update."""
+  """Makes the plain update in one call: (params, opt_state, loss, aux) after one update."""
   (value, aux), grads = gradients(loss, params, collective)
   params, opt_state = apply_gradients(transform, grads, opt_state, params, value)
   return params, opt_state, value, aux
 
 
 def _keep_products(primitive, *_, **__) -> bool:
-  """What remat "dots" keeps: jax.checkpoint_policies.dots_saveable leaves convolutions out."""
+  """Tells what remat "dots" keeps, which JAX's own dots_saveable does not: convolutions too."""
   return primitive in (jax.lax.dot_general_p, jax.lax.conv_general_dilated_p)
 
 
 class Uses:
-  """What `Pending` learns of one network while a step is traced: how it is updated."""
+  """Holds what `Pending` learns of one network while a step is traced: how it is updated."""
 
   def __init__(self):
     self.transform: optax.GradientTransformation | None = None
@@ -111,7 +111,7 @@ class Pending:
     return self.replace(grads=jax.tree.map(jnp.add, self.grads, grads), value=total)
 
   def finish(self, params: Tree, count: int) -> tuple[Tree, Tree]:
-    """(params, opt_state) after the one update by the mean over `count` microbatches.
+    """Returns (params, opt_state) after the one update by the mean over `count` microbatches.
 
     A network that no gradient reached in this step stays as it is.
     """

@@ -49,7 +49,7 @@ def _handling(number: signal.Signals, handler: Callable[[], None]) -> Iterator[N
 
 @contextlib.contextmanager
 def raising_flag(flag: Flag | None = None) -> Iterator[Flag]:
-  """A flag (a new one, or that) that SIGTERM raises, so that the step at hand ends and is saved."""
+  """Makes SIGTERM raise a flag, a new one or that, so that the step at hand ends and is saved."""
   flag = Flag() if flag is None else flag
   with _handling(signal.SIGTERM, flag.up):
     yield flag
@@ -57,7 +57,7 @@ def raising_flag(flag: Flag | None = None) -> Iterator[Flag]:
 
 @contextlib.contextmanager
 def interrupting(flag: Flag) -> Iterator[None]:
-  """Ctrl-C raises the flag as SIGTERM does, and says so; the second one ends the program at once.
+  """Makes Ctrl-C raise the flag, as SIGTERM does; a second one ends the program at once.
 
   Python calls handlers between operations of its own, hence not while XLA compiles, for minutes: a
   thread that the system wakes answers at any time. In a program that ignores Ctrl-C, as a shell's
@@ -102,7 +102,7 @@ def _answer(reading: int, flag: Flag) -> None:
 
 @contextlib.contextmanager
 def exiting(code: int = 0, line: str | None = None) -> Iterator[None]:
-  """SIGTERM ends the program, files closed, with `code` and one line on stderr.
+  """Makes SIGTERM end the program, files closed, with `code` and one line on stderr.
 
   With 0 for the time before there is a step to save; with 143, as shells know it, where what was
   asked for is not done.

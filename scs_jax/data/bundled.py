@@ -9,10 +9,10 @@ import os
 import pathlib
 import threading
 
-import numpy as np
 from PIL import Image
 
 from scs_jax.data import decode, scan
+from scs_jax.data.source import Stored
 from scs_jax.errors import UserError
 
 SPLITS = ("all", "train", "heldout")
@@ -44,7 +44,7 @@ class BundledPhoto:
 
   @property
   def path(self) -> pathlib.Path:
-    """Where the installed file should be. Raises UserError if the package is missing."""
+    """Tells where the installed file should be. Raises UserError if the package is missing."""
     module, folder = _FOLDERS[self.package]
     spec = importlib.util.find_spec(module)  # finds the folder without importing the package
     if spec is None or not spec.submodule_search_locations:
@@ -80,7 +80,7 @@ PHOTOS = (
 
 
 def select(split: str = "all", public_domain_only: bool = False) -> tuple[BundledPhoto, ...]:
-  """The photographs of a split ("all", "train", "heldout"), ordered by name."""
+  """Selects the photographs of a split ("all", "train", "heldout"), ordered by name."""
   if split not in SPLITS:
     raise UserError(f"no bundled split {split!r}; expected one of {', '.join(SPLITS)}")
   return tuple(
@@ -91,8 +91,8 @@ def select(split: str = "all", public_domain_only: bool = False) -> tuple[Bundle
   )
 
 
-class BundledSource:
-  """The bundled photographs as a Source (see sources.py).
+class BundledSource(Stored):
+  """The bundled photographs as a source.
 
   Decoded photographs are kept in memory with halved copies (some 25 MB in all): PNGs cost far more
   to decode than a training step on a laptop has to spare.
@@ -108,7 +108,7 @@ class BundledSource:
   def __init__(self, split: str = "all", public_domain_only: bool = False):
     self.photos = select(split, public_domain_only)
     self._paths = [photo.path for photo in self.photos]
-    self._fingerprint = scan.fingerprint_of(
+    self.fingerprint = scan.fingerprint_of(
       (photo.name, _size(photo, path)) for photo, path in zip(self.photos, self._paths, strict=True)
     )
     self._levels: dict[int, list[Image.Image]] = {}
@@ -116,12 +116,6 @@ class BundledSource:
 
   def __len__(self) -> int:
     return len(self.photos)
-
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self.load(i)
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return np.asarray(self.open(i, min_short_side))
 
   def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
     levels = self._decoded(i)
@@ -136,18 +130,11 @@ class BundledSource:
     with decode.explain_failures(self.photos[i].name):
       return self._paths[i].read_bytes()
 
-  def head(self, i: int, count: int) -> bytes:
-    return self.encoded(i)
-
   def file(self, i: int) -> scan.File:
     return scan.File(self.photos[i].name, _size(self.photos[i], self._paths[i]), 0)
 
   def name(self, i: int) -> str:
     return self.photos[i].name
-
-  @property
-  def fingerprint(self) -> str:
-    return self._fingerprint
 
   def _decoded(self, i: int) -> list[Image.Image]:
     with self._lock:

@@ -31,7 +31,7 @@ import hashlib
 import numpy as np
 from scipy import ndimage
 
-from scs_jax.data import order
+from scs_jax.data import order, samples
 from scs_jax.errors import UserError
 
 # order.py has the streams 0 to 2 of a seed, heldout.py 3.
@@ -99,7 +99,7 @@ class Shot:
     return dataclasses.replace(self, blur=0.0, shot=0.0, read=0.0)
 
   def __call__(self, picture: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-    """What the camera makes of a picture.
+    """Shoots a picture.
 
     Args:
       picture: float64 [H, W] or [H, W, C], sRGB in [0, 1].
@@ -110,7 +110,7 @@ class Shot:
     """
     if self == Shot():
       return picture
-    light = _to_linear(picture)
+    light = samples.to_linear(picture)
     if self.blur:
       sigma = (self.blur, self.blur) + (0.0,) * (light.ndim - 2)
       light = ndimage.gaussian_filter(light, sigma, mode="nearest")
@@ -118,7 +118,7 @@ class Shot:
     if self.shot or self.read:
       spread = np.sqrt(self.shot**2 * light + self.read**2)
       light = light + spread * rng.standard_normal(light.shape)
-    encoded = _to_srgb(np.clip(light, 0.0, 1.0)) ** self.gamma
+    encoded = samples.to_srgb(np.clip(light, 0.0, 1.0)) ** self.gamma
     return (1 - self.contrast) * encoded + self.contrast * encoded**2 * (3 - 2 * encoded)
 
 
@@ -131,7 +131,7 @@ class CameraPair:
   seed: int = 0
 
   def shots(self, name: str) -> tuple[Shot, Shot, np.random.Generator]:
-    """(monochrome, colour camera, generator of the noise) of the pair of that name."""
+    """Returns (monochrome, colour camera, generator of the noise) of the pair of that name."""
     number = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8])
     rng = order.philox(self.seed, _STREAM, number)
 
@@ -149,7 +149,7 @@ class CameraPair:
     truth: bool,
     tone: np.ndarray | None = None,
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """What is recorded of two colour views.
+    """Shoots two colour views.
 
     Args:
       name: of the pair.
@@ -176,29 +176,20 @@ class CameraPair:
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
-  """BT.601 luma of uint8 [..., 3]: uint8 [...], rounded; exact for gray pictures."""
+  """Computes BT.601 luma of uint8 [..., 3]: uint8 [...], rounded; exact for gray pictures."""
   return np.floor(rgb @ _LUMA + 0.5).astype(np.uint8)
 
 
 def to_bytes(picture: np.ndarray) -> np.ndarray:
-  """float in [0, 1], clipped -> uint8, rounded."""
+  """Converts float in [0, 1], clipped, to uint8, rounded."""
   return np.floor(np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def from_section(section, seed: int) -> CameraPair | None:
-  """The cameras of config.data.camera (configs/common.py); None where it is switched off."""
+  """Makes the cameras of config.data.camera (configs/common.py); None where it is switched off."""
   if not section.enabled:
     return None
   made = {}
   for view in ("mono", "color"):
     made[view] = Camera(**{name: tuple(section[view][name]) for name in LIMITS})
   return CameraPair(**made, seed=seed)
-
-
-def _to_linear(picture: np.ndarray) -> np.ndarray:
-  """IEC 61966-2-1."""
-  return np.where(picture <= 0.04045, picture / 12.92, ((picture + 0.055) / 1.055) ** 2.4)
-
-
-def _to_srgb(light: np.ndarray) -> np.ndarray:
-  return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)

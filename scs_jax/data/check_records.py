@@ -1,18 +1,18 @@
 """Looks at every record of a data set: does it decode, its size, is it gray or there twice."""
 
-import concurrent.futures
 import hashlib
 import itertools
+import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tqdm
 from PIL import Image
+from scipy import sparse
 
-from scs_jax.data import decode, scan
+from scs_jax.data import decode, listing, remote, scan, sources
 from scs_jax.errors import UserError
 
 SHORT_SIDES = (64, 128, 256, 384, 512, 768, 1024)
@@ -21,11 +21,11 @@ SHORT_SIDES = (64, 128, 256, 384, 512, 768, 1024)
 MOST_NEAR = 15
 """Bits of 64 beyond which pictures of any kind count as alike."""
 
-_CHUNK = 2048
+_EXAMPLES = 5  # shown of each kind
 
 
 class Record(NamedTuple):
-  """What was seen of one record.
+  """Holds what was seen of one record.
 
   Attributes:
     digest: of its bytes; empty where they could not be read.
@@ -46,7 +46,7 @@ class Record(NamedTuple):
 
 
 class Findings(NamedTuple):
-  """What a check found.
+  """Holds what a check found.
 
   Attributes:
     sizes: int [k, 2], (height, width) of the records that decode.
@@ -60,6 +60,7 @@ class Findings(NamedTuple):
     records: how many there are.
     remarks: [(name, remark)] of what is read all the same.
     results: folders of `colorize`'s results below a folder, left out of it.
+    asked: what else was looked for: "against" and "near".
   """
 
   sizes: np.ndarray
@@ -73,29 +74,107 @@ class Findings(NamedTuple):
   records: int
   remarks: list[tuple[str, str]]
   results: list[str]
+  asked: Collection[str] = ()
 
   @property
   def wrong(self) -> bool:
-    """Whether something is to be mended. Gray pictures and such that look alike may be meant."""
+    """Tells whether something is to be mended. Gray pictures and similar ones may be meant."""
     return bool(self.unreadable or self.duplicates or self.shared or self.shards or self.empty)
 
   def as_json(self) -> dict[str, Any]:
-    """All of it, for a file."""
+    """Writes all of it, for a file."""
     return {
-      **{k: v for k, v in self._asdict().items() if k != "sizes"},
+      **{k: v for k, v in self._asdict().items() if k not in ("sizes", "asked")},
       "wrong": self.wrong,
       "short_sides": {label: count for label, count in self.histogram()},
       "sizes": _extent(self.sizes),
     }
 
+  def show(self, against: str = "another data set") -> None:
+    """Prints a table, with a few examples of each kind; `against`: what the other set is called."""
+    print(f"{'short side in pixels':<30}{'pictures':>12}")
+    for label, count in self.histogram():
+      if count:
+        bar = "#" * round(30 * count / len(self.sizes))
+        print(f"  {label:<28}{count:>12,}  {bar}".rstrip())
+    if extent := _extent(self.sizes):
+      print("  " + ", ".join(f"{name} {w}x{h}" for name, (h, w) in extent.items()))
+    print(f"\n{'':<30}{'pictures':>12}\n{'checked':<30}{self.records:>12,}")
+    _print_row("cannot be read", len(self.unreadable), [cause for _, cause in self.unreadable])
+    _print_row("empty files", self.empty, [])
+    copies = sum(len(group) - 1 for group in self.duplicates)
+    _print_row("copies, byte for byte", copies, map(" = ".join, self.duplicates))
+    if "against" in self.asked:
+      _print_row(f"also in {against}", len(self.shared), map(" = ".join, self.shared))
+    if self.shards:
+      _print_row("damaged shards", len(self.shards), map(": ".join, self.shards))
+    _print_row("gray", len(self.gray), self.gray, wrong=False)
+    if self.remarks:
+      count = len(self.remarks)
+      _print_row("read, with a remark", count, map(": ".join, self.remarks), wrong=False)
+    if "near" in self.asked:
+      alike = sum(len(group) for group in self.near)
+      _print_row("look alike", alike, map(" ~ ".join, self.near), wrong=False)
+    for line in listing.describe_results(self.results):
+      print(line)
+    verdict = "something is to be mended" if self.wrong else "all is well"
+    if self.gray and not self.wrong:
+      verdict = (
+        f"whole, but {len(self.gray)} of {self.records} have no colour to learn from: "
+        "data.exclude_gray=true leaves such out"
+      )
+    print(verdict)
+
   def histogram(self) -> list[tuple[str, int]]:
-    """[(range of short sides, records)]."""
+    """Counts [(range of short sides, records)]."""
     shorts = self.sizes.min(axis=1) if len(self.sizes) else np.zeros(0, int)
     counts = np.bincount(np.digitize(shorts, SHORT_SIDES), minlength=len(SHORT_SIDES) + 1)
     labels = [f"below {SHORT_SIDES[0]}"]
     labels += [f"{a} to {b - 1}" for a, b in itertools.pairwise(SHORT_SIDES)]
     labels.append(f"{SHORT_SIDES[-1]} or more")
     return list(zip(labels, map(int, counts), strict=True))
+
+
+def _print_row(name: str, count: int, examples: Iterable[str], wrong: bool = True) -> None:
+  """Prints a count, and the first few examples below it."""
+  print(f"{name:<30}{count:>12,}{'  <- wrong' if count and wrong else ''}")
+  examples = list(examples)
+  for example in examples[:_EXAMPLES]:
+    print(f"  {example.encode('utf-8', 'backslashreplace').decode()}")
+  if len(examples) > _EXAMPLES:
+    print(f"  and {len(examples) - _EXAMPLES} more")
+
+
+def check_data(
+  data: str | os.PathLike,
+  *,
+  against: str | os.PathLike | None = None,
+  near: int | None = None,
+  out: str | os.PathLike | None = None,
+  threads: int | None = None,
+  quiet: bool = False,
+) -> Findings:
+  """Checks a data set by its spec, and writes what was found.
+
+  Args:
+    data: what `sources.open_source` takes.
+    against: another one, of which no picture should be in this one.
+    near, threads: as of `check`.
+    out: a file for all findings, as JSON.
+    quiet: no progress bar.
+
+  Raises:
+    UserError: no such data set; near is out of range; out is no file.
+  """
+  if out is not None and (not out or os.path.isdir(os.path.expanduser(out))):
+    raise UserError(f"--out {out!r}: expected a file for the findings")
+  source = sources.open_source(data)
+  other = None if against is None else sources.open_source(against)
+  found = check(source, near, other, threads, not quiet)
+  if out is not None:
+    content = {"data": os.fspath(data), "fingerprint": source.fingerprint, **found.as_json()}
+    remote.write(out, (json.dumps(content, indent=2) + "\n").encode())
+  return found
 
 
 def check(
@@ -120,10 +199,13 @@ def check(
   """
   if near is not None and not 0 <= near <= MOST_NEAR:
     raise UserError(f"{near} bits: expected 0 to {MOST_NEAR}, of 64, in which pictures may differ")
-  records = _all(lambda i: _look(source, i), len(source), "checking", threads, progress)
+  every = lambda of, function, title: list(
+    scan.in_threads(lambda i: function(of, i), range(len(of)), title, threads, progress)
+  )
+  records = every(source, _look, "checking")
   others: dict[bytes, int] = {}
   if against is not None:
-    digests = _all(lambda i: _digest(against, i), len(against), "reading", threads, progress)
+    digests = every(against, _digest, "reading")
     others = {digest: i for i, digest in enumerate(digests) if digest}
   whole = [i for i, r in enumerate(records) if not r.error]
   sizes = np.array([(records[i].height, records[i].width) for i in whole], int).reshape(-1, 2)
@@ -141,42 +223,25 @@ def check(
       for i, r in enumerate(records)
       if r.digest in others
     ],
-    shards=source.damaged_shards() if hasattr(source, "damaged_shards") else [],
-    empty=int(getattr(source, "skipped_empty", 0)),
+    shards=source.damaged_shards(),
+    empty=int(source.skipped_empty),
     records=len(source),
     remarks=[(source.name(i), remark) for i in whole for remark in records[i].remarks],
-    results=list(getattr(source, "skipped_results", ())),
+    results=list(source.skipped_results),
+    asked=[k for k, v in (("against", against), ("near", near)) if v is not None],
   )
-
-
-def _all(measure, count: int, title: str, threads: int | None, progress: bool) -> list:
-  results: list = []
-  with (
-    concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
-    tqdm.tqdm(total=count, desc=title, unit="image", disable=not progress) as bar,
-  ):
-    for start in range(0, count, _CHUNK):  # so that an interrupt need not wait for all
-      for result in pool.map(measure, range(start, min(count, start + _CHUNK))):
-        results.append(result)
-        bar.update()
-  return results
-
-
-def _read(source, i: int) -> bytes:
-  # A packed folder compares checksums that training leaves to the shards' own.
-  return source.checked(i) if hasattr(source, "checked") else source.encoded(i)
 
 
 def _digest(source, i: int) -> bytes:
   try:
-    return hashlib.sha256(_read(source, i)).digest()[:16]
+    return hashlib.sha256(source.checked(i)).digest()[:16]
   except decode.DecodeError:
     return b""
 
 
 def _look(source, i: int) -> Record:
   try:
-    data = _read(source, i)
+    data = source.checked(i)
   except decode.DecodeError as error:
     return Record(b"", str(error))
   digest = hashlib.sha256(data).digest()[:16]
@@ -190,7 +255,7 @@ def _look(source, i: int) -> Record:
 
 
 def difference_hash(image: Image.Image) -> int:
-  """64 bits: whether each of 8 x 9 averaged gray values is darker than its right neighbour."""
+  """Hashes to 64 bits: which of 8 x 9 averaged gray values are darker than the right neighbour."""
   small = image.convert("L").resize((9, 8), Image.Resampling.BOX)
   values = np.asarray(small, np.int16)
   return int.from_bytes(np.packbits(values[:, :-1] < values[:, 1:]).tobytes(), "big")
@@ -217,14 +282,7 @@ def _alike(records: Sequence[Record], whole: Sequence[int], near: int) -> list[l
       first.setdefault(records[i].digest, i)
   members = np.array(sorted(first.values()), int)
   looks = np.array([records[i].look for i in members], np.uint64)
-  parent = {int(i): int(i) for i in members}
-
-  def root(i: int) -> int:
-    while parent[i] != i:
-      parent[i] = parent[parent[i]]
-      i = parent[i]
-    return i
-
+  pairs: list[tuple[int, int]] = []
   edges = np.linspace(0, 64, near + 2).astype(int)
   for low, high in itertools.pairwise(edges):
     mask = np.uint64((1 << int(high - low)) - 1)
@@ -235,16 +293,18 @@ def _alike(records: Sequence[Record], whole: Sequence[int], near: int) -> list[l
       for k, j in enumerate(bucket[:-1]):
         rest = bucket[k + 1 :]
         close = rest[np.bitwise_count(looks[rest] ^ looks[j]) <= near]
-        for other in close:
-          parent[root(int(members[other]))] = root(int(members[j]))
+        pairs += [(j, other) for other in close]
+  rows, columns = np.array(pairs, int).reshape(-1, 2).T
+  graph = sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), (len(members),) * 2)
+  _, labels = sparse.csgraph.connected_components(graph, directed=False)
   found = defaultdict(list)
-  for i in parent:
-    found[root(i)].append(i)
-  return [sorted(group) for group in found.values() if len(group) > 1]
+  for i, label in zip(members.tolist(), labels.tolist(), strict=True):
+    found[label].append(i)
+  return [group for group in found.values() if len(group) > 1]
 
 
 def _extent(sizes: np.ndarray) -> dict[str, list[int]]:
-  """Smallest, middle and largest picture by area, as [height, width]."""
+  """Finds the smallest, middle and largest picture by area, as [height, width]."""
   if not len(sizes):
     return {}
   order = np.argsort(sizes.prod(axis=1), kind="stable")

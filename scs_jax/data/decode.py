@@ -77,7 +77,7 @@ def decode(
   max_pixels: int = MAX_PIXELS,
   name: str | None = None,
 ) -> np.ndarray:
-  """decode_image as an array: uint8 [H, W, 3] in [0, 255], RGB, C order; may be read-only."""
+  """Decodes as decode_image does: uint8 [H, W, 3], RGB, C order; may be read-only."""
   return np.asarray(decode_image(data, min_short_side, max_pixels, name))
 
 
@@ -109,7 +109,7 @@ def decode_image(
 
 
 def to_rgb(pixels: Image.Image | Samples) -> Image.Image:
-  """What training sees of a decoded picture: mode "RGB", transparency over white."""
+  """Makes what training sees of a decoded picture: mode "RGB", transparency over white."""
   image = pixels.to_image() if isinstance(pixels, Samples) else pixels
   if image.mode in _WITH_ALPHA or "transparency" in image.info:
     rgba = image.convert("RGBA")
@@ -119,7 +119,7 @@ def to_rgb(pixels: Image.Image | Samples) -> Image.Image:
 
 
 def name_of(data: bytes | str | os.PathLike, name: str | None = None) -> str:
-  """What error messages call a picture."""
+  """Names a picture in error messages."""
   return name or (f"{len(data)} bytes" if isinstance(data, bytes) else os.fspath(data))
 
 
@@ -206,7 +206,7 @@ def _upright(about: Image.Image, pixels, stored: str | None, remarks: tuple[str,
 
 
 def _is_beyond_pillow(image: Image.Image, name: str = "") -> bool:
-  """Whether a TIFF is read by another reader: more than 8 bits, or a camera's raw file."""
+  """Tells whether a TIFF is read by another reader: more than 8 bits, or a camera's raw file."""
   tags = getattr(image, "tag_v2", {})
   return max(tags.get(_BITS, (1,))) > 8 or samples.DNG_VERSION in tags or foreign.is_raw(b"", name)
 
@@ -223,7 +223,7 @@ def _decode_tiff(data, image, name, max_pixels, white_level) -> Loaded:
 
 
 def _about_tiff(page: tifffile.TiffPage, data: bytes | str | os.PathLike) -> Image.Image:
-  """What a TIFF that Pillow does not know says besides its pixels."""
+  """Reads what a TIFF that Pillow does not know says besides its pixels."""
   about = Image.new("L", (1, 1))
   about.format = "TIFF"
   exif = Image.Exif()
@@ -246,7 +246,7 @@ def _source(data: bytes | str | os.PathLike) -> io.BytesIO | pathlib.Path:
 
 
 def _bytes_of(data: bytes | str | os.PathLike, count: int = -1) -> bytes:
-  """The first bytes, or all."""
+  """Reads the first bytes, or all."""
   if isinstance(data, bytes):
     return data[:count] if count >= 0 else data
   with open(data, "rb") as file:
@@ -292,7 +292,7 @@ def _load(image: Image.Image) -> None:
 
 
 def _stored_as(image: Image.Image) -> str | None:
-  """The decoder's name for how samples are stored, such as "L;4"; known only before loading."""
+  """Returns the decoder's name for how samples are stored ("L;4"), known only before loading."""
   tiles = getattr(image, "tile", None)  # files' images alone have them
   if not tiles:
     return None
@@ -303,7 +303,7 @@ def _stored_as(image: Image.Image) -> str | None:
 
 @contextlib.contextmanager
 def explain_failures(name: str) -> Iterator[None]:
-  """Whatever a decoder raises inside becomes a DecodeError with the picture and the cause."""
+  """Turns whatever a decoder raises inside into a DecodeError of the picture and the cause."""
   try:
     yield
   except (DecodeError, MemoryError):
@@ -329,7 +329,7 @@ def check_size(width: int, height: int, name: str, max_pixels: int = MAX_PIXELS)
 
 
 def upright_turn(image: Image.Image) -> Image.Transpose | None:
-  """What brings an image upright by its EXIF orientation, None where it stands or says nothing."""
+  """Finds the turn that brings an image upright by its EXIF orientation; None where none does."""
   try:
     return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG))
   except Exception:  # a damaged EXIF block raises nearly anything

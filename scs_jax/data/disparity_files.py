@@ -51,7 +51,7 @@ class DisparityFile:
 
 
 def read(file: DisparityFile) -> np.ndarray:
-  """float32 [H, W], pixels, NaN where nothing is known.
+  """Reads disparities, float32 [H, W], pixels, NaN where nothing is known.
 
   Raises:
     DecodeError: unreadable, truncated or not of the encoding; names the file and the cause.
@@ -68,7 +68,7 @@ def read(file: DisparityFile) -> np.ndarray:
 
 
 def read_pfm(path: str | os.PathLike) -> np.ndarray:
-  """A one-channel PFM file: float32 [H, W], first row at the top, NaN where it is not finite.
+  """Reads a one-channel PFM file: float32 [H, W], first row at the top, NaN where it is not finite.
 
   The sign of the header's scale gives the byte order (negative: little endian); its size is a hint
   for viewers that Middlebury's own reader ignores (their files say 0.0039 beside whole pixels), and
@@ -109,7 +109,7 @@ def read_pfm(path: str | os.PathLike) -> np.ndarray:
 
 
 def _read_png(path: str, rgb: bool) -> np.ndarray:
-  """The stored values, float64 [H, W] or, for rgb, [H, W, 3]; never converted to 8 bits."""
+  """Reads the stored values, float64 [H, W] or, for rgb, [H, W, 3]; never converted to 8 bits."""
   with decode.explain_failures(path), Image.open(path) as image:
     decode.check_size(*image.size, path)
     image.load()

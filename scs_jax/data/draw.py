@@ -1,4 +1,4 @@
-"""Which pictures of a set are measured: drawn by a seed from the whole of it, dealt to the modes.
+"""Draws the pictures of a set that are measured, by a seed, and deals them to the modes.
 
 The first ones by name would be of few classes where every class has a folder.
 """
@@ -31,7 +31,7 @@ class Drawn(NamedTuple):
   small: int
 
   def note(self, size: Sequence[int], what: str = "pictures") -> list[str]:
-    """A line where smaller ones were left out; size: (height, width) that was asked."""
+    """Writes a line where smaller ones were left out; size: (height, width) that was asked."""
     if not self.small:
       return []
     return [
@@ -84,7 +84,7 @@ def draw(
 def deal(
   numbers: Sequence[int], shares: Mapping[str, int], shared: bool = False
 ) -> dict[str, np.ndarray]:
-  """{mode: int64 [n], ascending}: the records that each mode colours, none in two modes.
+  """Returns {mode: int64 [n], ascending}: the records that each mode colours, none in two modes.
 
   Where there are fewer than the shares ask for, modes get as large parts of what there is (one or
   more each, where there are as many).

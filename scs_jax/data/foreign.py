@@ -37,12 +37,12 @@ _NAMES = (
 
 
 def is_heic(head: bytes) -> bool:
-  """Whether a file that begins so is a HEIC picture."""
+  """Tells whether a file that begins so is a HEIC picture."""
   return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
 
 
 def is_raw(head: bytes, name: str) -> bool:
-  """Whether a file that begins so, and that Pillow does not know, is a camera's raw file."""
+  """Tells whether a file that begins so, and that Pillow does not know, is a camera's raw file."""
   extension = os.path.splitext(name)[1].lower()
   return head.startswith(_RAW_STARTS) or head[8:12] == b"crx " or extension in RAW_EXTENSIONS
 
@@ -67,7 +67,7 @@ def read_raw(data: Any, name: str) -> Samples:
 
 
 def describe(head: bytes) -> str:
-  """What a file is that begins so, and what to do with it."""
+  """Describes a file that begins so, and what to do with it."""
   for at, start, what, advice in _NAMES:
     if head[at:].startswith(start):
       return f"{what}, not one that can be read; {advice}"

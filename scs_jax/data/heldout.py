@@ -1,6 +1,6 @@
 """Pictures to be evaluated: what was wrong with each, and which other lends it its colours.
 
-Both classes are Sources (sources.py), so that `pipeline.eval_batches` reads either on its threads
+Both classes are sources, so that `pipeline.eval_batches` reads either on its threads
 and nothing is held in memory.
 """
 
@@ -12,14 +12,14 @@ from PIL import Image
 
 from scs_jax.data import order, scan, transforms
 from scs_jax.data.decode import DecodeError
-from scs_jax.data.sources import Source
+from scs_jax.data.source import Source
 from scs_jax.errors import UserError
 
 # order.py's streams of a seed are 0 to 2.
 _STREAM = 3
 
 
-class Observed:
+class Observed(Source):
   """A source that remembers what it met, by record; too small pictures count as unreadable.
 
   Attributes:
@@ -33,17 +33,12 @@ class Observed:
 
   def __init__(self, source: Source, smallest: int = 1):
     self._source, self._smallest = source, smallest
+    self.fingerprint = source.fingerprint
     self.sizes: dict[int, tuple[int, int]] = {}
     self.errors: dict[int, str] = {}
 
   def __len__(self) -> int:
     return len(self._source)
-
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self.load(i)
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return np.asarray(self.open(i, min_short_side))
 
   def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
     try:
@@ -62,12 +57,9 @@ class Observed:
   def name(self, i: int) -> str:
     return self._source.name(i)
 
-  @property
-  def fingerprint(self) -> str:
-    return self._source.fingerprint
 
 
-class References:
+class References(Source):
   """Record i is another picture, to color record i of `source` by: never the picture itself.
 
   Records of one source stand in a circle, shuffled by the seed, and each takes the next one that
@@ -101,6 +93,7 @@ class References:
     n = len(source) if count is None else min(count, len(source))
     self._source, self._count, self._dealt = source, n, pool is not None
     self._of = source if pool is None else pool
+    self.fingerprint = self._of.fingerprint
     self._size = size
     self._found: dict[int, int] = {}
     self._colored: dict[int, bool | None] = {}  # None: cannot be read
@@ -116,12 +109,6 @@ class References:
 
   def __len__(self) -> int:
     return self._count
-
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self.load(i)
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return np.asarray(self.open(i, min_short_side))
 
   def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
     gray = None
@@ -141,7 +128,7 @@ class References:
     raise DecodeError(f"{self._source.name(i)}: no other picture can be read as its reference")
 
   def _look(self, j: int, min_short_side: int | None) -> Image.Image | None:
-    """The picture, None where it cannot be read; remembers whether it has colour."""
+    """Reads the picture, None where that fails; remembers whether it has colour."""
     try:
       image = self._of.open(j, min_short_side)
     except DecodeError:
@@ -153,17 +140,13 @@ class References:
     return image
 
   def name(self, i: int) -> str:
-    """Name of the reference of record i; empty where there is none."""
+    """Names the reference of record i; empty where there is none."""
     if i not in self._found:
       try:
         self.open(i)
       except DecodeError:
         return ""
     return self._of.name(self._found[i])
-
-  @property
-  def fingerprint(self) -> str:
-    return self._of.fingerprint
 
   def _candidates(self, i: int) -> Iterator[int]:
     """Records that may lend record i their colours, in the order in which they are looked at."""

@@ -29,7 +29,7 @@ def draft(image: Image.Image, min_short_side: int) -> None:
 
 
 def without_end(data: bytes, min_short_side: int | None = None) -> Image.Image | None:
-  """The picture of a JPEG that lacks nothing but its end marker; None where pixels are missing.
+  """Decodes a JPEG that lacks nothing but its end marker; None where pixels are missing.
 
   libjpeg makes up what is missing from the bytes that follow. So where the pixels do not depend on
   what follows, none is missing in the last scan; and no scan is missing where each coefficient of
@@ -49,7 +49,7 @@ def without_end(data: bytes, min_short_side: int | None = None) -> Image.Image |
 
 
 def _has_all_scans(data: bytes) -> bool:
-  """ITU-T T.81, B.2: whether the scans give all 64 coefficients of each component to the last bit.
+  """Tells by ITU-T T.81, B.2, whether the scans give each component's 64 coefficients whole.
   """
   missing: dict[int, set[int]] = {}
   at = 2

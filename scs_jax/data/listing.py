@@ -39,7 +39,7 @@ RESULTS = ".scs_jax.json"
 
 
 class Listing(NamedTuple):
-  """What is under a folder.
+  """Holds what is under a folder.
 
   Attributes:
     files: pictures, sorted by relative path.
@@ -55,8 +55,10 @@ class Listing(NamedTuple):
 
 
 def is_results(folder: str | os.PathLike) -> bool:
-  """Whether a folder holds results of `colorize`. Who walks a tree asks it below the root alone:
-  a folder that a user names is taken."""
+  """Tells whether a folder holds results of `colorize`.
+
+  Walks of a tree ask it below their root alone: a folder that a user names is taken.
+  """
   return os.path.isfile(os.path.join(folder, RESULTS))
 
 
@@ -91,13 +93,13 @@ def _unreadable(path: str | os.PathLike, error: OSError) -> UserError:
 
 
 def entered(folder: str, names: Iterable[str]) -> list[str]:
-  """Which folders in a folder a walk enters, sorted: not hidden ones, nor such of results."""
+  """Chooses the folders in a folder that a walk enters, sorted: no hidden ones, none of results."""
   below = (n for n in names if not n.startswith("."))
   return sorted(n for n in below if not is_results(os.path.join(folder, n)))
 
 
 def describe_results(folders: Sequence[str]) -> list[str]:
-  """A line on folders of results that were left out; none where there are none."""
+  """Writes a line on folders of results that were left out; none where there are none."""
   if not folders:
     return []
   what = "a folder" if len(folders) == 1 else f"{len(folders)} folders"
@@ -105,8 +107,17 @@ def describe_results(folders: Sequence[str]) -> list[str]:
   return [f"left out: {what} of colorize's own results ({named}); name such a folder to take it"]
 
 
+def describe_size(size: float) -> str:
+  """Writes a number of bytes as `12.3 MB`."""
+  for unit in ("bytes", "kB", "MB", "GB"):
+    if size < 1000:
+      return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} bytes"
+    size /= 1000
+  return f"{size:,.1f} TB"
+
+
 def list_local(root: pathlib.Path) -> Listing:
-  """What is under a folder, results of `colorize` below it left out."""
+  """Lists what is under a folder, results of `colorize` below it left out."""
   files, empty, others, results, visited, pending = [], 0, 0, [], set(), [""]
   while pending:
     relative = pending.pop()
@@ -148,7 +159,7 @@ def list_local(root: pathlib.Path) -> Listing:
 
 
 def list_remote(place: remote.Place) -> Listing:
-  """As list_local."""
+  """Lists what is under a folder of a bucket, as list_local does."""
   try:
     found = place.sizes()
     if not found and not place.exists():
@@ -177,6 +188,6 @@ def _is_below(name: str, folders: set[str]) -> bool:
 
 
 def nearest(word: str, candidates: Iterable[str], prefix: str = "") -> str:
-  """The words `; did you mean X?` with the candidate most like the word; none, if none is near."""
+  """Writes `; did you mean X?` with the candidate most like the word; empty if none is near."""
   close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
   return f"; did you mean {prefix}{close[0]}?" if close else ""

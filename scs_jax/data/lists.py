@@ -19,7 +19,7 @@ ROOT = "# root:"
 
 
 def read(path: str | os.PathLike) -> tuple[str, list[str]]:
-  """(root, names) of a list.
+  """Reads (root, names) of a list.
 
   Raises:
     UserError: it cannot be read, is no text, names nothing, or one picture twice.
@@ -37,9 +37,9 @@ def read(path: str | os.PathLike) -> tuple[str, list[str]]:
   root, names = place.root, []
   for line in raw.decode("utf-8", "surrogateescape").splitlines():
     if line.startswith(ROOT):
-      told = os.path.expanduser(line[len(ROOT) :].strip())
+      named = os.path.expanduser(line[len(ROOT) :].strip())
       # A list in a bucket may be of local files.
-      root = told if remote.is_remote(told) or os.path.isabs(told) else place.full(told)
+      root = named if remote.is_remote(named) or os.path.isabs(named) else place.full(named)
     elif line.strip() and not line.startswith("#"):
       names.append(line.removeprefix("./"))
   if not names:
@@ -52,7 +52,7 @@ def read(path: str | os.PathLike) -> tuple[str, list[str]]:
 
 
 def text(root: str | os.PathLike, names: Iterable[str], comments: Iterable[str] = ()) -> bytes:
-  """A list's content.
+  """Writes a list's content.
 
   Raises:
     UserError: a name with a line break in it, which a list cannot hold.
@@ -68,7 +68,7 @@ def text(root: str | os.PathLike, names: Iterable[str], comments: Iterable[str] 
 
 
 def stat_all(root: str, names: Sequence[str]) -> tuple[list[scan.File], list[str]]:
-  """(those that are there, names of those that are not).
+  """Splits names into (those that are there, those that are not).
 
   Raises:
     UserError: a remote folder cannot be listed.
@@ -95,7 +95,7 @@ def stat_all(root: str, names: Sequence[str]) -> tuple[list[scan.File], list[str
 
 
 def stem_of(path: str | os.PathLike) -> str:
-  """Path or address of a list without its ending, which must be .txt.
+  """Returns the path or address of a list without its ending, which must be .txt.
 
   Raises:
     UserError: another ending, by which it would not be known for a list.

@@ -1,4 +1,4 @@
-"""Where points of one view are in the other: a sparse, robust measure of how two views are related.
+"""Matches points of two views: a sparse, robust measure of how the views are related.
 
 Patches on corners of the first view are looked for in the second by normalised cross-correlation,
 which no gain, offset or fading of the luminance changes: over a wide window at reduced size, then
@@ -76,13 +76,13 @@ def match(
 
 
 def _normal(view: np.ndarray, factor: int) -> np.ndarray:
-  """float32 view, reduced by block means."""
+  """Returns a float32 view, reduced by block means."""
   picture = Image.fromarray(np.ascontiguousarray(view))
   return np.asarray(picture.reduce(factor) if factor > 1 else picture).astype(np.float32)
 
 
 def _corners(view: np.ndarray, points: int) -> np.ndarray:
-  """[P, 2] (y, x): the best corner of each cell of a grid, far enough from the border.
+  """Finds the best corner of each cell of a grid, far enough from the border: [P, 2] (y, x).
 
   The smaller eigenvalue of the structure tensor: an edge along one direction says nothing about a
   shift along itself.
@@ -110,7 +110,7 @@ def _corners(view: np.ndarray, points: int) -> np.ndarray:
 def _search(
   first: np.ndarray, second: np.ndarray, at: np.ndarray, around: np.ndarray, up: int, left: int
 ) -> np.ndarray:
-  """Best places in the second view of patches of the first.
+  """Finds the best places in the second view of patches of the first.
 
   Args:
     first, second: float32 [H, W].
@@ -147,7 +147,7 @@ def _search(
 
 
 def _correlation(patch: np.ndarray, area: np.ndarray, size: int) -> np.ndarray:
-  """Zero-mean normalised cross-correlation of a patch with every place of an area, in [-1, 1]."""
+  """Correlates a patch with every place of an area, zero-mean and normalised: in [-1, 1]."""
   windows = np.lib.stride_tricks.sliding_window_view(area, (size, size))
   patch = patch - patch.mean()
   # The mean of a window drops out of the product, for the patch sums to zero.
@@ -162,7 +162,7 @@ def _correlation(patch: np.ndarray, area: np.ndarray, size: int) -> np.ndarray:
 
 
 def _peak(values: np.ndarray, at: int) -> float:
-  """Offset in [-0.5, 0.5] of the top of the parabola through a maximum and both its neighbours."""
+  """Fits a parabola to a maximum and its neighbours: its top's offset, within half a pixel."""
   below, top, above = (float(v) for v in values[at - 1 : at + 2])
   bend = below - 2 * top + above
   return 0.0 if bend >= 0 else float(np.clip(0.5 * (below - above) / bend, -0.5, 0.5))

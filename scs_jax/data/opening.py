@@ -8,8 +8,22 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
+from scs_jax.data import (
+  camera,
+  decode,
+  draw,
+  listing,
+  order,
+  scan,
+  sources,
+  stereo,
+  stereo_check,
+  subset,
+)
+from scs_jax.data.heldout import Observed
 from scs_jax.errors import UserError
 
 # Measured when a training starts, a second or so in all.
@@ -19,7 +33,7 @@ _LOOKED_AT_PHOTOS = 64
 
 @dataclasses.dataclass
 class Data:
-  """What the loop is handed; it knows no file.
+  """Holds what the loop is handed, which knows no file.
 
   Attributes:
     open_batches: first step -> an endless iterator of host batches from that step on.
@@ -39,12 +53,12 @@ class Data:
 def open_data(
   config, workdir, progress: bool = True, search_range: int | None = None
 ) -> tuple[Data, int]:
-  """Opens training and held-out pictures.
+  """Opens training and held-out pictures or pairs.
 
   Args:
     config: resolved and validated; config.data.kind says whether it is about photos or pairs.
-    workdir: the run's folder; a scan for gray pictures is kept there.
-    progress: show that scan's progress.
+    workdir: the run's folder; scans of the pictures are kept there.
+    progress: show those scans' progress.
     search_range: that of a method of pairs; a few of them are then looked at, whether their matches
       are within it. None: they are not.
 
@@ -55,19 +69,49 @@ def open_data(
     UserError: a folder that is missing, empty or without pictures.
     OSError: the run's folder cannot be made.
   """
-  if config.data.get("kind", "photos") == "pairs":
-    return _open_pairs(config, search_range)
-  import jax
+  section = config.data
+  of_pairs = section.get("kind", "photos") == "pairs"
+  if not section.source:
+    what, more = "pictures", "pictures, or bundled"
+    if of_pairs:
+      what, more = "pairs", "stereo pairs, MONO_DIR,COLOR_DIR, a list file, or bundled"
+    raise UserError(
+      f"config.data.source is empty: which {what}? Paper configs name none. Expected a folder of "
+      f"{more}; set --data"
+    )
+  if of_pairs:
+    source, train, notes = _pairs(config, search_range)
+  else:
+    source, train, notes = _photos(config, workdir, progress)
+  hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
+  identity = {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
+  heldout: list = []
+  if section.heldout and (config.log.evaluate_every or config.log.panels_every):
+    found = _heldout_pairs(config, source, notes) if of_pairs else _heldout_photos(config)
+    every, numbers, heldout, more = found
+    notes += more
+    # What a best score is of, beside the checkpoint.
+    names = [every.name(int(i)) for i in sorted(numbers)]
+    identity["heldout"] = list_hash(every.fingerprint, names)
+  steps = config.steps
+  if config.epochs > 0:
+    steps = order.epochs_to_steps(len(source), config.batch_size, config.epochs)
+  open_batches = lambda start: train(source, start_step=start, **hosts)
+  return Data(open_batches, heldout, identity, source.name, notes), steps
 
-  from scs_jax.data import draw, pipeline, scan, sources, subset
-  from scs_jax.data.heldout import Observed
+
+def _reading(config) -> dict[str, int]:
+  """Gathers what photos and pairs have in common in how they are read."""
+  names = ("threads", "workers", "prefetch")
+  shared = {"batch_size": config.batch_size, "seed": config.seed}
+  return shared | {name: config.data[name] for name in names}
+
+
+def _photos(config, workdir, progress: bool):
+  """Opens the training pictures: (source, train_batches of its spec, notes)."""
+  from scs_jax.data import pipeline
 
   section = config.data
-  if not section.source:
-    raise UserError(
-      "config.data.source is empty: which pictures? Paper configs name none. Expected a folder of "
-      "pictures, or bundled; set --data"
-    )
   cache = pathlib.Path(workdir) / "data_scan.json"
   try:  # scans may take long: their place is made, or refused, first
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -76,15 +120,15 @@ def open_data(
       raise
     cache = None  # sizes are quick; who saves there will say what is wrong with the folder
   # Of the bundled photos only those are trained on that are not held out.
-  spec = "bundled:train" if section.source == "bundled" else section.source
+  name = "bundled:train" if section.source == "bundled" else section.source
   enlarge = may_enlarge(section)
   side = section.crop
   if section.reference_probability > 0:
     side = max(side, section.reference_size or 0)
   least = None if enlarge else (side, side)
-  source = sources.open_source(spec, section.exclude_gray, cache, progress, least)
-  batch_spec = pipeline.BatchSpec(
-    batch_size=config.batch_size,
+  source = sources.open_source(name, section.exclude_gray, cache, progress, least)
+  spec = pipeline.BatchSpec(
+    **_reading(config),
     crop=section.crop,
     max_zoom=section.max_zoom,
     resample=section.get("resample", True),
@@ -92,62 +136,90 @@ def open_data(
     flip=section.flip,
     reference_size=section.reference_size,
     reference_probability=section.reference_probability,
-    seed=config.seed,
-    threads=section.threads,
-    workers=section.workers,
-    prefetch=section.prefetch,
   )
-  hosts = jax.process_index(), jax.process_count()
-  open_batches = functools.partial(_open, source, batch_spec, *hosts)
-  notes = _left_out(source, least) + _gray(source, spec, section.exclude_gray) + _elsewhere(config)
+  notes = _left_out(source, least) + _gray(source, name, section.exclude_gray) + _elsewhere(config)
   if section.get("enlarge"):
     sizes = scan.scan_sizes(source, scan.sizes_cache(cache), progress=progress)
-    zoom = section.max_zoom if batch_spec.resample else 1.0
+    zoom = section.max_zoom if spec.resample else 1.0
     notes += subset.enlarged(sizes, (round(side * zoom),) * 2, "training pictures")
-  heldout, marks = [], {}
-  if section.heldout and (config.log.evaluate_every or config.log.panels_every):
-    every = sources.open_source(section.heldout)
-    size = (section.crop, section.crop)
-    drawn = draw.draw(every, config.evaluate.limit or None, least=None if enlarge else size)
-    notes += drawn.note(size, "held-out pictures")
-    pictures = Observed(subset.Subset(every, np.sort(drawn.numbers)))
-    with pipeline.eval_batches(pictures, section.crop, config.evaluate.batch_size) as batches:
-      heldout = list(batches)
-    notes += subset.enlarged(pictures.sizes.values(), size, "held-out pictures")
-    marks["heldout"] = _mark(every, drawn.numbers)
-    bad = [pictures.name(int(i)) for batch in heldout for i in batch["bad"] if i >= 0]
-    if bad:
-      notes.append(f"held-out pictures that cannot be read: {len(bad)} ({_some(bad)})")
-  steps = config.steps
-  if config.epochs > 0:
-    steps = pipeline.epochs_to_steps(len(source), config.batch_size, config.epochs)
-  return Data(open_batches, heldout, _identity(source, config) | marks, source.name, notes), steps
+  return source, functools.partial(pipeline.train_batches, spec=spec), notes
 
 
-def _identity(source, config) -> dict:
-  return {"records": len(source), "fingerprint": source.fingerprint, "seed": config.seed}
+def _heldout_photos(config):
+  """Reads held-out pictures: (all of them, numbers of those that were drawn, batches, notes)."""
+  from scs_jax.data import pipeline
+
+  section = config.data
+  every = sources.open_source(section.heldout)
+  size = (section.crop, section.crop)
+  least = None if may_enlarge(section) else size
+  drawn = draw.draw(every, config.evaluate.limit or None, least=least)
+  pictures = Observed(subset.Subset(every, np.sort(drawn.numbers)))
+  with pipeline.eval_batches(pictures, section.crop, config.evaluate.batch_size) as batches:
+    heldout = list(batches)
+  notes = drawn.note(size, "held-out pictures")
+  notes += subset.enlarged(pictures.sizes.values(), size, "held-out pictures")
+  if bad := [pictures.name(i) for i in _bad(heldout)]:
+    notes.append(f"held-out pictures that cannot be read: {len(bad)} ({_some(bad)})")
+  return every, drawn.numbers, heldout, notes
+
+
+def _pairs(config, search_range: int | None):
+  """Opens the training pairs: (source, train_batches of its spec, notes)."""
+  from scs_jax.data import pairs
+
+  section = config.data
+  source = open_pairs(config)
+  spec = pairs.PairSpec(
+    **_reading(config), crop=tuple(section.crop), vertical_flip=section.vertical_flip
+  )
+  notes = [*source.notes, *_unlike_pairs(source, config, search_range), *_elsewhere(config)]
+  return source, functools.partial(pairs.train_batches, spec=spec), notes
+
+
+def _heldout_pairs(config, trained, said: Sequence[str]):
+  """Reads held-out pairs, as _heldout_photos; `trained` on are others, `said` are notes on them."""
+  from scs_jax.data import pairs
+
+  every = open_pairs(config, heldout=True)
+  numbers = draw.draw(every, config.evaluate.limit or None).numbers
+  found = every.take(np.sort(numbers))
+  notes = [note for note in found.notes if note not in said] + trained_on_too(trained, found)
+  crop = tuple(config.data.heldout_crop) if all(config.data.heldout_crop) else None
+  size = config.evaluate.batch_size if crop else 1
+  with pairs.eval_batches(found, crop, size) as batches:
+    heldout = list(batches)
+  if bad := _bad(heldout):
+    why = pairs.why_bad(found, bad[0], crop)
+    names = _some([found.name(i) for i in bad])
+    notes.append(f"held-out pairs that cannot be scored: {len(bad)} ({names}); {why}")
+  # One that is all padding would only be compiled for, at the size of its black picture.
+  heldout = [batch for batch in heldout if batch["mask"].any()]
+  if not heldout:
+    raise UserError(f"none of the held-out pairs can be scored: {why}")
+  return every, numbers, heldout, notes
+
+
+def _bad(batches) -> list[int]:
+  """Numbers of the records of batches that cannot be read."""
+  return [int(i) for batch in batches for i in batch["bad"] if i >= 0]
 
 
 def list_hash(fingerprint: str, entries: Sequence[str]) -> str:
-  """SHA-256 of a source's fingerprint (names and sizes of its files) and of what was used of it."""
+  """Hashes a source's fingerprint (file names and sizes) and what was used of it: SHA-256."""
   lines = "\n".join([fingerprint, *entries])
   return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _mark(source, numbers) -> str:
-  """Of the held-out records of a source: what a best score is of, beside the checkpoint."""
-  return list_hash(source.fingerprint, [source.name(int(i)) for i in sorted(numbers)])
-
-
 def may_enlarge(section) -> bool:
-  """Whether photos of a config's data section may be enlarged; those of earlier runs all were."""
+  """Tells whether photos of a config's data section may be enlarged; earlier runs enlarged all."""
   return section.get("enlarge", True)
 
 
 def open_pairs(
   config, spec: str | None = None, heldout: bool = False, warped: bool = False
 ):
-  """The stereo pairs of a config of kind "pairs", as data.stereo.PairSource.
+  """Opens the stereo pairs of a config of kind "pairs", as data.stereo.PairSource.
 
   Args:
     config: resolved and validated.
@@ -159,8 +231,6 @@ def open_pairs(
   Raises:
     UserError: there are no such pairs.
   """
-  from scs_jax.data import camera, stereo
-
   section = config.data
   only, without = (), ()
   if spec is None:
@@ -182,59 +252,8 @@ def open_pairs(
   )
 
 
-def _open_pairs(config, search_range: int | None) -> tuple[Data, int]:
-  import jax
-
-  from scs_jax.data import draw, order, pairs
-
-  section = config.data
-  if not section.source:
-    raise UserError(
-      "config.data.source is empty: which pairs? Paper configs name none. Expected a folder of "
-      "stereo pairs, MONO_DIR,COLOR_DIR, a list file, or bundled; set --data"
-    )
-  source = open_pairs(config)
-  spec = pairs.PairSpec(
-    batch_size=config.batch_size,
-    crop=tuple(section.crop),
-    vertical_flip=section.vertical_flip,
-    seed=config.seed,
-    threads=section.threads,
-    workers=section.workers,
-    prefetch=section.prefetch,
-  )
-  hosts = jax.process_index(), jax.process_count()
-  open_batches = functools.partial(_open_pair_batches, source, spec, *hosts)
-  notes = [*source.notes, *_unlike_pairs(source, config, search_range), *_elsewhere(config)]
-  heldout, marks = [], {}
-  if section.heldout and (config.log.evaluate_every or config.log.panels_every):
-    every = open_pairs(config, heldout=True)
-    numbers = draw.draw(every, config.evaluate.limit or None).numbers
-    found = every.take(np.sort(numbers))
-    marks["heldout"] = _mark(every, numbers)
-    notes += [note for note in found.notes if note not in notes]
-    notes += trained_on_too(source, found)
-    crop = tuple(section.heldout_crop) if all(section.heldout_crop) else None
-    size = config.evaluate.batch_size if crop else 1
-    with pairs.eval_batches(found, crop, size) as batches:
-      heldout = list(batches)
-    bad = [int(i) for batch in heldout for i in batch["bad"] if i >= 0]
-    if bad:
-      why = pairs.why_bad(found, bad[0], crop)
-      names = _some([found.name(i) for i in bad])
-      notes.append(f"held-out pairs that cannot be scored: {len(bad)} ({names}); {why}")
-    # One that is all padding would only be compiled for, at the size of its black picture.
-    heldout = [batch for batch in heldout if batch["mask"].any()]
-    if not heldout:
-      raise UserError(f"none of the held-out pairs can be scored: {why}")
-  steps = config.steps
-  if config.epochs > 0:
-    steps = order.epochs_to_steps(len(source), config.batch_size, config.epochs)
-  return Data(open_batches, heldout, _identity(source, config) | marks, source.name, notes), steps
-
-
 def trained_on_too(source, heldout) -> list[str]:
-  """A line where pairs that are held out are trained on as well, wholly or in part."""
+  """Writes a line where pairs that are held out are trained on as well, wholly or in part."""
   place = lambda record: tuple(map(os.path.realpath, record.views))
   rows: dict[tuple[str, ...], list] = {}
   for record in source.records:
@@ -245,13 +264,11 @@ def trained_on_too(source, heldout) -> list[str]:
 
 
 def _unlike_pairs(source, config, search_range: int | None) -> list[str]:
-  """What is wrong with a few of the pairs, the first and the last among them: matches off their row
-  or out of reach, and views smaller than the crop, whose last row and column would be repeated.
-  A training would take them without a word and learn wrong colours from them."""
-  import jax
+  """Lists what is wrong with a few of the pairs, the first and the last among them.
 
-  from scs_jax.data import stereo_check
-
+  That is matches off their row or out of reach, and views smaller than the crop, whose last row and
+  column would be repeated. A training would learn wrong colours from them without a word.
+  """
   if search_range is None or jax.process_index() > 0:  # the first process says it for all
     return []
   numbers = np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).round().astype(int))
@@ -276,28 +293,22 @@ def _unlike_pairs(source, config, search_range: int | None) -> list[str]:
 
 
 def _left_out(source, least) -> list[str]:
-  """Lines on what a folder holds that is not shown; none where it is all shown."""
-  from scs_jax.data import listing
-
+  """Writes lines on what a folder holds that is not shown; none where it is all shown."""
   counts = {
-    "empty files": getattr(source, "skipped_empty", 0),
-    "that cannot be read": getattr(source, "skipped_corrupt", 0),
-    "gray": getattr(source, "skipped_gray", 0),
+    "empty files": source.skipped_empty,
+    "that cannot be read": source.skipped_corrupt,
+    "gray": source.skipped_gray,
   }
   if least is not None:
     small = f"smaller than {least[1]}x{least[0]} (data.enlarge=true takes them, enlarged)"
-    counts[small] = getattr(source, "skipped_small", 0)
+    counts[small] = source.skipped_small
   left_out = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
   notes = [f"training on {len(source)} pictures; left out: {left_out}"] if left_out else []
-  return notes + listing.describe_results(getattr(source, "skipped_results", ()))
+  return notes + listing.describe_results(source.skipped_results)
 
 
 def _gray(source, spec: str, excluded: bool) -> list[str]:
-  """A warning where pictures that are trained on have no colour, by some that the seed draws."""
-  import jax
-
-  from scs_jax.data import decode, draw, scan
-
+  """Warns where pictures that are trained on have no colour, by some that the seed draws."""
   # The first process says it for all; bundled pictures have colour.
   if excluded or spec.startswith("bundled") or jax.process_index() > 0:
     return []
@@ -316,7 +327,7 @@ def _gray(source, spec: str, excluded: bool) -> list[str]:
 
 
 def _elsewhere(config) -> list[str]:
-  """A line where held-out scores are of nothing, or of other data than what is trained on."""
+  """Warns where held-out scores are of nothing, or of other data than what is trained on."""
   section = config.data
   if not (config.log.evaluate_every or config.log.panels_every):
     return []
@@ -338,22 +349,8 @@ def _some(names: list[str], most: int = 10) -> str:
   return ", ".join(names[:most]) + more
 
 
-def _open(source, spec, host: int, hosts: int, start_step: int):
-  from scs_jax.data import pipeline
-
-  return pipeline.train_batches(source, spec, start_step=start_step, host=host, hosts=hosts)
-
-
-def _open_pair_batches(source, spec, host: int, hosts: int, start_step: int):
-  from scs_jax.data import pairs
-
-  return pairs.train_batches(source, spec, start_step=start_step, host=host, hosts=hosts)
-
-
 def batch_shapes(config) -> dict:
-  """A global training batch of this config as {name: jax.ShapeDtypeStruct}, without any data."""
-  import jax
-
+  """Returns a global training batch as {name: jax.ShapeDtypeStruct}, without any data."""
   section, n = config.data, config.batch_size
   shapes = {"index": ((n,), np.uint32)}
   if section.kind == "pairs":

@@ -1,4 +1,4 @@
-"""Which record comes at which place, and its randomness, as pure functions of (seed, position).
+"""The order of records, and their randomness, as pure functions of (seed, position).
 
 A position is a whole number that counts samples over all epochs, hosts and steps:
 
@@ -32,7 +32,7 @@ REFERENCE = 2
 
 
 def philox(seed: int, stream: int, number: int) -> np.random.Generator:
-  """The generator that belongs to (seed, stream, number): no state, no order of calls.
+  """Returns the generator that belongs to (seed, stream, number): no state, no order of calls.
 
   Philox is counter-based: the seed is its key; stream and number are the upper counter words, so
   each has 2**128 numbers of its own. seed and number are taken modulo 2**64.
@@ -47,7 +47,7 @@ def philox(seed: int, stream: int, number: int) -> np.random.Generator:
 
 
 def record_at(position: int, n: int, seed: int) -> int:
-  """Record number in [0, n) that the global sample position >= 0 shows."""
+  """Returns the record number in [0, n) that the global sample position >= 0 shows."""
   epoch, place = divmod(position, n)
   if n <= _HELD:
     return int(_permutation(n, seed, epoch)[place])
@@ -74,19 +74,19 @@ def host_batch_size(batch_size: int, host: int, hosts: int) -> int:
 
 
 def host_position(local: int, start_step: int, batch_size: int, host: int, hosts: int) -> int:
-  """Global position of the local-th sample that a host reads after start_step."""
+  """Returns the global position of the local-th sample that a host reads after start_step."""
   per_host = batch_size // hosts
   step, place = divmod(local, per_host)
   return (start_step + step) * batch_size + host * per_host + place
 
 
 def check_records(n: int) -> None:
-  """A data set needs at least one record, and record numbers are int32."""
+  """Raises UserError unless there is a record, and record numbers are int32."""
   if not 1 <= n <= _MAX_RECORDS:
     raise UserError(f"expected 1 to {_MAX_RECORDS} pictures, got {n}; check the data folder")
 
 
 def epochs_to_steps(n: int, batch_size: int, epochs: float) -> int:
-  """Steps after which at least epochs * n samples were shown: ceil(n * epochs / batch_size)."""
+  """Returns the steps after which at least epochs * n samples were shown: rounded up."""
   check_records(n)
   return max(1, math.ceil(n * epochs / batch_size))

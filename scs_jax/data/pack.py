@@ -17,13 +17,14 @@ import shutil
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import tqdm
 
-from scs_jax.data import decode, packed_source, remote, riegeli
+from scs_jax.data import decode, listing, packed_source, remote, sources
 from scs_jax.data.packed_source import UNFINISHED
+from scs_jax.data.source import Stored
 from scs_jax.errors import UserError
 
 RECORDS = 1024
@@ -31,16 +32,17 @@ RECORDS = 1024
 
 # group_size 1: every record can be reached alone. Pictures do not compress again.
 _OPTIONS = "group_size:1,uncompressed"
-_PIECE = 1 << 22
 
 
 class Packed(NamedTuple):
-  """What was done.
+  """Tells what was done.
 
   Attributes:
     records, bytes, shards: of the packed folder; bytes of all its shards.
     resumed: how many of the shards an earlier call had finished.
     already: nothing was to be done, the folder was whole.
+    source: what was packed.
+    place: the folder.
   """
 
   records: int
@@ -48,6 +50,22 @@ class Packed(NamedTuple):
   shards: int
   resumed: int
   already: bool
+  source: Stored
+  place: str
+
+  def show(self) -> None:
+    """Prints it."""
+    if self.already:
+      print(f"{self.place}: {self.records} pictures, packed already")
+      return
+    shards = f"{self.shards} shard{'s' if self.shards > 1 else ''}"
+    kept = f"; {self.resumed} of the shards were finished before" if self.resumed else ""
+    size = listing.describe_size(self.bytes)
+    print(f"{self.place}: {self.records} pictures in {shards}, {size}{kept}")
+    if self.source.skipped_empty:
+      print(f"left out: {self.source.skipped_empty} empty files")
+    for line in listing.describe_results(self.source.skipped_results):
+      print(line)
 
 
 class _Stopped(Exception):
@@ -55,16 +73,16 @@ class _Stopped(Exception):
 
 
 def pack(
-  source,
+  source: Stored | str | os.PathLike,
   out: str | os.PathLike,
   records: int = RECORDS,
   workers: int | None = None,
   progress: bool = True,
 ) -> Packed:
-  """Packs all records of a stored source (sources.py) into a folder, local or remote.
+  """Packs all records of a data set into a folder, local or remote.
 
   Args:
-    source: the pictures.
+    source: the pictures: a stored source, or what `sources.open_source` takes.
     out: a new or empty folder, or one where an earlier call was interrupted.
     records: how many records a shard holds; the last one may hold fewer.
     workers: shards written at once; by default one a core, at most 8.
@@ -75,6 +93,10 @@ def pack(
   """
   if records < 1:
     raise UserError(f"{records} records a shard: expected 1 or more")
+  if not os.fspath(out):
+    raise UserError("OUT is empty: expected a folder for the shards")
+  if not isinstance(source, Stored):
+    source = sources.open_source(source)
   place = remote.Place(out)
   plan = {
     "version": packed_source.VERSION,
@@ -86,23 +108,18 @@ def pack(
   with _explained(place.root), contextlib.ExitStack() as held:
     if _begin(place, plan):
       shards = packed_source.PackedSource(place.root).shards
-      return Packed(len(source), sum(s.bytes for s in shards), len(shards), len(shards), True)
+      size, count = sum(s.bytes for s in shards), len(shards)
+      return Packed(len(source), size, count, count, True, source, os.fspath(out))
     held.enter_context(_alone(place))
     done = job.noted()
     job.require_space(done)
     job.write_all(done, workers or min(8, os.cpu_count() or 1), progress)
     shards = [done[k] for k in range(job.count)]
-    index = {
-      "format": packed_source.FORMAT,
-      "version": packed_source.VERSION,
-      "fingerprint": source.fingerprint,
-      "records": len(source),
-      "records_per_shard": records,
-      "shards": shards,
-    }
+    index = {"format": packed_source.FORMAT, **plan, "shards": shards}
     place.write(packed_source.INDEX, json.dumps(index).encode())
     place.remove(UNFINISHED)
-  return Packed(len(source), sum(s["bytes"] for s in shards), job.count, job.resumed, False)
+  size = sum(s["bytes"] for s in shards)
+  return Packed(len(source), size, job.count, job.resumed, False, source, os.fspath(out))
 
 
 def _begin(place: remote.Place, plan: dict) -> bool:
@@ -158,7 +175,7 @@ class _Job:
     return range(k * self.records, min(len(self.source), (k + 1) * self.records))
 
   def noted(self) -> dict[int, dict]:
-    """{shard: its entry of the index} of those that are finished and still there."""
+    """Reads {shard: its entry of the index} of those that are finished and still there."""
     notes = set(self.place.names(UNFINISHED))
     there = set(self.place.names())
     done = {}
@@ -206,9 +223,11 @@ class _Job:
     aside = scratch / f"{k:05d}.partial"
     try:
       entry = {"file": self.file(k), "names": [], "sizes": [], "crc32": []}
-      heads = self._copy(k, aside, entry, bar)
-      entry["offsets"] = riegeli.locate(aside, heads, entry["sizes"], entry["crc32"])
-      entry["bytes"], entry["sha256"] = _digest(aside)
+      self._copy(k, aside, entry, bar)
+      _require_written(aside, entry["crc32"])
+      with open(aside, "rb") as file:
+        entry["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        entry["bytes"] = file.tell()
       self.place.take(aside, entry["file"])
       self.place.write(self.note(k), json.dumps(entry).encode())
       return entry
@@ -218,11 +237,10 @@ class _Job:
     finally:
       aside.unlink(missing_ok=True)
 
-  def _copy(self, k: int, aside: pathlib.Path, entry: dict, bar: tqdm.tqdm) -> list[bytes]:
-    """Records to a shard file; fills the entry; returns their first bytes."""
+  def _copy(self, k: int, aside: pathlib.Path, entry: dict, bar: tqdm.tqdm) -> None:
+    """Writes the records to a shard file, and fills the entry."""
     from array_record.python import array_record_module
 
-    heads = []
     writer = array_record_module.ArrayRecordWriter(os.fspath(aside), _OPTIONS)
     try:
       for i in self.of(k):
@@ -230,7 +248,6 @@ class _Job:
           raise _Stopped
         data, file = _read(self.source, i)
         writer.write(data)
-        heads.append(data[:riegeli.KNOWN_BY])
         entry["names"].append(file.name)
         entry["sizes"].append(len(data))
         entry["crc32"].append(zlib.crc32(data))
@@ -242,11 +259,10 @@ class _Job:
     writer.close()
     with open(aside, "rb") as file:
       os.fsync(file.fileno())
-    return heads
 
 
 def _read(source, i: int) -> tuple[bytes, object]:
-  """(bytes, file) of a record, as the source listed it."""
+  """Reads (bytes, file) of a record, as the source listed it."""
   file = source.file(i)
   try:
     data = source.encoded(i)
@@ -260,14 +276,18 @@ def _read(source, i: int) -> tuple[bytes, object]:
   return data, file
 
 
-def _digest(path: pathlib.Path) -> tuple[int, str]:
-  """(bytes, SHA-256 in hex) of a file."""
-  digest, size = hashlib.sha256(), 0
-  with open(path, "rb") as file:
-    while piece := file.read(_PIECE):
-      digest.update(piece)
-      size += len(piece)
-  return size, digest.hexdigest()
+def _require_written(path: pathlib.Path, crc32: Sequence[int]) -> None:
+  """Reads a shard back; raises OSError where a record is not what was written."""
+  from array_record.python import array_record_module
+
+  try:
+    reader = array_record_module.ArrayRecordReader(os.fspath(path))
+    good = all(zlib.crc32(reader.read()) == crc for crc in crc32)
+    reader.close()  # raises what its own checksums found
+  except (ValueError, RuntimeError, IndexError):
+    good = False
+  if not good:
+    raise OSError(f"{path}: not the bytes that were written")
 
 
 @contextlib.contextmanager
@@ -292,7 +312,7 @@ def _alone(place: remote.Place) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _scratch(place: remote.Place) -> Iterator[pathlib.Path]:
-  """A local folder for shards in the making: on the disk where they stay, if it is local."""
+  """Makes a local folder for shards in the making: on the disk where they stay, if it is local."""
   if place.remote:
     with tempfile.TemporaryDirectory(prefix="scs-jax-pack-") as folder:
       yield pathlib.Path(folder)
@@ -305,7 +325,7 @@ def _scratch(place: remote.Place) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _explained(root: str) -> Iterator[None]:
-  """What a writer says of a full disk, and what cannot be written, as errors for the user."""
+  """Turns a full disk, and what else cannot be written, into errors for the user."""
   try:
     yield
   except (RuntimeError, OSError) as error:

@@ -1,22 +1,26 @@
 """A packed folder as a source: ArrayRecord shards of picture files and an index, by pack.py.
 
-    packed.json                          names, sizes, checksums, where each record begins
+    packed.json                          names, sizes, checksums
     shard-00000-of-00012.array_record    records of one group each, uncompressed
 
-Locally ArrayRecord's own reader reads. From a bucket a record is one ranged read: the index knows
-where its bytes are, so that neither whole shards need to come nor one be kept.
+ArrayRecord's own reader reads, from local files: a shard of a bucket is fetched when the first of
+its records is asked for, and kept for other runs. In a random order that is soon all of them, and
+read from a local disk they keep up with any step, where a request a record would wait for each.
 """
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import pathlib
 import zlib
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from scs_jax.data import decode, remote, riegeli, scan
+from scs_jax.data import decode, remote, scan
+from scs_jax.data.source import Stored
 from scs_jax.errors import UserError
 
 INDEX = "packed.json"
@@ -24,15 +28,17 @@ UNFINISHED = ".packing"
 FORMAT = "scs_jax packed pictures"
 VERSION = 1
 
-_PIECE = 1 << 24
+CACHE = "SCS_JAX_CACHE"
+"""The environment's name of the folder where shards of buckets are kept; unless it is set,
+~/.cache/scs_jax. None is ever removed from there."""
 
 
 class Shard(NamedTuple):
-  """What the index tells of one shard; arrays have one element a record.
+  """Holds what the index tells of one shard; arrays have one element a record.
 
   Attributes:
     file: its name. bytes: its length. sha256: of its content, in hex.
-    sizes, crc32, offsets: of the records' bytes; an offset is the place of the first in the file.
+    sizes, crc32: of the records' bytes.
   """
 
   file: str
@@ -40,11 +46,10 @@ class Shard(NamedTuple):
   sha256: str
   sizes: np.ndarray
   crc32: np.ndarray
-  offsets: np.ndarray
 
 
 class _Instruction(NamedTuple):
-  """What array_record wants to know of a shard, so that it opens it only when it is read."""
+  """Holds what array_record wants to know of a shard, so that it opens it only when it is read."""
 
   filename: str
   skip: int
@@ -53,7 +58,7 @@ class _Instruction(NamedTuple):
 
 
 def is_packed(root: str | os.PathLike) -> bool:
-  """Whether a folder, local or remote, is packed.
+  """Tells whether a folder, local or remote, is packed.
 
   Raises:
     UserError: packing was not finished, or the place cannot be reached.
@@ -72,7 +77,7 @@ def is_packed(root: str | os.PathLike) -> bool:
   return False
 
 
-class PackedSource:
+class PackedSource(Stored):
   """The pictures of a packed folder: names and fingerprint are those of what was packed.
 
   So a run that began on the folder goes on with the packed one.
@@ -84,69 +89,44 @@ class PackedSource:
   def __init__(self, root: str | os.PathLike):
     self._place = remote.Place(root)
     self.root = self._place.root
-    self._names, self.shards, self._fingerprint = _read_index(self._place)
+    self._names, self.shards, self.fingerprint = _read_index(self._place)
     self._check_shards()
     counts = [len(shard.sizes) for shard in self.shards]
     self._starts = np.concatenate([[0], np.cumsum(counts)])
-    self._reader = None if self._place.remote else _reader(self._place, self.shards)
+    self._reader = _reader([_local_path(self._place, shard) for shard in self.shards], counts)
 
   def __len__(self) -> int:
     return len(self._names)
 
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self.load(i)
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return np.asarray(self.open(i, min_short_side))
-
-  def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
-    return decode.decode_image(self.encoded(i), min_short_side, name=self._label(i))
-
   def encoded(self, i: int) -> bytes:
     shard, j = self._where(i)
-    with decode.explain_failures(self._label(i)):
-      if self._reader is not None:
-        data = self._reader[i]  # Riegeli checks a checksum of its own
-        sound = len(data) == shard.sizes[j]
-      else:
-        start, size = int(shard.offsets[j]), int(shard.sizes[j])
-        raw = self._place.read(shard.file, start, riegeli.end_of(start, size))
-        data = riegeli.unframe(raw, start)
-        sound = zlib.crc32(data) == shard.crc32[j]
-    if not sound:
-      raise decode.DecodeError(f"{self._label(i)}: not the bytes that were packed")
+    if self._place.remote:
+      try:
+        _fetch(self._place, shard)
+      except decode.DecodeError as error:
+        raise decode.DecodeError(f"{self._names[i]} in {self._place.root}: {error}") from error
+    with decode.explain_failures(self.label(i)):
+      data = self._reader[i]  # Riegeli checks a checksum of its own
+    if len(data) != shard.sizes[j]:
+      raise decode.DecodeError(f"{self.label(i)}: not the bytes that were packed")
     return data
 
-  def head(self, i: int, count: int) -> bytes:
-    shard, j = self._where(i)
-    start, size = int(shard.offsets[j]), min(count, int(shard.sizes[j]))
-    with decode.explain_failures(self._label(i)):
-      return riegeli.unframe(
-        self._place.read(shard.file, start, riegeli.end_of(start, size)), start
-      )
-
   def checked(self, i: int) -> bytes:
-    """encoded(i), by its checksum in the index as well: for a check of the whole."""
     data = self.encoded(i)
     shard, j = self._where(i)
     if zlib.crc32(data) != shard.crc32[j]:
-      raise decode.DecodeError(f"{self._label(i)}: not the bytes that were packed (checksum)")
+      raise decode.DecodeError(f"{self.label(i)}: not the bytes that were packed (checksum)")
     return data
 
   def damaged_shards(self) -> list[tuple[str, str]]:
-    """[(shard, cause)] of those that are not byte by byte what was written. Reads all of them."""
     damaged = []
     for shard in self.shards:
       try:
-        digest, at = hashlib.sha256(), 0
-        while at < shard.bytes:
-          piece = self._place.read(shard.file, at, min(shard.bytes, at + _PIECE))
-          if not piece:
-            break
-          digest.update(piece)
-          at += len(piece)
-        if digest.hexdigest() != shard.sha256:
-          damaged.append((shard.file, "not the bytes that were written (SHA-256)"))
+        if self._place.remote:
+          _fetch(self._place, shard)
+        _require_digest(_local_path(self._place, shard), shard)
+      except decode.DecodeError as error:
+        damaged.append((shard.file, str(error).removeprefix(f"{shard.file}: ")))
       except OSError as error:
         damaged.append((shard.file, str(error.strerror or error)))
     return damaged
@@ -158,15 +138,11 @@ class PackedSource:
   def name(self, i: int) -> str:
     return self._names[i]
 
-  @property
-  def fingerprint(self) -> str:
-    return self._fingerprint
-
   def _where(self, i: int) -> tuple[Shard, int]:
     k = int(np.searchsorted(self._starts, i, "right")) - 1
     return self.shards[k], i - int(self._starts[k])
 
-  def _label(self, i: int) -> str:
+  def label(self, i: int) -> str:
     return f"{self._names[i]} in {self._place.full(self._where(i)[0].file)}"
 
   def _check_shards(self) -> None:
@@ -187,18 +163,63 @@ class PackedSource:
         )
 
 
-def _reader(place: remote.Place, shards: list[Shard]):
+def _reader(paths: list[str], counts: list[int]):
   # Imported here: it takes a while, and only packed folders need it.
   from array_record.python import array_record_data_source
 
-  counts = [len(shard.sizes) for shard in shards]
   return array_record_data_source.ArrayRecordDataSource(
-    [_Instruction(place.full(s.file), 0, n, n) for s, n in zip(shards, counts, strict=True)]
+    [_Instruction(path, 0, n, n) for path, n in zip(paths, counts, strict=True)]
   )
 
 
+def _local_path(place: remote.Place, shard: Shard) -> str:
+  """Gives the path of a shard on a local disk; one of a bucket has its content's name there."""
+  if not place.remote:
+    return place.full(shard.file)
+  folder = os.environ.get(CACHE) or "~/.cache/scs_jax"
+  return os.path.join(os.path.expanduser(folder), f"{shard.sha256}.array_record")
+
+
+def _fetch(place: remote.Place, shard: Shard) -> None:
+  """Brings a shard of a bucket to its local path, once for all threads and processes.
+
+  Raises:
+    DecodeError: it cannot be read, or is not what was written.
+    UserError: the local disk has no room for it.
+  """
+  path = pathlib.Path(_local_path(place, shard))
+  if path.exists():
+    return
+  aside = path.with_suffix(".partial")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(aside, "ab") as lock:  # which ends with the process, however that ends
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      if not path.exists():
+        place.fetch(shard.file, aside)
+        _require_digest(aside, shard)
+        os.replace(aside, path)
+  except decode.DecodeError:
+    aside.unlink(missing_ok=True)
+    raise
+  except OSError as error:
+    aside.unlink(missing_ok=True)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+      raise UserError(
+        f"no room in {path.parent} for the shards of {place.root}, which are kept there; free some "
+        f"space, set {CACHE} to a folder on a larger disk, or mount the bucket and give its folder"
+      ) from error
+    raise decode.DecodeError(f"{shard.file}: {error.strerror or error}") from error
+
+
+def _require_digest(path: str | os.PathLike, shard: Shard) -> None:
+  with open(path, "rb") as file:
+    if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
+      raise decode.DecodeError(f"{shard.file}: not the bytes that were written (SHA-256)")
+
+
 def _read_index(place: remote.Place) -> tuple[list[str], list[Shard], str]:
-  """(names, shards, fingerprint)."""
+  """Reads (names, shards, fingerprint)."""
   path = place.full(INDEX)
   try:
     index = json.loads(place.read(INDEX))
@@ -212,7 +233,6 @@ def _read_index(place: remote.Place) -> tuple[list[str], list[Shard], str]:
       arrays = (
         np.array(entry["sizes"], np.int64),
         np.array(entry["crc32"], np.uint32),
-        np.array(entry["offsets"], np.int64),
       )
       if not entry["names"] or {len(entry["names"])} != {array.shape[0] for array in arrays}:
         raise ValueError("columns of different lengths")

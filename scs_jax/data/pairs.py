@@ -10,9 +10,7 @@ The truth of the monochrome view is in no training batch; its file is not even o
 
 import dataclasses
 import functools
-import math
 
-import grain
 import numpy as np
 
 from scs_jax.data import order, pipeline
@@ -24,7 +22,7 @@ from scs_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class PairSpec:
-  """What a training batch of pairs holds and how it is read.
+  """Says what a training batch of pairs holds and how it is read.
 
   Attributes:
     batch_size: global, over all hosts.
@@ -47,10 +45,7 @@ class PairSpec:
   def __post_init__(self):
     if len(self.crop) != 2 or not all(isinstance(side, int) and side >= 1 for side in self.crop):
       raise UserError(f"data: crop is {self.crop}, expected (height, width) in pixels")
-    for name, least in (("batch_size", 1), ("threads", 0), ("workers", 0), ("prefetch", 1)):
-      value = getattr(self, name)
-      if not least <= value < math.inf:
-        raise UserError(f"data: {name} is {value}, expected at least {least}")
+    pipeline.require_least(self, batch_size=1, threads=0, workers=0, prefetch=1)
 
 
 def train_batches(
@@ -67,19 +62,8 @@ def train_batches(
       iterating, if pipeline.MAX_TRIES pairs in a row cannot be read.
   """
   order.check_records(len(source))
-  if start_step < 0:
-    raise UserError(f"start step {start_step}: expected 0 or more")
-  per_host = order.host_batch_size(spec.batch_size, host, hosts)
-  place = functools.partial(
-    order.host_position, start_step=start_step, batch_size=spec.batch_size, host=host, hosts=hosts
-  )
-  dataset = (
-    grain.MapDataset.range(per_host * pipeline.ENDLESS_STEPS)
-    .map(place)
-    .map(functools.partial(_example, source, spec))
-    .batch(per_host)
-  )
-  return BatchIterator(pipeline.read_ahead(dataset, spec.threads, spec.workers, spec.prefetch))
+  example = functools.partial(_example, source, spec)
+  return pipeline.read_training(example, spec, start_step, host, hosts)
 
 
 def eval_batches(
@@ -92,7 +76,7 @@ def eval_batches(
   host: int = 0,
   hosts: int = 1,
 ) -> BatchIterator:
-  """The first `limit` pairs in order, once, each cut in the middle; the last batch is padded.
+  """Reads the first `limit` pairs in order, once, cut in the middle; the last batch is padded.
 
   Args:
     source: the pairs.
@@ -108,27 +92,17 @@ def eval_batches(
   padding; bad int32 [b], the record number if it cannot be read, else -1.
   """
   n = len(source) if limit is None else min(limit, len(source))
-  order.check_records(n)
   if crop is None and batch_size != 1:
     raise UserError(
       f"pairs at their own sizes cannot share a batch: batch size {batch_size}; use 1, or give a "
       "crop"
     )
-  per_host = order.host_batch_size(batch_size, host, hosts)
-  place = functools.partial(
-    order.host_position, start_step=0, batch_size=batch_size, host=host, hosts=hosts
-  )
-  dataset = (
-    grain.MapDataset.range(-(-n // batch_size) * per_host)
-    .map(place)
-    .map(functools.partial(_eval_example, source, crop, n))
-    .batch(per_host)
-  )
-  return BatchIterator(pipeline.read_ahead(dataset, threads, workers=0, prefetch=2))
+  example = functools.partial(_eval_example, source, crop, n)
+  return pipeline.read_once(example, n, batch_size, threads, host, hosts)
 
 
 def why_bad(source: PairSource, record: int, crop: tuple[int, int] | None = None) -> str:
-  """One line on why eval_batches could not show a record; empty where it can be read."""
+  """Explains in a line why eval_batches could not show a record; empty where it can be read."""
   try:
     _cut(source, record, crop)
   except DecodeError as error:
@@ -169,7 +143,7 @@ def _patch(
 
 
 def _load_next(source: PairSource, asked: int) -> tuple[Pair, int, int]:
-  """The first pair from `asked` on, in a circle, that can be read: (pair, record, bad or -1)."""
+  """Loads the first readable pair from `asked` on, in a circle: (pair, record, bad or -1)."""
   n, error = len(source), None
   tries = min(n, pipeline.MAX_TRIES)
   for record in ((asked + k) % n for k in range(tries)):
@@ -184,7 +158,7 @@ def _load_next(source: PairSource, asked: int) -> tuple[Pair, int, int]:
 
 
 def _cut(source: PairSource, record: int, crop: tuple[int, int] | None) -> Pair:
-  """A pair's central part; raises DecodeError where it cannot be read or is smaller."""
+  """Cuts a pair's central part; raises DecodeError where it cannot be read or is smaller."""
   pair = source.load(record)
   if crop is None:
     return pair

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grain
 import numpy as np
@@ -18,7 +18,7 @@ from absl import flags
 from PIL import Image
 
 from scs_jax.data import decode, order, transforms
-from scs_jax.data.sources import Source
+from scs_jax.data.source import Source
 from scs_jax.errors import UserError
 
 MAX_TRIES = 32
@@ -32,7 +32,7 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class BatchSpec:
-  """What a training batch holds and how it is read.
+  """Says what a training batch holds and how it is read.
 
   Attributes:
     batch_size: global, over all hosts.
@@ -68,24 +68,21 @@ class BatchSpec:
   prefetch: int = 4
 
   def __post_init__(self):
-    for name, least in (
-      ("batch_size", 1),
-      ("crop", 1),
-      ("reference_size", 1),
-      ("max_zoom", 1.0),
-      ("threads", 0),
-      ("workers", 0),
-      ("prefetch", 1),
-    ):
-      value = getattr(self, name)
-      # Written so that NaN fails as well.
-      if value is not None and not least <= value < math.inf:
-        raise UserError(f"data: {name} is {value}, expected at least {least}")
+    require_least(self, batch_size=1, crop=1, reference_size=1, max_zoom=1.0, threads=0, workers=0,
+                  prefetch=1)  # fmt: skip
     if not 0.0 <= self.reference_probability <= 1.0:
       raise UserError(
         f"data: reference_probability is {self.reference_probability}, expected a "
         "number from 0 to 1"
       )
+
+
+def require_least(spec, **least: float) -> None:
+  """Raises UserError unless each of these fields of a spec is None, or at least so much."""
+  for name, bound in least.items():
+    value = getattr(spec, name)
+    if value is not None and not bound <= value < math.inf:  # so that NaN fails as well
+      raise UserError(f"data: {name} is {value}, expected at least {bound}")
 
 
 class BatchIterator(Iterator[Batch]):
@@ -134,24 +131,13 @@ def train_batches(
   """
   n = len(source)
   order.check_records(n)
-  if start_step < 0:
-    raise UserError(f"start step {start_step}: expected 0 or more")
   if spec.reference_probability > 0 and n < 2:
     raise UserError(
       "data: a random photo as reference needs at least 2 pictures, got 1; add "
       "pictures or set reference_probability to 0"
     )
-  per_host = order.host_batch_size(spec.batch_size, host, hosts)
-  place = functools.partial(
-    order.host_position, start_step=start_step, batch_size=spec.batch_size, host=host, hosts=hosts
-  )
-  dataset = (
-    grain.MapDataset.range(per_host * ENDLESS_STEPS)
-    .map(place)
-    .map(functools.partial(_example, source, spec))
-    .batch(per_host)
-  )
-  return BatchIterator(read_ahead(dataset, spec.threads, spec.workers, spec.prefetch))
+  example = functools.partial(_example, source, spec)
+  return read_training(example, spec, start_step, host, hosts)
 
 
 def eval_batches(
@@ -164,7 +150,7 @@ def eval_batches(
   host: int = 0,
   hosts: int = 1,
 ) -> BatchIterator:
-  """The first `limit` records in order, once, each cut in the middle; the last batch is padded.
+  """Reads the first `limit` records in order, once, cut in the middle; the last batch is padded.
 
   Args:
     source: the pictures, decoded at full size.
@@ -178,34 +164,57 @@ def eval_batches(
   if it does not decode, else -1. `record_names` gives the names.
   """
   n = len(source) if limit is None else min(limit, len(source))
-  order.check_records(n)
   if crop is None and batch_size != 1:
     raise UserError(
       f"pictures at their own sizes cannot share a batch: batch size {batch_size}; "
       "use 1, or give a crop"
     )
-  per_host = order.host_batch_size(batch_size, host, hosts)
-  batches = -(-n // batch_size)
-  place = functools.partial(
-    order.host_position, start_step=0, batch_size=batch_size, host=host, hosts=hosts
-  )
-  dataset = (
-    grain.MapDataset.range(batches * per_host)
-    .map(place)
-    .map(functools.partial(_eval_example, source, crop, n))
-    .batch(per_host)
-  )
-  return BatchIterator(read_ahead(dataset, threads, workers=0, prefetch=2))
+  example = functools.partial(_eval_example, source, crop, n)
+  return read_once(example, n, batch_size, threads, host, hosts)
 
 
 def record_names(source: Source, batch: Batch) -> list[str]:
-  """Names of a batch's records, empty for padding."""
+  """Returns the names of a batch's records, empty for padding."""
   return [source.name(int(i)) if i >= 0 else "" for i in batch["record"]]
 
 
-def epochs_to_steps(n: int, batch_size: int, epochs: float) -> int:
-  """Steps of batch_size after which each of n records was shown `epochs` times (rounded up)."""
-  return order.epochs_to_steps(n, batch_size, epochs)
+def read_training(
+  example: Callable[[int], Batch], spec, start_step: int, host: int, hosts: int
+) -> BatchIterator:
+  """Reads endless batches of example(position) from start_step on, the part of one host.
+
+  Args:
+    example: of the global sample position.
+    spec: with batch_size, threads, workers and prefetch.
+
+  Raises:
+    UserError: a batch size that the hosts do not divide, a negative step.
+  """
+  if start_step < 0:
+    raise UserError(f"start step {start_step}: expected 0 or more")
+  dataset = _batches(example, ENDLESS_STEPS, start_step, spec.batch_size, host, hosts)
+  return BatchIterator(read_ahead(dataset, spec.threads, spec.workers, spec.prefetch))
+
+
+def read_once(
+  example: Callable[[int], Batch], n: int, batch_size: int, threads: int, host: int, hosts: int
+) -> BatchIterator:
+  """Reads batches of example(record), each of n records once, the part of one host.
+
+  Records from n on are asked for where the last batch is filled up.
+  """
+  order.check_records(n)
+  dataset = _batches(example, -(-n // batch_size), 0, batch_size, host, hosts)
+  return BatchIterator(read_ahead(dataset, threads, workers=0, prefetch=2))
+
+
+def _batches(example, count: int, start_step: int, batch_size: int, host: int, hosts: int):
+  """Lines up `count` batches of example(position), from a step on, in one host's order."""
+  per_host = order.host_batch_size(batch_size, host, hosts)
+  place = functools.partial(
+    order.host_position, start_step=start_step, batch_size=batch_size, host=host, hosts=hosts
+  )
+  return grain.MapDataset.range(count * per_host).map(place).map(example).batch(per_host)
 
 
 def read_ahead(
@@ -256,7 +265,7 @@ def _example(source: Source, spec: BatchSpec, position: int) -> Batch:
 def _reference(
   source: Source, spec: BatchSpec, position: int, record: int
 ) -> tuple[np.ndarray, np.bool_, int]:
-  """Another photo's crop. Its stream is its own, so switching references on moves no crop."""
+  """Cuts from another photo. Its stream is its own, so switching references on moves no crop."""
   rng = order.philox(spec.seed, order.REFERENCE, position)
   size = spec.reference_size or spec.crop
   if rng.random() >= spec.reference_probability:
@@ -282,7 +291,7 @@ def _load_next(
   where: transforms.Crop,
   avoid: int = -1,
 ) -> tuple[Image.Image, int, int]:
-  """The first record from `asked` on, in a circle, that serves: (image, record, bad or -1).
+  """Loads the first record from `asked` on, in a circle, that serves: (image, record, bad or -1).
 
   It decodes and is large enough for the crop; a JPEG may come reduced to what the crop needs.
   """

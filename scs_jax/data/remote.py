@@ -11,7 +11,7 @@ import os
 import pathlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import fsspec
 
@@ -30,21 +30,53 @@ _DRIVERS = {
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-  """Whether a path is an address such as gs://bucket/folder."""
+  """Tells whether a path is an address such as gs://bucket/folder."""
   return "://" in os.fspath(path)
 
 
 def join(root: str | os.PathLike, name: str) -> str:
-  """The full path or address of a file in a folder."""
+  """Returns the full path or address of a file in a folder."""
   root = os.fspath(root)
   return f"{root.rstrip('/')}/{name}" if is_remote(root) else os.path.join(root, name)
 
 
 def split(path: str | os.PathLike) -> tuple["Place", str]:
-  """(the folder in which a file is, its name)."""
+  """Returns (the folder in which a file is, its name)."""
   path = os.fspath(path)
   folder, name = path.rpartition("/")[::2] if is_remote(path) else os.path.split(path)
   return Place(folder or "."), name
+
+
+def require_free(paths: Sequence[str], overwrite: bool) -> None:
+  """Refuses, before work, files that cannot be written, of one folder, here or in a bucket.
+
+  Raises:
+    UserError: no such folder, or one of them is there and is not to be replaced.
+  """
+  place, _ = split(paths[0])
+  try:
+    if not place.remote and not place.exists():
+      raise UserError(f"no folder {place.root} for the list; make it, or give another --out")
+    there = [path for path in paths if place.exists(split(path)[1])]
+  except OSError as error:
+    raise UserError(f"cannot look into {place.root} ({error}); check the address") from error
+  if there and not overwrite:
+    raise UserError(f"{', '.join(there)}: there already; give another --out, or --overwrite")
+
+
+def write(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a file, here or in a bucket, whole or not at all.
+
+  Raises:
+    UserError: a bucket refuses. OSError: a disk does.
+  """
+  place, name = split(path)
+  try:
+    place.write(name, content)
+  except OSError as error:
+    if not place.remote:
+      raise
+    raise UserError(f"cannot write {path} ({error}); check the address and your login") from error
 
 
 class Place:
@@ -65,17 +97,16 @@ class Place:
       self._files, self._path = _file_system(self.root)
 
   def full(self, name: str) -> str:
-    """Path or address of a file inside."""
+    """Returns the path or address of a file inside."""
     return join(self.root, name)
 
-  def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
-    """A file's bytes [start, end). Raises OSError; for what else drivers raise, too."""
+  def read(self, name: str, count: int | None = None) -> bytes:
+    """Reads a file, or its first `count` bytes. Raises OSError, whatever a driver raises."""
     if self.remote:
       with as_os_errors(self.full(name)):
-        return self._files.cat_file(f"{self._path}/{name}", start=start, end=end)
+        return self._files.cat_file(f"{self._path}/{name}", start=0, end=count)
     with open(self.full(name), "rb") as file:
-      file.seek(start or 0)
-      return file.read() if end is None else file.read(end - (start or 0))
+      return file.read(-1 if count is None else count)
 
   def write(self, name: str, content: bytes) -> None:
     """Writes a file whole or not at all (an object of a bucket appears when it is complete)."""
@@ -99,6 +130,11 @@ class Place:
         error.filename = str(path)  # a failed write names none
       raise
 
+  def fetch(self, name: str, path: str | os.PathLike) -> None:
+    """Copies a file of a remote folder to a local path."""
+    with as_os_errors(self.full(name)):
+      self._files.get_file(f"{self._path}/{name}", os.fspath(path))
+
   def take(self, path: str | os.PathLike, name: str) -> None:
     """Moves a finished local file here, under a name; on one disk that is a renaming."""
     if not self.remote:
@@ -109,14 +145,14 @@ class Place:
     os.unlink(path)
 
   def exists(self, name: str = "") -> bool:
-    """Whether there is a file, or the folder itself."""
+    """Tells whether there is a file, or the folder itself."""
     if not self.remote:
       return os.path.exists(self.full(name) if name else self.root)
     with as_os_errors(self.full(name)):
       return self._files.exists(f"{self._path}/{name}" if name else self._path)
 
   def sizes(self) -> dict[str, tuple[int, int]]:
-    """{path relative to the folder: (bytes, time in ns)} of all files below a remote folder.
+    """Lists {path relative to the folder: (bytes, time in ns)} of all files below a remote folder.
 
     Those of local folders are read by sources.py, which minds links.
     """
@@ -130,7 +166,7 @@ class Place:
     }
 
   def names(self, folder: str = "") -> list[str]:
-    """Names of what stands directly in the folder, or in one inside; none where it is not there."""
+    """Lists what stands directly in the folder, or in one inside; none where it is not there."""
     if not self.remote:
       path = os.path.join(self.root, folder)
       return sorted(os.listdir(path)) if os.path.isdir(path) else []
@@ -153,7 +189,7 @@ class Place:
 
 @contextlib.contextmanager
 def as_os_errors(where: str) -> Iterator[None]:
-  """Whatever a driver raises becomes an OSError that names the place; OSErrors stay."""
+  """Turns whatever a driver raises into an OSError that names the place; OSErrors stay."""
   try:
     yield
   except (OSError, UserError, MemoryError):
@@ -164,7 +200,7 @@ def as_os_errors(where: str) -> Iterator[None]:
 
 
 def _file_system(url: str):
-  """(fsspec's file system, path inside it)."""
+  """Returns (fsspec's file system, path inside it)."""
   scheme = url.partition("://")[0].lower()
   try:
     files, path = fsspec.core.url_to_fs(url)
@@ -186,5 +222,5 @@ def _file_system(url: str):
 
 
 def _nanoseconds(time) -> int:
-  """A driver's time of last change, where it gives one as a number."""
+  """Returns a driver's time of last change, where it gives one as a number."""
   return int(time * 1e9) if isinstance(time, (int, float)) else 0

@@ -58,14 +58,14 @@ class Samples:
   opaque: float = 1.0
 
   def to_image(self) -> Image.Image:
-    """The picture at 8 bits a channel, rounded: Pillow's "L", "LA", "RGB" or "RGBA"."""
+    """Converts the picture to 8 bits a channel, rounded: Pillow's "L", "LA", "RGB" or "RGBA"."""
     image = Image.fromarray(to_uint8(self.color, self.white))
     if self.alpha is not None:
       image.putalpha(Image.fromarray(to_uint8(self.alpha, self.opaque)))
     return image
 
   def transpose(self, turn: Image.Transpose) -> "Samples":
-    """As Pillow's Image.transpose."""
+    """Turns it as Pillow's Image.transpose does."""
     alpha = None if self.alpha is None else _TURNS[turn](self.alpha)
     return dataclasses.replace(self, color=_TURNS[turn](self.color), alpha=alpha)
 
@@ -82,7 +82,7 @@ _TURNS = {
 
 
 def to_uint8(levels: np.ndarray, white: float) -> np.ndarray:
-  """Levels [H, W, ...] in [0, white] -> uint8 of the same shape, rounded to the nearest."""
+  """Converts levels [H, W, ...] in [0, white] to uint8 of the same shape, rounded."""
   out = np.empty(levels.shape, np.uint8)
   for rows in strips(levels):
     out[rows] = np.floor(unit_of(levels[rows], white) * 255.0 + 0.5)
@@ -90,7 +90,7 @@ def to_uint8(levels: np.ndarray, white: float) -> np.ndarray:
 
 
 def to_unit(levels: np.ndarray, white: float) -> np.ndarray:
-  """Levels [H, W] in [0, white], not NaN -> float32 in [0, 1], never the array itself."""
+  """Converts levels [H, W] in [0, white], not NaN, to float32 in [0, 1], never the array itself."""
   out = np.empty(levels.shape, np.float32)
   for rows in strips(levels):
     out[rows] = unit_of(levels[rows], white)
@@ -98,8 +98,18 @@ def to_unit(levels: np.ndarray, white: float) -> np.ndarray:
 
 
 def unit_of(part: np.ndarray, white: float) -> np.ndarray:
-  """Levels in [0, white] -> float32 in [0, 1], all at once."""
+  """Converts levels in [0, white] to float32 in [0, 1], all at once."""
   return part.astype(np.float32) / np.float32(white)
+
+
+def to_linear(levels: np.ndarray) -> np.ndarray:
+  """Applies IEC 61966-2-1, sRGB levels in [0, 1] to linear light; floats stay as precise."""
+  return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(linear: np.ndarray) -> np.ndarray:
+  """Inverts `to_linear`."""
+  return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def strips(array: np.ndarray) -> Iterator[slice]:
@@ -113,12 +123,12 @@ def strips(array: np.ndarray) -> Iterator[slice]:
 
 
 def is_tiff(head: bytes) -> bool:
-  """Whether a file that begins so is a TIFF or a BigTIFF."""
+  """Tells whether a file that begins so is a TIFF or a BigTIFF."""
   return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_camera_raw(page: tifffile.TiffPage) -> bool:
-  """Whether a TIFF's page belongs to a DNG or holds a sensor's values."""
+  """Tells whether a TIFF's page belongs to a DNG or holds a sensor's values."""
   return DNG_VERSION in page.tags or page.photometric in _CAMERA_RAW
 
 
@@ -171,7 +181,7 @@ def of_tiff(
 
 
 def _channels_last(page: tifffile.TiffPage) -> np.ndarray:
-  """[H, W, C], whether the file holds its channels side by side or one behind the other."""
+  """Returns [H, W, C], whether the file holds its channels side by side or one behind the other."""
   values = page.asarray()
   if values.ndim == 2:
     return values[..., None]
@@ -180,7 +190,7 @@ def _channels_last(page: tifffile.TiffPage) -> np.ndarray:
 
 
 def _tiff_white(page: tifffile.TiffPage) -> float | None:
-  """What the tags say of white; None where they leave the whole range of the type."""
+  """Reads what the tags say of white; None where they leave the whole range of the type."""
   if page.dtype.kind != "u":
     return None
   full = 2**page.bitspersample - 1
@@ -200,7 +210,7 @@ def _type_white(dtype: np.dtype) -> float:
 
 
 def _lab_image(values: np.ndarray, name: str) -> Image.Image:
-  """CIE L*a*b* of TIFF 6.0 at 16 bits (a and b signed, times 256) at 8, as Pillow's "LAB"."""
+  """Converts CIE L*a*b* of TIFF 6.0, 16 bits (a, b signed, times 256), to Pillow's 8-bit "LAB"."""
   if values.dtype.itemsize != 2:
     raise DecodeError(f"{name}: CIE Lab in {values.dtype}, expected 8 or 16 bits; convert it")
   eight = np.empty((*values.shape[:2], 3), np.uint8)
@@ -221,7 +231,7 @@ def _divided(color: np.ndarray, alpha: np.ndarray, opaque: float, white: float) 
 
 
 def is_deep_png(head: bytes) -> bool:
-  """Whether a file that begins so is a PNG whose colours or gray and alpha have 16 bits."""
+  """Tells whether a file that begins so is a PNG whose colours or gray and alpha have 16 bits."""
   return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10" and head[25:26] in b"\2\4\6"
 
 
@@ -261,7 +271,7 @@ def _ranged(color, alpha, name, white_level, bits) -> tuple[Samples, tuple[str, 
 
 
 def significant_bits(data: bytes) -> int | None:
-  """The most bits that a PNG's sBIT chunk gives to a channel of colour; None: it has none."""
+  """Reads the most bits that a PNG's sBIT chunk gives to a channel of colour; None: it has none."""
   at, color_type = 8, data[25]
   while at + 8 <= len(data):
     length, kind = struct.unpack_from(">I4s", data, at)
@@ -283,7 +293,7 @@ def _require_range(color: np.ndarray, white: float, name: str) -> None:
 
 
 def _dim(color: np.ndarray, white: float) -> tuple[str, ...]:
-  """A remark where integers use no more than a quarter of their range, as of a 14-bit camera."""
+  """Remarks on integers that use no more than a quarter of their range, as of a 14-bit camera."""
   high = int(color.max()) if color.dtype.kind in "ui" else 0
   bits = next((n for n in _USUAL_BITS if high < 2**n), None)
   if not 0 < high < white / 4 or bits is None:

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +49,7 @@ _SIDEWAYS = (
 
 
 def fingerprint_of(names_and_sizes: Iterable[tuple[str, int]]) -> str:
-  """32 hex digits of SHA-256 over the sorted names and byte sizes."""
+  """Returns 32 hex digits of SHA-256 over the sorted names and byte sizes."""
   digest = hashlib.sha256()
   for name, size in sorted(names_and_sizes):
     digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + str(size).encode() + b"\n")
@@ -57,13 +57,13 @@ def fingerprint_of(names_and_sizes: Iterable[tuple[str, int]]) -> str:
 
 
 def mean_chroma(rgb: np.ndarray) -> float:
-  """Mean over pixels of sqrt(a^2 + b^2), CIE Lab, D65, of sRGB uint8 [H, W, 3]."""
+  """Computes the mean over pixels of sqrt(a^2 + b^2), CIE Lab, D65, of sRGB uint8 [H, W, 3]."""
   a, b = _ab(rgb)
   return float(np.hypot(a, b).mean())
 
 
 def color_variation(rgb: np.ndarray) -> float:
-  """Standard deviation of the colours: sqrt(var(a) + var(b)), CIE Lab, D65, of uint8 [H, W, 3].
+  """Computes the standard deviation of the colours: sqrt(var(a) + var(b)), CIE Lab, D65.
 
   A uniform cast counts for nothing: a sepia print's is near 0, as a gray picture's.
   """
@@ -72,13 +72,12 @@ def color_variation(rgb: np.ndarray) -> float:
 
 
 def _ab(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """a and b, each [H, W].
+  """Computes a and b, each [H, W].
 
   NumPy, since it runs in worker threads beside the training step; the colour space itself is
   defined in ops/color.py.
   """
-  x = rgb.astype(np.float32) / 255.0
-  linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+  linear = samples.to_linear(rgb.astype(np.float32) / 255.0)
   to_xyz = np.array(
     [
       [0.412453, 0.357580, 0.180423],
@@ -94,7 +93,7 @@ def _ab(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reduced(image: Image.Image) -> np.ndarray:
-  """A picture averaged over blocks to a short side of 64 to 127 pixels, for its colours: uint8."""
+  """Averages a picture over blocks to a short side of 64 to 127 pixels, for its colours: uint8."""
   return np.asarray(image.reduce(max(1, min(image.size) // SHORT_SIDE)))
 
 
@@ -104,7 +103,7 @@ def scan_chroma(
   threads: int | None = None,
   progress: bool = True,
 ) -> list[float | None]:
-  """Mean chroma of every picture of a stored source (sources.py) at reduced scale.
+  """Measures the mean chroma of every picture of a stored source at reduced scale.
 
   None where it does not decode. The other arguments are measure_all's.
   """
@@ -121,7 +120,7 @@ def scan_sizes(
   progress: bool = True,
   numbers: Sequence[int] | None = None,
 ) -> list[list[int] | None]:
-  """[height, width] of every picture of a stored source (sources.py) as it stands upright.
+  """Measures [height, width] of every picture of a stored source as it stands upright.
 
   None where it cannot be read. numbers: of the records, in order; None: all. The other arguments
   are measure_all's. Read from the headers, 0.15 ms of a core each from a local disk: a picture is
@@ -134,12 +133,12 @@ def scan_sizes(
 
 
 def sizes_cache(cache: str | os.PathLike | None) -> pathlib.Path | None:
-  """Where sizes are kept beside a scan of colours: what is measured has a cache of its own."""
+  """Gives the path of the cache of sizes, beside that of a scan of colours."""
   return None if cache is None else (path := pathlib.Path(cache)).with_stem(f"{path.stem}_sizes")
 
 
 def size_of(source, i: int) -> tuple[int, int]:
-  """(height, width) of a picture as it stands upright. Raises DecodeError."""
+  """Measures (height, width) of a picture as it stands upright. Raises DecodeError."""
   for read in (lambda: source.head(i, _HEAD), lambda: source.encoded(i)):
     size = _header_size(read())
     if size is not None:
@@ -149,7 +148,7 @@ def size_of(source, i: int) -> tuple[int, int]:
 
 
 def _header_size(data: bytes) -> tuple[int, int] | None:
-  """(height, width), upright, by the first bytes of a picture; None where they do not say it."""
+  """Reads (height, width), upright, in a picture's first bytes; None where they do not say it."""
   try:
     with Image.open(io.BytesIO(data)) as image:
       if samples.DNG_VERSION in getattr(image, "tag_v2", {}):
@@ -173,7 +172,7 @@ def measure_all(
   threads: int | None = None,
   progress: bool = True,
 ) -> list[Any]:
-  """measure(i) of every file, None where it raises DecodeError.
+  """Computes measure(i) of every file, None where it raises DecodeError.
 
   Args:
     files: the data set.
@@ -202,24 +201,36 @@ def measure_all(
       return None
 
   try:
-    with (
-      concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
-      tqdm.tqdm(total=len(todo), desc=title, unit="image", disable=not (progress and todo)) as bar,
-    ):
-      # In chunks, so that an interrupt need not wait for all of a large data set.
-      for start in range(0, len(todo), _CHUNK):
-        chunk = todo[start : start + _CHUNK]
-        for i, value in zip(chunk, pool.map(attempt, chunk), strict=True):
-          result[i] = value
-          bar.update()
+    values = in_threads(attempt, todo, title, threads, progress and bool(todo))
+    for i, value in zip(todo, values, strict=True):
+      result[i] = value
   finally:
     if path is not None and todo:
       _write_cache(path, kind, {files[i]: value for i, value in result.items()})
   return [result[i] for i in range(len(files))]
 
 
+def in_threads(
+  function: Callable[[int], Any],
+  numbers: Sequence[int],
+  title: str,
+  threads: int | None = None,
+  progress: bool = True,
+) -> Iterator[Any]:
+  """Calls a function of each number on several threads, with a bar on stderr; results in order."""
+  with (
+    concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
+    tqdm.tqdm(total=len(numbers), desc=title, unit="image", disable=not progress) as bar,
+  ):
+    # In chunks, so that an interrupt need not wait for all of a large data set.
+    for start in range(0, len(numbers), _CHUNK):
+      for value in pool.map(function, numbers[start : start + _CHUNK]):
+        yield value
+        bar.update()
+
+
 def chroma_of(source, i: int) -> float:
-  """Mean chroma of a picture of a stored source at reduced scale. Raises DecodeError."""
+  """Measures the mean chroma of a picture of a stored source at reduced scale."""
   return mean_chroma(reduced(source.open(i, SHORT_SIDE)))
 
 

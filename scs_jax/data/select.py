@@ -7,12 +7,15 @@ ImageNet, one a class. The paper kept 407,041 of 1,281,167, 31.8 %; the statisti
 thresholds keep.
 """
 
+import io
+import json
 import math
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from scs_jax.data import scan
+from scs_jax.data import listing, lists, remote, scan, sources
 from scs_jax.errors import UserError
 
 MIN_KB = 80
@@ -25,7 +28,7 @@ _QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 
 
 class Selection(NamedTuple):
-  """What the rule makes of a folder's pictures, in the folder's order.
+  """Holds what the rule makes of a folder's pictures, in the folder's order.
 
   Attributes:
     names: of all.
@@ -41,6 +44,65 @@ class Selection(NamedTuple):
   variation: np.ndarray
   kept: np.ndarray
   statistics: dict[str, Any]
+
+  def show(self) -> None:
+    """Prints how many fall to which rule."""
+    found, rule = self.statistics, self.statistics["rule"]
+    rows = [
+      ("pictures", found["pictures"]),
+      ("empty files", found["empty_files"]),
+      (f"below {rule['min_kb']:g} KB", found["too_small"]),
+      ("cannot be read", found["cannot_be_read"]),
+      (f"colour variation below {rule['min_variation']:g}", found["too_little_variation"]),
+    ]
+    for name, number in rows:
+      if number or name == "pictures":
+        print(f"{name:<34}{number:>12,}")
+    size = listing.describe_size(found["kept_bytes"])
+    print(f"{'kept':<34}{found['kept']:>12,}  ({found['kept_share']:.1%}, {size})")
+
+
+def write_list(
+  data: str | os.PathLike,
+  out: str | os.PathLike,
+  *,
+  min_kb: float = MIN_KB,
+  min_variation: float = MIN_VARIATION,
+  cache: str | os.PathLike | None = None,
+  overwrite: bool = False,
+  threads: int | None = None,
+  quiet: bool = False,
+) -> Selection:
+  """Selects pictures and writes LIST.txt, statistics as LIST.json and histograms as LIST.png.
+
+  Args:
+    data: a folder of pictures, here or in a bucket, or a list of them.
+    out: path or address of LIST.txt.
+    min_kb, min_variation, cache, threads: as of `select`.
+    overwrite: replace files that are there.
+    quiet: no progress bar.
+
+  Raises:
+    UserError: as of `select`; nothing that a list can be made of; files that are there.
+  """
+  stem = lists.stem_of(out)
+  paths = [stem + ending for ending in (lists.SUFFIX, ".json", ".png")]
+  remote.require_free(paths, overwrite)
+  source = sources.open_source(data)
+  if not isinstance(source, sources.FileSource):
+    raise UserError(f"{data} is no folder or list of picture files: no list can be made of it")
+  chosen = select(source, min_kb, min_variation, cache, threads, not quiet)
+  rule = f"{min_kb:g} KB or more, colour variation {min_variation:g} or more"
+  names = [name for name, kept in zip(chosen.names, chosen.kept, strict=True) if kept]
+  contents = (
+    lists.text(source.root, names, [f"{len(names)} pictures: {rule}"]),
+    (json.dumps(chosen.statistics, indent=2) + "\n").encode(),
+    _draw(chosen),
+  )
+  # The list last: where it is, its statistics are.
+  for path, content in reversed(list(zip(paths, contents, strict=True))):
+    remote.write(path, content)
+  return chosen
 
 
 def select(
@@ -122,3 +184,43 @@ def _quantiles(values: np.ndarray) -> dict[str, float]:
     return {}
   found = np.percentile(values, _QUANTILES)
   return {f"{q}%": float(v) for q, v in zip(_QUANTILES, found, strict=True)}
+
+
+def _draw(chosen: Selection) -> bytes:
+  """Draws sizes and variations above each other, what is left out pale: a PNG file's bytes."""
+  from matplotlib import ticker  # takes a while
+  from matplotlib.figure import Figure
+
+  rule = chosen.statistics["rule"]
+  figure = Figure((6.4, 4.8), dpi=100, layout="constrained")
+  for axes, title, unit, values, threshold, log in zip(
+    figure.subplots(2),
+    ("File size", "Colour variation of the files that are large enough"),
+    ("bytes, log scale", "standard deviation of (a, b) in Lab"),
+    (chosen.sizes, chosen.variation[np.isfinite(chosen.variation)]),
+    (rule["min_kb"] * 1024, rule["min_variation"]),
+    (True, False),
+    strict=True,
+  ):
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel(unit, fontsize=9)
+    if not len(values):
+      axes.text(0.5, 0.5, "nothing was measured", ha="center", transform=axes.transAxes)
+      continue
+    to, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
+    ends = to([values.min(), max(values.max(), values.min() * (1 + 1e-3), 1e-3)])
+    edges = back(np.linspace(*ends, 61))
+    if edges[0] < threshold < edges[-1]:  # so that no bar is half kept
+      edges[np.abs(to(edges[1:-1]) - to(threshold)).argmin() + 1] = threshold
+      axes.axvline(threshold, color="#cc4422")
+    _, _, bars = axes.hist(values, edges)
+    for bar, start in zip(bars, edges[:-1], strict=True):
+      bar.set_color("#2277cc" if start >= threshold * (1 - 1e-9) else "#c8d4e0")
+    if log:
+      axes.set_xscale("log")
+      axes.xaxis.set_major_locator(ticker.LogLocator(10, (1, 2, 5)))
+      axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+      axes.xaxis.set_minor_locator(ticker.NullLocator())
+  buffer = io.BytesIO()
+  figure.savefig(buffer, format="png")
+  return buffer.getvalue()

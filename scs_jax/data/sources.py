@@ -1,14 +1,11 @@
-"""Where pictures come from: numbered records that decode to uint8 RGB, HWC.
+"""Opens data sets by name; folders and lists of files as sources.
 
-A source is random access and immutable, so that the order of samples is a matter of numbers only
-(order.py) and worker threads or processes share it without a lock. Folders and lists of files are
-here; bundled.py, packed_source.py and tfds_source.py have the others.
+The other sources stand in bundled.py, packed_source.py and tfds_source.py.
 """
 
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -24,47 +21,11 @@ from scs_jax.data import (
   subset,
   tfds_source,
 )
+from scs_jax.data.source import Stored
 from scs_jax.errors import UserError
 
-EXTENSIONS = listing.EXTENSIONS
 
-class Source(Protocol):
-  """Numbered pictures. Implementations must survive pickling and calls from many threads."""
-
-  def __len__(self) -> int:
-    """Number of records."""
-
-  def __getitem__(self, i: int) -> np.ndarray:
-    """Record i at full size: uint8 [H, W, 3] in [0, 255]. Raises DecodeError."""
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    """Record i, possibly reduced as long as its short side is >= min_short_side."""
-
-  def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
-    """What load gives, as a Pillow image of mode "RGB": what training reads and cuts from."""
-
-  def name(self, i: int) -> str:
-    """A name that is unique in the source and stable between runs."""
-
-  @property
-  def fingerprint(self) -> str:
-    """Changes when the set of records, or the size of one, changes: checked on resume."""
-
-
-class Stored(Source, Protocol):
-  """A source of encoded pictures, as all are that open_source gives."""
-
-  def encoded(self, i: int) -> bytes:
-    """Record i as it is stored, a whole picture file. Raises DecodeError."""
-
-  def head(self, i: int, count: int) -> bytes:
-    """Its first `count` bytes or more; all, where there are fewer. Raises DecodeError."""
-
-  def file(self, i: int) -> scan.File:
-    """Name, bytes (0: not known before it is read) and time, or what else tells a change."""
-
-
-class FileSource:
+class FileSource(Stored):
   """Picture files of a folder, here or in a bucket, in a given order.
 
   Args:
@@ -88,29 +49,22 @@ class FileSource:
     self._names = [f.name for f in files]
     self._sizes = np.array([f.size for f in files], np.int64)
     self._times = np.array([f.mtime_ns for f in files], np.int64)
-    self._fingerprint = scan.fingerprint_of((f.name, f.size) for f in files)
+    self.fingerprint = scan.fingerprint_of((f.name, f.size) for f in files)
 
   def __len__(self) -> int:
     return len(self._names)
 
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self.load(i)
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return np.asarray(self.open(i, min_short_side))
-
   def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
-    path = self._place.full(self._names[i])
-    data = self.encoded(i) if self._place.remote else path
-    return decode.decode_image(data, min_short_side, name=path)
+    data = self.encoded(i) if self._place.remote else self.label(i)
+    return decode.decode_image(data, min_short_side, name=self.label(i))
 
   def encoded(self, i: int) -> bytes:
-    with decode.explain_failures(self._place.full(self._names[i])):
+    with decode.explain_failures(self.label(i)):
       return self._place.read(self._names[i])
 
   def head(self, i: int, count: int) -> bytes:
-    with decode.explain_failures(self._place.full(self._names[i])):
-      return self._place.read(self._names[i], 0, min(count, int(self._sizes[i]) or count))
+    with decode.explain_failures(self.label(i)):
+      return self._place.read(self._names[i], min(count, int(self._sizes[i]) or count))
 
   def file(self, i: int) -> scan.File:
     return scan.File(self._names[i], int(self._sizes[i]), int(self._times[i]))
@@ -118,9 +72,8 @@ class FileSource:
   def name(self, i: int) -> str:
     return self._names[i]
 
-  @property
-  def fingerprint(self) -> str:
-    return self._fingerprint
+  def label(self, i: int) -> str:
+    return self._place.full(self._names[i])
 
 
 class FolderSource(FileSource):
@@ -147,9 +100,10 @@ class FolderSource(FileSource):
       found = listing.list_local(root)
     if not found.files:
       results = f", {len(found.results)} folders of colorize's results" if found.results else ""
+      endings = " ".join(sorted(listing.EXTENSIONS))
       raise UserError(
         f"no pictures under {root} ({found.empty} empty files, {found.others} files with "
-        f"other extensions{results}); expected files ending in {' '.join(sorted(EXTENSIONS))}"
+        f"other extensions{results}); expected files ending in {endings}"
       )
     super().__init__(root, found.files, found.empty, found.results)
 
@@ -201,6 +155,8 @@ def open_source(
   Raises UserError, naming the nearest spec or path, where there is no such thing.
   """
   spec = os.fspath(spec)
+  if not spec:  # as of an unset variable; a path would take it for the current folder
+    raise UserError("the data set is empty text: expected a folder, a list or another spec")
   kind = spec.partition(":")[0]
   if kind == "bundled":
     split = spec.partition(":")[2] or ("all" if ":" not in spec else "")

@@ -111,11 +111,11 @@ class PairSource:
     return len(self.records)
 
   def name(self, i: int) -> str:
-    """A name that is unique in the source and stable between runs."""
+    """Names pair i: unique in the source and stable between runs."""
     return self.records[i].name
 
   def take(self, numbers: Sequence[int]) -> "PairSource":
-    """The pairs of these numbers, in this order, as a source."""
+    """Returns the pairs of these numbers, in this order, as a source."""
     records = [self.records[int(i)] for i in numbers]
     how = self._mono_view, self._camera, self._reduce, self.notes, self._warped
     return PairSource(records, *how)
@@ -126,7 +126,7 @@ class PairSource:
     return self._fingerprint
 
   def load(self, i: int, extras: bool = True) -> Pair:
-    """Pair i.
+    """Reads pair i.
 
     Args:
       i: its number.
@@ -151,20 +151,20 @@ class PairSource:
     return pair
 
   def views(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both views as on disk, uint8 [H, W, 3], in the record's order. Raises DecodeError."""
+    """Reads both views as on disk, uint8 [H, W, 3], in the record's order. Raises DecodeError."""
     record = self.records[i]
     first, second = (_read(path, record.rows) for path in record.views)
     return first, second
 
   def disparity(self, i: int, view: int) -> np.ndarray | None:
-    """The file's values for view 0 or 1, float32 [H, W]; None: no file. Raises DecodeError."""
+    """Reads the file of view 0 or 1, float32 [H, W]; None: no file. Raises DecodeError."""
     file = self.records[i].disparities[view]
     if file is None:
       return None
     return _rows(disparity_files.read(file), self.records[i].rows)
 
   def sign(self, i: int) -> int:
-    """1 where the second view's pixels have their matches to the right in the first, else -1.
+    """Gives 1 where the second view's pixels have their matches to the right in the first, else -1.
 
     So 1 for (left, right) views, by the disparity file where there is one.
 
@@ -176,7 +176,7 @@ class PairSource:
     return self._signs[i]
 
   def roles(self, i: int) -> tuple[int, bool]:
-    """(number of the monochrome view in the record, whether the pair is to be mirrored)."""
+    """Returns (number of the monochrome view in the record, whether the pair is to be mirrored)."""
     record = self.records[i]
     if self._mono_view != "auto":
       on_left = self._mono_view == "left"
@@ -202,8 +202,7 @@ class PairSource:
     )
 
   def oriented(self, i: int) -> tuple[np.ndarray, np.ndarray, int, bool]:
-    """Both views as pictures, before any camera: uint8 [H, W, 3], monochrome (in its colours)
-    first, reduced and mirrored as a Pair is; then roles(i). Raises DecodeError."""
+    """Reads both views before any camera, the monochrome first (in its colours); and roles(i)."""
     views = self.views(i)
     _check_sizes(self.name(i), *views)
     mono, mirrored = self.roles(i)
@@ -211,7 +210,7 @@ class PairSource:
     return prepare(views[mono]), prepare(views[1 - mono]), mono, mirrored
 
   def candidates(self, i: int, own: bool = False) -> np.ndarray | None:
-    """k of the pixels of one view: float32 [H, W], NaN: unknown; None where there is no file.
+    """Reads k of the pixels of one view: float32 [H, W], NaN: unknown; None where there is no file.
 
     Args:
       i: number of the pair.
@@ -226,7 +225,7 @@ class PairSource:
     return self.candidates_of(i, 1 - mono) if values is None and not own else values
 
   def candidates_of(self, i: int, view: int) -> np.ndarray | None:
-    """As `candidates`, of the pixels of view 0 or 1 of the record; None: it has no file."""
+    """Reads, as `candidates` does, those of view 0 or 1 of the record; None: it has no file."""
     mono, mirrored = self.roles(i)
     values = self.disparity(i, view)
     if values is None:
@@ -266,7 +265,7 @@ class PairSource:
     return Pair(shown, color, truth, disparity, mirrored, seen)
 
   def _warp(self, i: int, gray, color, mono: int, mirrored: bool) -> Warped | None:
-    """The truth by the colour view's disparities; None where there are none."""
+    """Returns the truth by the colour view's disparities; None where there are none."""
     record, known = self.records[i], self.candidates_of(i, 1 - mono)
     if known is None:
       return None

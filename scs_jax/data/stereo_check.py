@@ -5,14 +5,18 @@ within [0, search range); a colour view that has colours.
 """
 
 import dataclasses
+import math
+import os
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from scs_jax.core import files
 from scs_jax.data import camera as cameras
 from scs_jax.data import matching, scan
 from scs_jax.data.decode import DecodeError
 from scs_jax.data.matching import Matches
-from scs_jax.data.stereo import PairSource
+from scs_jax.data.stereo import PairSource, open_pairs
 from scs_jax.errors import UserError
 
 MOST_VERTICAL = 1.0
@@ -24,13 +28,16 @@ FEWEST = 12
 STILL = 0.25
 """Pixels; where nearly all matches lie so near their own place, the views are not two."""
 
+HEAD = ("pair", "size", "mono", "matches", "vertical", "disparity", "")
+"""Of a table of reports."""
+
 # A few wrong pixels of a file, or a wrong match, are no reason to report a pair.
 _STRAYS_OF_FILE, _STRAYS_OF_MATCHES = 0.001, 0.02
 
 
 @dataclasses.dataclass
 class Report:
-  """What was found of one pair; lengths in pixels of the pair as it is read.
+  """Holds what was found of one pair; lengths in pixels of the pair as it is read.
 
   Attributes:
     name: of the pair.
@@ -56,6 +63,75 @@ class Report:
   high: float = float("nan")
   from_file: bool = False
   views: tuple[np.ndarray, np.ndarray] | None = None
+
+
+  def row(self) -> tuple[str, ...]:
+    """Its cells in a table, under HEAD."""
+    size = "-" if self.size is None else f"{self.size[1]}x{self.size[0]}"
+    matches = "-" if self.matches is None else str(len(self.matches))
+    vertical = "-" if math.isnan(self.vertical) else f"{self.vertical:+.2f}"
+    reach = "-" if math.isnan(self.low) else f"{self.low:.1f} to {self.high:.1f}"
+    where = " (file)" if self.from_file else ""
+    verdict = "REPORTED" if self.problems else "ok"
+    return self.name, size, self.side or "-", matches, vertical, reach + where, verdict
+
+
+def check(
+  pairs: str | os.PathLike,
+  search_range: int,
+  *,
+  mono_view: str = "auto",
+  reduce: int = 1,
+  variant: str = "",
+  disparity_scale: float | None = None,
+  only: Sequence[str] = (),
+  limit: int | None = None,
+  out: str | os.PathLike | None = None,
+  plot: Callable[[Report, int], bytes] | None = None,
+  log: Callable[[str], None] = lambda line: None,
+) -> list[Report]:
+  """Measures pairs one after the other.
+
+  Args:
+    pairs, mono_view, reduce, variant, disparity_scale, only: as of `stereo.open_pairs`.
+    search_range: as of `check_pair`.
+    limit: the first so many pairs only; None: all.
+    out: folder of a plot of each pair, made where there is none; None: no plots.
+    plot: (report, search range) -> a PNG file's bytes.
+    log: receives a table line by line, as it is measured.
+
+  Raises:
+    UserError: no such pairs.
+  """
+  source = open_pairs(pairs, mono_view=mono_view, reduce=reduce, variant=variant,
+                      disparity_scale=disparity_scale, only=only)  # fmt: skip
+  if out == "":
+    raise UserError("--out is empty: expected a folder for the plots")
+  if out is not None:
+    os.makedirs(out, exist_ok=True)
+  count = min(len(source), limit or len(source))
+  widths = (max(len(source.name(i)) for i in range(count)), 9, 5, 7, 8, 20, 0)
+  line = lambda cells: "  ".join(map(str.ljust, cells, widths)).rstrip()
+  log(line(HEAD))
+  reports = []
+  for i in range(count):
+    report = check_pair(source, i, search_range)
+    reports.append(report)
+    log(line(report.row()))
+    for problem in report.problems:
+      log(f"  {problem}")
+    if out is not None and plot is not None:
+      name = "".join(c if c.isalnum() or c in "-_." else "_" for c in report.name)[-120:]
+      files.write_aside(os.path.join(out, f"{i:04d}_{name}.png"), plot(report, search_range))
+    report.views = None  # of many pairs too large to keep
+  for note in source.notes:
+    log(note)
+  reported = sum(bool(report.problems) for report in reports)
+  plots = "" if out is None else f"; plots in {os.fspath(out)}"
+  log(f"{count} {'pairs' if count > 1 else 'pair'} checked, {reported} reported{plots}")
+  if len(source) > count:
+    log(f"{len(source) - count} more were left out by --limit")
+  return reports
 
 
 def check_pair(source: PairSource, i: int, search_range: int) -> Report:
@@ -105,7 +181,7 @@ def check_pair(source: PairSource, i: int, search_range: int) -> Report:
 
 
 def vertical_offset(matches: Matches) -> tuple[float, np.ndarray]:
-  """How far below its row a match is, as a robust plane a + b x + c y over the first view.
+  """Measures how far below its row a match is, as a robust plane a + b x + c y over the first view.
 
   A camera that is turned or zoomed against the other gives offsets of both signs whose mean may be
   zero, so the plane is judged where it is steepest.

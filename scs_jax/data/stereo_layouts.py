@@ -68,7 +68,7 @@ Files = Mapping[str, str]  # lower-case name without its extension -> file name,
 def find(
   root: str | os.PathLike, variant: str = "", disparity_scale: float | None = None
 ) -> tuple[list[Record], list[str]]:
-  """The pairs under a folder, sorted by name, and lines on what was left out.
+  """Finds the pairs under a folder, sorted by name, and lines on what was left out.
 
   Args:
     root: holds one or more of the layouts above, at most six folders deep.
@@ -122,7 +122,7 @@ def find(
 
 
 def check_variant(variant: str) -> None:
-  """UserError unless it is one of VARIANTS."""
+  """Raises UserError unless it is one of VARIANTS."""
   if variant not in VARIANTS:
     raise UserError(
       f"data.variant is {variant!r}: expected one of {', '.join(VARIANTS[1:])}, or ''"
@@ -130,13 +130,13 @@ def check_variant(variant: str) -> None:
 
 
 def some(names, most: int = 3) -> str:
-  """`5 (a, b, c, ...)`: how many there are, and the first few."""
+  """Writes `5 (a, b, c, ...)`: how many there are, and the first few."""
   names = list(names)
   return f"{len(names)} ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
 
 
 def by_stem(files) -> dict[str, str]:
-  """{name without extension, lower case: file name} of pictures and PFM; the first by name wins."""
+  """Maps name without extension, lower case, to file name of pictures and PFM; the first wins."""
   found: dict[str, str] = {}
   for name in sorted(files):
     stem, extension = os.path.splitext(name)
@@ -164,7 +164,7 @@ def _walk(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, list[str], list[st
 
 
 def _under(root: pathlib.Path, folder: pathlib.Path, record: Record) -> Record:
-  """The record with the folder's path before its name."""
+  """Returns the record with the folder's path before its name."""
   above = folder.relative_to(root).parts
   name = "/".join([*above, *([record.name] if record.name else [])])
   return dataclasses.replace(record, name=name or root.resolve().name)
@@ -173,7 +173,7 @@ def _under(root: pathlib.Path, folder: pathlib.Path, record: Record) -> Record:
 def _scene(
   folder, folders, files, variant: str, disparity_scale: float | None, unread: list[str]
 ) -> Record | None:
-  """A folder that holds one pair: Middlebury of any year, or plain.
+  """Finds the pair of a folder that holds one: Middlebury of any year, or plain.
 
   Paths of disparity files whose scale is unknown are added to `unread`.
   """
@@ -204,7 +204,7 @@ def _scene(
 
 
 def _illuminated(folder: pathlib.Path, folders) -> tuple[str, str] | None:
-  """The views of Middlebury 2005 and 2006 where they lie by illumination and exposure only."""
+  """Finds Middlebury 2005 and 2006 views that lie by illumination and exposure only."""
   if not any(f.lower() == "illum1" for f in folders):
     return None
   place = folder / "Illum1" / "Exp1"
@@ -261,7 +261,7 @@ _RENDERS = ("clean", "final")
 
 
 def _asked(folder, renders: list[str], variant: str, notes: list[str]) -> list[str]:
-  """Of the renderings that a folder has those that a variant allows."""
+  """Chooses those renderings of a folder that a variant allows."""
   if not renders or variant not in _RENDERS:
     return renders
   if variant not in renders:

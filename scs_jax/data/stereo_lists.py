@@ -15,7 +15,7 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
-from scs_jax.data import bundled, listing, sources, stereo_layouts
+from scs_jax.data import bundled, listing, stereo_layouts
 from scs_jax.data.disparity_files import DisparityFile
 from scs_jax.data.stereo_layouts import Record, some
 from scs_jax.errors import UserError
@@ -33,7 +33,7 @@ _BANDS = {"all": None, "train": (0, 300), "heldout": (300, 500)}
 def find(
   spec: str, variant: str = "", disparity_scale: float | None = None
 ) -> tuple[list[Record], list[str]]:
-  """The records that a spec of stereo.open_pairs stands for, and lines on what was left out.
+  """Finds the records that a spec of stereo.open_pairs stands for, and lines on what was left out.
 
   Raises:
     UserError: there is no such thing, or no such variant.
@@ -54,7 +54,7 @@ def find(
 
 
 def text(records: Sequence[Record], folder: str | os.PathLike) -> bytes:
-  """A list file's content for pairs of one kind, paths relative to the folder that it is for.
+  """Writes a list file's content for pairs of one kind, paths relative to its folder.
 
   Raises:
     UserError: pairs of both kinds, or with what a list cannot hold.
@@ -131,22 +131,13 @@ def _two_folders(spec: str) -> tuple[list[Record], list[str]]:
 
 
 def _pictures(folder: pathlib.Path) -> dict[str, str]:
-  """{path below the folder without extension: path} of its pictures; two of one name: an error."""
+  """Maps path without extension to path of a folder's pictures; two of one name: an error."""
   found: dict[str, str] = {}
-  for path, folders, files in os.walk(folder, followlinks=True):
-    folders[:] = listing.entered(path, folders)
-    if len(pathlib.Path(path).relative_to(folder).parts) > 16:  # a loop of links
-      folders.clear()
-      continue
-    for file in sorted(files):
-      stem, extension = os.path.splitext(file)
-      if extension.lower() not in sources.EXTENSIONS or file.startswith("."):
-        continue
-      place = pathlib.Path(path).relative_to(folder)
-      key, name = (place / stem).as_posix(), (place / file).as_posix()
-      if key in found:
-        raise UserError(f"{folder} has both {found[key]} and {name}; keep one of them")
-      found[key] = name
+  for file in listing.list_local(folder).files:
+    key = os.path.splitext(file.name)[0]
+    if key in found:
+      raise UserError(f"{folder} has both {found[key]} and {file.name}; keep one of them")
+    found[key] = file.name
   if not found:
     raise UserError(f"no pictures under {folder}")
   return found
@@ -212,14 +203,14 @@ def _line(path: pathlib.Path, number: int, words: list[str], columns: list[str])
 
 
 def _blank_separated(line: str) -> list[str]:
-  """The words of a line, with quotes as a shell has them. Raises ValueError for an open one."""
+  """Splits a line into words, with quotes as a shell has them. ValueError for an open one."""
   reader = shlex.shlex(line, posix=True, punctuation_chars=False)
   reader.whitespace_split, reader.commenters, reader.escape = True, "", ""
   return list(reader)
 
 
 def _lines(path: pathlib.Path) -> list[tuple[int, list[str]]]:
-  """(number, words) of the lines of a list file that say something."""
+  """Reads (number, words) of the lines of a list file that say something."""
   try:
     text = path.read_text(encoding="utf-8-sig")
   except OSError as error:

@@ -7,42 +7,35 @@ import numpy as np
 from PIL import Image
 
 from scs_jax.data import scan
+from scs_jax.data.source import Source, Stored
 from scs_jax.errors import UserError
 
 _SKIPPED = ("empty", "corrupt", "small", "gray")
 
 
-class Subset:
+class Subset(Stored):
   """Records of a source by their numbers, in that order.
 
   Attributes:
     numbers: int64 [n], of the source's records.
-    skipped_empty, skipped_corrupt, skipped_small, skipped_gray: how many of a data set were left
-      out so far, and why.
-    skipped_results: folders of `colorize`'s results that the data set leaves out.
 
   Args:
-    source: see sources.Source; `encoded`, `head` and `file` need a stored one.
+    source: any; `encoded`, `head` and `file` need a stored one.
     numbers: of its records.
     skipped: {"small": 3}: how many were left out here, beside those that `source` leaves out.
   """
 
-  def __init__(self, source, numbers: Sequence[int], **skipped: int):
+  def __init__(self, source: Source, numbers: Sequence[int], **skipped: int):
     self._source, self.numbers = source, np.asarray(numbers, np.int64)
     for why in _SKIPPED:
       before = getattr(source, f"skipped_{why}", 0)
       setattr(self, f"skipped_{why}", before + skipped.get(why, 0))
     self.skipped_results = getattr(source, "skipped_results", ())
+    self.root = getattr(source, "root", self.root)
     self._fingerprint: str | None = None
 
   def __len__(self) -> int:
     return len(self.numbers)
-
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self._source[int(self.numbers[i])]
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return self._source.load(int(self.numbers[i]), min_short_side)
 
   def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
     return self._source.open(int(self.numbers[i]), min_short_side)
@@ -58,11 +51,6 @@ class Subset:
 
   def name(self, i: int) -> str:
     return self._source.name(int(self.numbers[i]))
-
-  @property
-  def root(self):
-    """Of the pictures' folder, for messages."""
-    return getattr(self._source, "root", "the data set")
 
   @property
   def fingerprint(self) -> str:
@@ -134,21 +122,21 @@ class ColoredSource(Subset):
 
 
 def none_is_large(source, least: Sequence[int]) -> UserError:
-  """What to raise where every picture of a source is smaller than `least`, (height, width)."""
+  """Makes the error for a source whose pictures are all smaller than `least`, (height, width)."""
   return UserError(
-    f"of {len(source)} pictures of {getattr(source, 'root', 'the data set')} none has "
+    f"of {len(source)} pictures of {source.root} none has "
     f"{least[1]}x{least[0]} pixels or more; give larger pictures, ask for a smaller crop "
     "or size, or have them enlarged (data.enlarge=true, in evaluate and compare --enlarge)"
   )
 
 
 def holds(size: Sequence[int], least: Sequence[int]) -> bool:
-  """Whether a picture of (height, width) has a region of `least` to be cut, without enlarging."""
+  """Tells whether a region of `least` can be cut from a picture of (height, width) as it is."""
   return size[0] >= least[0] and size[1] >= least[1]
 
 
 def enlarged(sizes: Iterable[Sequence[int] | None], size: Sequence[int], what: str) -> list[str]:
-  """A line where pictures of these (height, width) are enlarged to `size`: how many, how much.
+  """Warns where pictures of these (height, width) are enlarged to `size`: how many, how much.
 
   None among the sizes are of pictures that cannot be read.
   """

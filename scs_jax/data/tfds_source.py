@@ -16,9 +16,9 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from scs_jax.data import decode, remote, scan
+from scs_jax.data.source import Stored
 from scs_jax.errors import UserError
 
 _SPEC = re.compile(
@@ -41,7 +41,7 @@ class Spec(NamedTuple):
   feature: str | None
 
 
-class TfdsSource:
+class TfdsSource(Stored):
   """A split of a data set that was prepared as ArrayRecord.
 
   Names are "NAME/CONFIG/VERSION/SPLIT/number".
@@ -62,22 +62,13 @@ class TfdsSource:
     self._data = _open(builder, self._spec.split, self._feature)
     self._prefix = f"{builder.info.full_name}/{self._spec.split}"
     self.root = os.fspath(builder.data_dir)
-    told = [self._prefix, self._feature, len(self._data)]
+    parts = [self._prefix, self._feature, len(self._data)]
     splits = builder.info.splits
-    told += [[name, list(splits[name].shard_lengths), splits[name].num_bytes] for name in splits]
-    self._fingerprint = hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+    parts += [[name, list(splits[name].shard_lengths), splits[name].num_bytes] for name in splits]
+    self.fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
   def __len__(self) -> int:
     return len(self._data)
-
-  def __getitem__(self, i: int) -> np.ndarray:
-    return self.load(i)
-
-  def load(self, i: int, min_short_side: int | None = None) -> np.ndarray:
-    return np.asarray(self.open(i, min_short_side))
-
-  def open(self, i: int, min_short_side: int | None = None) -> Image.Image:
-    return decode.decode_image(self.encoded(i), min_short_side, name=self.name(i))
 
   def encoded(self, i: int) -> bytes:
     with decode.explain_failures(self.name(i)):
@@ -86,23 +77,16 @@ class TfdsSource:
         value = value[part]
     return value
 
-  def head(self, i: int, count: int) -> bytes:
-    return self.encoded(i)  # a record comes whole
-
   def file(self, i: int) -> scan.File:
     # No size before it is read; the fingerprint stands for a time of change.
-    return scan.File(self.name(i), 0, int(self._fingerprint[:15], 16))
+    return scan.File(self.name(i), 0, int(self.fingerprint[:15], 16))
 
   def name(self, i: int) -> str:
     return f"{self._prefix}/{i:07d}"
 
-  @property
-  def fingerprint(self) -> str:
-    return self._fingerprint
-
 
 def parse(spec: str) -> Spec:
-  """tfds:NAME[/CONFIG][:VERSION][:SPLIT][#FEATURE]; the split is "train" where none is told.
+  """Parses tfds:NAME[/CONFIG][:VERSION][:SPLIT][#FEATURE]; the split is "train" by default.
 
   Raises:
     UserError: it is none.
@@ -134,7 +118,7 @@ def _library():
 
 
 def _builder(spec: Spec, data_dir: str | os.PathLike | None):
-  """The builder of a prepared data set: from its folder if that is there, else from its code."""
+  """Opens a prepared data set's builder: from its folder if that is there, else from its code."""
   tfds = _library()
   root = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
   if remote.is_remote(root):
@@ -172,7 +156,7 @@ def _builder(spec: Spec, data_dir: str | os.PathLike | None):
 
 
 def _prepared_folder(root: pathlib.Path, asked: str) -> pathlib.Path | None:
-  """ROOT/NAME[/CONFIG]/VERSION as download_and_prepare leaves it: the newest, or the one asked.
+  """Finds ROOT/NAME[/CONFIG]/VERSION as download_and_prepare leaves it: the newest, or as asked.
 
   Without a config, that of the only one prepared; None where nothing is prepared.
   """
@@ -228,7 +212,7 @@ def _not_prepared(name: str, root: pathlib.Path) -> UserError:
 
 
 def _choose_feature(builder, asked: str | None) -> str:
-  """Path of the feature that holds the pictures."""
+  """Finds the path of the feature that holds the pictures."""
   tfds = _library()
   # Float maps, such as depth, are stored in the bytes of a PNG that shows nothing.
   features = {
@@ -260,7 +244,7 @@ def _choose_feature(builder, asked: str | None) -> str:
 
 
 def _images(tfds, features, prefix: str = "") -> dict[str, Any]:
-  """{path: feature} of features that are one picture a record."""
+  """Maps path to feature, of features that are one picture a record."""
   found = {}
   for name, feature in features.items():
     if isinstance(feature, tfds.features.FeaturesDict):
@@ -281,7 +265,7 @@ def _check_split(builder, split: str) -> None:
 
 
 def _open(builder, split: str, feature: str):
-  """The split, its pictures encoded; nor are other features decoded that hold pictures."""
+  """Opens the split, its pictures encoded; nor are other features decoded that hold pictures."""
   tfds = _library()
   decoders: dict = {}
   for path in {feature, *_images(tfds, builder.info.features)}:

@@ -21,7 +21,7 @@ Picture = np.ndarray | Image.Image
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-  """Where to cut, independent of the picture's size.
+  """Holds where to cut, independent of the picture's size.
 
   Attributes:
     zoom: the short side is brought to zoom times the crop; >= 1.
@@ -35,11 +35,11 @@ class Crop:
   flip: bool = False
 
   def short_side(self, crop: int) -> int:
-    """Short side in pixels to which the picture is resized before the cut."""
+    """Returns the short side in pixels to which the picture is resized before the cut."""
     return max(crop, round(crop * self.zoom))
 
   def within(self, image: Picture, crop: int) -> "Crop":
-    """The same place with no more zoom than the picture has pixels for: nothing is enlarged.
+    """Returns the place with no more zoom than the picture has pixels for: nothing is enlarged.
 
     Of a picture that is itself smaller than the crop it is the whole short side.
     """
@@ -47,13 +47,13 @@ class Crop:
 
 
 def draw_crop(rng: np.random.Generator, max_zoom: float = 1.25, flip: bool = True) -> Crop:
-  """zoom ~ U(1, max_zoom), uniform position, flip with probability 1/2: always four numbers."""
+  """Draws zoom ~ U(1, max_zoom), uniform position, flip with probability 1/2: four numbers."""
   zoom, y, x, mirror = rng.random(4)
   return Crop(1.0 + zoom * (max_zoom - 1.0), y, x, bool(flip and mirror < 0.5))
 
 
 def apply_crop(image: Picture, crop: int, where: Crop) -> np.ndarray:
-  """A picture of any size from 1 x 1 -> uint8 [crop, crop, 3], contiguous."""
+  """Cuts from a picture of any size from 1 x 1: uint8 [crop, crop, 3], contiguous."""
   height, width = _shape(image)
   rows, cols = _resized(height, width, where.short_side(crop))
   top, left = int(where.y * (rows - crop + 1)), int(where.x * (cols - crop + 1))
@@ -79,7 +79,7 @@ def cut(image: Picture, crop: int, where: Crop) -> np.ndarray:
 
 
 def center_crop(image: Picture, crop: int | tuple[int, int]) -> np.ndarray:
-  """The largest central region of the crop's shape, resized to it: uint8 [crop_h, crop_w, 3].
+  """Resizes the largest central region of the crop's shape to it: uint8 [crop_h, crop_w, 3].
 
   For a square crop that is: short side to crop, then the middle. crop: int or (height, width).
   """
@@ -104,7 +104,7 @@ def _shape(image: Picture) -> tuple[int, int]:
 def _resample(
   image: Picture, shape: tuple[int, int], origin: tuple[int, int], size: tuple[int, int]
 ) -> Image.Image:
-  """image resized to shape, of which the region of the given origin and size is computed."""
+  """Resizes to `shape`, of which the region of the given origin and size alone is computed."""
   height, width = _shape(image)
   (rows, cols), (top, left), (out_h, out_w) = shape, origin, size
   if (rows, cols) == (height, width):
@@ -124,5 +124,5 @@ def _pillow(image: Picture) -> Image.Image:
 
 
 def _array(image: Image.Image, flip: bool = False) -> np.ndarray:
-  """uint8 [h, w, 3], contiguous. Pillow mirrors several times faster than NumPy."""
+  """Makes uint8 [h, w, 3], contiguous. Pillow mirrors several times faster than NumPy."""
   return np.asarray(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image)

@@ -32,7 +32,7 @@ class Warped(NamedTuple):
 
 
 def warp(gray: np.ndarray, color: np.ndarray, disparity: np.ndarray) -> Warped:
-  """The colour view's Cb and Cr under the monochrome view's Y.
+  """Carries the colour view's Cb and Cr over to the monochrome view's Y.
 
   Between two neighbours of one row that lie on one surface every point is known: it is seen at
   x - k(x), linearly between both. Of points that meet in a pixel the nearest counts, which hides

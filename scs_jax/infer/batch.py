@@ -14,14 +14,15 @@ import os
 import stat
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from scs_jax.data import listing
 from scs_jax.data.decode import MAX_PIXELS, DecodeError
 from scs_jax.errors import UserError
-from scs_jax.infer import display, picture_files, pictures, resizing, video
+from scs_jax.infer import display, inputs, picture_files, pictures, resizing, video
 from scs_jax.infer.colorizer import result_size
 from scs_jax.infer.inputs import Task
 from scs_jax.infer.record import Record
@@ -29,7 +30,7 @@ from scs_jax.infer.references import Choice
 
 
 class Colors(Protocol):
-  """What a job needs of a Colorizer."""
+  """Says what a job needs of a Colorizer."""
 
   takes_reference: bool
   scales: tuple[float, float]
@@ -39,14 +40,14 @@ class Colors(Protocol):
 
 
 class Lenders(Protocol):
-  """What a job needs of References."""
+  """Says what a job needs of References."""
 
   def choose(self, name: str, picture: pictures.Picture) -> Choice: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What decides a result beside weights and reference.
+  """Holds what decides a result beside weights and reference.
 
   Attributes:
     scale, size: at most one of them; size is (height, width), one of which may be None: by aspect.
@@ -76,11 +77,37 @@ class Settings:
 
 @dataclasses.dataclass
 class Outcome:
-  """Counts of a job, and (name, cause) of what could not be done, in order."""
+  """Holds what was done and what was not.
+
+  Attributes:
+    colored, skipped: how many were coloured, and how many were done already.
+    broken: (name, cause) of what could not be coloured, in order.
+    others: files that are no pictures, left alone.
+    results: folders of earlier results, left out.
+    spare: of pairs, colour pictures without a monochrome one.
+  """
 
   colored: int = 0
   skipped: int = 0
   broken: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+  others: Collection[str] = ()
+  results: Sequence[str] = ()
+  spare: Sequence[str] = ()
+
+  def show(self) -> None:
+    """Prints it all; what could not be coloured, to stderr."""
+    display.list_broken("could not be coloured", self.broken)
+    if self.spare:
+      few = ", ".join(self.spare[:10]) + (", ..." if len(self.spare) > 10 else "")
+      display.say(f"colour pictures without a monochrome one: {len(self.spare)} ({few})")
+    for line in listing.describe_results(self.results):
+      display.say(line)
+    if self.others:
+      display.say(inputs.describe_others(self.others))
+    counts = [f"{self.colored} coloured"]
+    counts += [f"{self.skipped} skipped (done already)"] if self.skipped else []
+    counts += [f"{len(self.broken)} broken"] if self.broken else []
+    display.say(", ".join(counts))
 
 
 class _Read(NamedTuple):
@@ -123,11 +150,11 @@ def color_all(
     return outcome
   if any(task.video and task.named for task in todo):
     video.find_ffmpeg()
-  strangers = [] if overwrite else record.strangers(todo)
-  if strangers:
-    more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
+  foreign = [] if overwrite else record.foreign_files(todo)
+  if foreign:
+    more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
     raise UserError(
-      f"{strangers[0]}{more} is there already and was not made by this command; add --overwrite "
+      f"{foreign[0]}{more} is there already and was not made by this command; add --overwrite "
       "to replace it, or choose another --out"
     )
   colorizer = open_colorizer()
@@ -148,7 +175,12 @@ def color_all(
 def _check_scale(settings: Settings, colorizer: Colors) -> None:
   """Refuses at once what the Colorizer would refuse for every picture."""
   if settings.size is not None and None not in settings.size:
-    _require_size(settings.size)
+    height, width = settings.size
+    if height * width > MAX_PIXELS:
+      raise UserError(
+        f"the result would have {width}x{height} pixels, expected {MAX_PIXELS} at most; choose a "
+        "smaller --scale or --size"
+      )
   least, most = colorizer.scales
   direct = not settings.keep_luminance and settings.input_side is None
   if settings.scale is not None and direct and not least <= settings.scale <= most:
@@ -196,7 +228,7 @@ class _Job:
         self._settle(write, bar)
 
   def _read_ahead(self, pool, todo) -> Iterator[tuple[Task, concurrent.futures.Future]]:
-    """The tasks in order, each with its reading; the next one is read meanwhile."""
+    """Reads the tasks in order, each with its reading; the next one is read meanwhile."""
     following = collections.deque([(todo[0], pool.submit(self._read, todo[0]))])
     for task in [*todo[1:], None]:
       concurrent.futures.wait([following[0][1]])
@@ -205,7 +237,7 @@ class _Job:
       yield following.popleft()
 
   def _read(self, task: Task) -> _Read | None:
-    """In the reader's thread: decoded picture and reference; None for a video."""
+    """Reads picture and reference in the reader's thread; None for a video."""
     try:
       if task.video:
         if not stat.S_ISREG(os.stat(task.source).st_mode):
@@ -225,7 +257,7 @@ class _Job:
     return _Read(picture, chosen.picture, chosen.name, [*remarks, *chosen.notes])
 
   def _color(self, task: Task, reading) -> tuple[str | None, np.ndarray, _Read] | None:
-    """(reference's name, result, what was read); None where it is settled already."""
+    """Returns (reference's name, result, what was read); None where it is settled already."""
     with self._listing(task):
       read = reading.result()
       if read is None:
@@ -258,7 +290,7 @@ class _Job:
     return self._colorizer.color(picture, reference, **keywords)
 
   def _color_video(self, task: Task) -> None:
-    """Frame by frame, by the one reference that its first frame got."""
+    """Colours frame by frame, by the one reference that its first frame got."""
     first: list[_Read] = []
 
     def paint(frame: np.ndarray) -> np.ndarray:
@@ -280,7 +312,7 @@ class _Job:
     self._outcome.colored += 1
 
   def _write(self, task: Task, rgb: np.ndarray, read: _Read) -> None:
-    """In the writer's thread."""
+    """Writes a result, in the writer's thread."""
     picture = read.picture
     alpha = picture.alpha
     if alpha is not None:
@@ -309,7 +341,7 @@ class _Job:
       yield
     except Exception as error:
       cause = _explain(error)
-      if cause is None and _stops(error):
+      if cause is None and isinstance(error, OSError):  # the place for the results is at fault
         raise
       if cause is None:
         cause = f"a bug in scs_jax, please report it: {type(error).__name__}: {error}"
@@ -321,7 +353,7 @@ class _Job:
 
 
 def _explain(error: Exception) -> str | None:
-  """Why one picture failed, in one line; None for a bug and for what stops the job."""
+  """Tells why one picture failed, in one line; None for a bug and for what stops the job."""
   if isinstance(error, (DecodeError, UserError)):
     return " ".join(str(error).split())
   if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
@@ -333,21 +365,8 @@ def _explain(error: Exception) -> str | None:
   return None
 
 
-def _stops(error: Exception) -> bool:
-  """Whether the place for the results is at fault: reading raises DecodeError, not OSError."""
-  return isinstance(error, OSError)
-
-
-def _require_size(size: tuple[int, int]) -> None:
-  if size[0] * size[1] > MAX_PIXELS:
-    raise UserError(
-      f"the result would have {size[1]}x{size[0]} pixels, expected {MAX_PIXELS} at most; choose a "
-      "smaller --scale or --size"
-    )
-
-
 def _by_aspect(asked: tuple[int | None, int | None], shape: tuple[int, int]) -> tuple[int, int]:
-  """(height, width) with the one that is None filled in by the picture's aspect."""
+  """Returns (height, width) with the one that is None filled in by the picture's aspect."""
   height, width = asked
   if height is None:
     assert width is not None

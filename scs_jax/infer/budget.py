@@ -1,4 +1,4 @@
-"""What a picture may take of the memory, and smaller tiles where that is not enough."""
+"""The memory that a picture may take, and smaller tiles where that is not enough."""
 
 import jax
 
@@ -65,7 +65,7 @@ def require(
 
 
 def limit_bytes(limit: int | None) -> int | None:
-  """Bytes that programs may take where they run; None: an accelerator that does not say.
+  """Returns the bytes that programs may take where they run; None: an accelerator keeps silent.
 
   Args:
     limit: what the user gives, which is then all; None: 80 % of what is free.
@@ -80,7 +80,7 @@ def limit_bytes(limit: int | None) -> int | None:
 def smaller_ladder(
   painter: Painter, recipe: Recipe, size: Size, reference_size: Size | None
 ) -> tuple[int, ...] | None:
-  """The largest tile halved, else left out, else the least that the network allows; None: no more.
+  """Halves the largest tile, else leaves it out, else the least allowed; None: no more.
 
   Whatever is chosen serves every stage of this picture.
   """
@@ -107,7 +107,7 @@ def require_tiles(
 
 
 def too_large(error: Exception, size: Size, out_size: Size) -> TooLarge:
-  """For a picture that no tiles make fit."""
+  """Makes the error for a picture that no tiles make fit."""
   share = error.args[1] / error.args[0] if isinstance(error, PlannedMemoryError) else None
   return TooLarge(
     f"{size[0]}x{size[1]} pixels, to {out_size[0]}x{out_size[1]}, do not fit into memory even in "
@@ -122,7 +122,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def describe(error: Exception) -> str:
-  """What ran out, in a few words."""
+  """Says what ran out, in a few words."""
   if isinstance(error, PlannedMemoryError):
     needed, limit = (f"{n / 1e6:,.0f} MB" for n in error.args)
     return f"needs {needed}, the limit is {limit}"

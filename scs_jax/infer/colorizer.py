@@ -75,7 +75,7 @@ class Colorizer:
   def from_checkpoint(
     cls, path, *, step: int | str | None = None, **keywords: Any
   ) -> "Colorizer":
-    """From a trained network: a run's folder, a model's file, or a shipped model's name.
+    """Opens a trained network: a run's folder, a model's file, or a shipped model's name.
 
     Args:
       path: as `models.find` takes it; or what it found.
@@ -203,7 +203,7 @@ class Colorizer:
   def _colors(
     self, gray: np.ndarray, size: Size, out_size: Size, reference: Picture | None
   ) -> np.ndarray:
-    """The network's RGB at `size`, for a result of `out_size`."""
+    """Returns the network's RGB at `size`, for a result of `out_size`."""
     lender = None if reference is None else reference_rgb(reference)
     recipe = self._recipe(lender is not None)
     if recipe is None:
@@ -237,7 +237,7 @@ class Colorizer:
     return self._recipes[referential]
 
   def _memories(self, recipe, lender: np.ndarray) -> dict:
-    """A reference's memories, made once for a row of pictures."""
+    """Returns a reference's memories, made once for a series of pictures."""
     key = hashlib.sha256(lender.tobytes()).hexdigest() + str(lender.shape)
     if key not in self._references:
       while len(self._references) >= _KEPT_REFERENCES:
@@ -246,7 +246,7 @@ class Colorizer:
     return self._references[key]
 
   def _whole(self, gray: np.ndarray, size: Size, lender) -> np.ndarray:
-    """For a method without a recipe: whole, in the corner of a square of a few sizes if it can."""
+    """Colours by a method without a recipe: whole, in the corner of a square if it can."""
     reference = None
     if lender is not None:
       reference = resizing.resize(lender, (256, 256))[None]
@@ -259,7 +259,7 @@ class Colorizer:
 
 
 def _in_corner(query: Query) -> Query:
-  """The query with the picture in the corner of a square, so that few shapes serve all sizes."""
+  """Puts the picture in the corner of a square, so that few shapes serve all sizes."""
   old, new = query.gray.shape[1:3], tuple(query.size)
   sides = [resizing.bucket(max(size)) for size in (old, new)]
   pads = [(0, 0), *((0, sides[0] - s) for s in old), (0, 0)]
@@ -269,7 +269,7 @@ def _in_corner(query: Query) -> Query:
 
 
 def load(path, step: int | str | None = None) -> tuple[Method, TrainState]:
-  """(method, state without what training alone needs) of a trained network; as from_checkpoint."""
+  """Loads (method, state without what training alone needs), as from_checkpoint."""
   model = models.find(path, step)
   return model.method, model.restore()
 
@@ -284,7 +284,7 @@ def require_finite(rgb: np.ndarray) -> None:
 
 
 def reference_rgb(reference: Picture) -> np.ndarray:
-  """What a method sees of a reference: RGB in [0, 1], float32 [h, w, 3], 512 a side at most."""
+  """Prepares a reference for a method: RGB in [0, 1], float32 [h, w, 3], 512 a side at most."""
   if reference.rgb is None:
     rgb = np.repeat(reference.gray[..., None], 3, axis=-1)
   else:
@@ -293,12 +293,12 @@ def reference_rgb(reference: Picture) -> np.ndarray:
 
 
 def read(image) -> Picture:
-  """A picture of what a Colorizer is called with."""
+  """Reads one of the kinds of pictures that a Colorizer is called with."""
   return image if isinstance(image, Picture) else pictures.read(image)
 
 
 def as_given(image, picture: Picture, rgb: np.ndarray) -> np.ndarray | Image.Image:
-  """The result with the alpha of the picture: an array where the image is one, else Pillow's."""
+  """Adds the picture's alpha to the result: an array where the image is one, else Pillow's."""
   if picture.alpha is not None:
     alpha = resizing.resize_bytes(picture.alpha, rgb.shape[:2])
     rgb = picture_files.with_alpha(rgb, alpha)
@@ -320,7 +320,7 @@ def require_side(side) -> None:
 
 
 def result_size(size: Size, scale: float | None, asked: Size | None) -> Size:
-  """(height, width) of the result."""
+  """Returns (height, width) of the result."""
   if scale is not None and asked is not None:
     raise UserError("scale and size exclude each other; give one")
   if scale is not None:

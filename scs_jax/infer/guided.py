@@ -28,7 +28,7 @@ _HALO = 1  # low-resolution rows that the windows reach
 def enlarge_chroma(
   ab: np.ndarray, low_lightness: np.ndarray | None, lightness: np.ndarray
 ) -> np.ndarray:
-  """He and Sun, Fast Guided Filter (2015), on what lightness has beyond its own enlargement.
+  """Filters after He and Sun, Fast Guided Filter (2015), what lightness has beyond its enlargement.
 
   ab = up(low_ab) + up(slope) (L - up(low_L)), slope = cov(low_L, low_ab) / (var(low_L) + EPSILON)
 
@@ -84,7 +84,7 @@ class Enlargement:
       self._down, self._across = (_taps(a, b) for a, b in zip(small, size, strict=True))
 
   def rows(self, part: slice, lightness: np.ndarray) -> np.ndarray:
-    """ab of rows [start, stop) of the result, float32 [n, Q, 2], whose lightness is [n, Q]."""
+    """Computes ab of rows [start, stop) of the result, float32 [n, Q, 2]; lightness is [n, Q]."""
     if self._plain:
       return np.stack([chroma[part] for chroma in self._chroma], axis=-1)
     result = np.empty((*lightness.shape, 2), np.float32)
@@ -121,7 +121,7 @@ def average(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def average_of(
   rows_of: Callable[[slice], np.ndarray], shape: tuple[int, int], size: tuple[int, int]
 ) -> np.ndarray:
-  """`average` of an image that is given by slices of its rows."""
+  """Computes `average` of an image that is given by slices of its rows."""
   down, across = (_area(a, b) for a, b in zip(shape, size, strict=True))
   small, lowest, highest = np.zeros(size, np.float32), np.inf, -np.inf
   step = max(1, _AVERAGED // shape[1])
@@ -135,7 +135,7 @@ def average_of(
 
 
 def _area(size: int, smaller: int) -> sparse.csr_array:
-  """Means by area as a matrix [smaller, size]: entry (i, k) is the part of pixel k in mean i."""
+  """Makes the matrix [smaller, size] of means by area: (i, k) is pixel k's part in mean i."""
   # In units of 1 / (size * smaller) of the axis all borders are integers.
   borders = np.union1d(np.arange(smaller + 1) * size, np.arange(size + 1) * smaller)
   starts, lengths = borders[:-1], np.diff(borders)
@@ -146,7 +146,7 @@ def _area(size: int, smaller: int) -> sparse.csr_array:
 
 
 def _taps(size: int, larger: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Both neighbours in 0 .. size - 1 of each of `larger` pixels, and the weight of the second."""
+  """Returns both neighbours of each of `larger` pixels, and the weight of the second."""
   position = (np.arange(larger) + 0.5) * (size / larger) - 0.5
   first = np.floor(position).astype(np.int64)
   weight = (position - first).astype(np.float32)
@@ -154,7 +154,7 @@ def _taps(size: int, larger: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _between(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-  """x + (y - x) weight, in the memory of y, which is the caller's own: exactly x where y is x."""
+  """Computes x + (y - x) weight in the memory of y, which is the caller's; exactly x where y is."""
   y -= x
   y *= weight
   y += x

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from scs_jax.data import samples
-from scs_jax.infer import levels
 
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.HIGHRESPRECALC
@@ -30,12 +29,12 @@ class ProfileError(Exception):
 
 
 def space(profile: bytes) -> str:
-  """Which colours a profile speaks of: "RGB", "CMYK", "gray", "Lab" or "unknown"."""
+  """Tells which colours a profile speaks of: "RGB", "CMYK", "gray", "Lab" or "unknown"."""
   return _SPACES.get(profile[16:20], "unknown")
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-  """An image of mode "RGB" or "CMYK" -> one of mode "RGB" whose numbers are sRGB.
+  """Converts an image of mode "RGB" or "CMYK" to one of mode "RGB" whose numbers are sRGB.
 
   A profile of RGB that moves no colour by more than one level is sRGB under one of its many names:
   the image comes back as it is, free of a second rounding.
@@ -57,7 +56,7 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 def deep_to_srgb(
   color: np.ndarray, white: float, profile: bytes
 ) -> tuple[np.ndarray, float]:
-  """RGB [H, W, 3] in [0, white] of more than 8 bits -> sRGB, and its white; as to_srgb.
+  """Converts RGB [H, W, 3] in [0, white] of more than 8 bits to sRGB, and its white; as to_srgb.
 
   Raises:
     ProfileError: as of to_srgb.
@@ -80,7 +79,7 @@ def deep_to_srgb(
 
 
 def lab_to_srgb(image: Image.Image) -> Image.Image:
-  """An image of mode "LAB" (CIE Lab relative to D50, as TIFF 6.0 and ICC have it) -> mode "RGB"."""
+  """Converts an image of mode "LAB" (relative to D50, as TIFF 6.0 and ICC) to mode "RGB"."""
   transform = ImageCms.buildTransform(
     ImageCms.createProfile("LAB", 5000), _srgb(), "LAB", "RGB", renderingIntent=_INTENT
   )
@@ -88,7 +87,7 @@ def lab_to_srgb(image: Image.Image) -> Image.Image:
 
 
 def gray_levels(profile: bytes) -> np.ndarray:
-  """The sRGB gray level in [0, 1] of each of the 65536 levels of a gray profile: float32 [65536].
+  """Computes the sRGB gray in [0, 1] of each of a gray profile's 65536 levels: float32.
 
   ICC.1:2022, 8.3.4 (and its like for input and output): the gray tone curve leads to luminance
   relative to white; black-point compensation then brings its darkest value to 0.
@@ -105,7 +104,7 @@ def gray_levels(profile: bytes) -> np.ndarray:
     raise ProfileError("it is broken (its gray tone curve holds no range of grays)")
   black = min(luminance[0], _DARKEST_BLACK)
   luminance = np.clip((luminance - black) / (1.0 - black), 0.0, 1.0)
-  return levels.encode(luminance).astype(np.float32)
+  return samples.to_srgb(luminance).astype(np.float32)
 
 
 def _require_space(profile: bytes, mode: str) -> None:
@@ -132,7 +131,7 @@ def _keeps_colors(transform: ImageCms.ImageCmsTransform) -> bool:
 
 
 def _tag(profile: bytes, name: bytes) -> bytes:
-  """The content of one tag (ICC.1:2022, 7.3)."""
+  """Reads the content of one tag (ICC.1:2022, 7.3)."""
   (count,) = struct.unpack_from(">I", profile, 128)
   for i in range(min(count, 1000)):
     found, offset, size = struct.unpack_from(">4sII", profile, 132 + 12 * i)
@@ -142,7 +141,7 @@ def _tag(profile: bytes, name: bytes) -> bytes:
 
 
 def _curve(tag: bytes):
-  """A curveType or parametricCurveType (ICC.1:2022, 10.6 and 10.18) as a function on [0, 1]."""
+  """Reads a curveType or parametricCurveType (ICC.1:2022, 10.6, 10.18): a function on [0, 1]."""
   if tag[:4] == b"curv":
     (count,) = struct.unpack_from(">I", tag, 8)
     if count == 0:
@@ -162,7 +161,7 @@ def _curve(tag: bytes):
 
 
 def _parametric(p: list[float]):
-  """ICC.1:2022, table 68: (a x + b)^g + e from d on, c x + f below it, each kind filled up."""
+  """Makes a curve of ICC.1:2022, table 68: (a x + b)^g + e from d on, c x + f below it."""
   if len(p) == 1:
     g, a, b, c, d, e, f = p[0], 1.0, 0.0, 0.0, 0.0, 0.0, 0.0
   elif len(p) in (3, 4):

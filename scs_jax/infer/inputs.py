@@ -1,4 +1,4 @@
-"""What to colour, and where each result goes: files, folders and patterns become a list of tasks.
+"""Lists what to colour, and where each result goes: files, folders and patterns become tasks.
 
   - A folder is read with all below it, hidden files and folders left out, links to folders followed
     once; its structure is kept. A pattern is read like a folder, below its part without wildcards.
@@ -55,7 +55,7 @@ class Task:
 
 @dataclasses.dataclass
 class Found:
-  """What there is to do.
+  """Holds what there is to do, and what was left alone.
 
   Attributes:
     tasks: in their order.
@@ -63,6 +63,7 @@ class Found:
     results: folders of results that were left out.
     unreadable: (folder, cause) pairs.
     single: whether `out` names the one result itself.
+    spare: of pairs, colour pictures without a monochrome one.
   """
 
   tasks: list[Task] = dataclasses.field(default_factory=list)
@@ -70,10 +71,11 @@ class Found:
   results: list[str] = dataclasses.field(default_factory=list)
   unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
   single: bool = False
+  spare: list[str] = dataclasses.field(default_factory=list)
 
 
 def find(given: Sequence[str], out: str, form: str = "same") -> Found:
-  """The tasks for what a user gave.
+  """Finds the tasks for what a user gave.
 
   Args:
     given: files, folders, patterns (`*`, `?`, `[a-z]`, `**`), the last expanded here.
@@ -104,7 +106,7 @@ def find(given: Sequence[str], out: str, form: str = "same") -> Found:
 
 
 def describe_others(others: Collection[str]) -> str:
-  """`left alone: 3 files that are no pictures (.txt 2, .xmp 1)`."""
+  """Writes `left alone: 3 files that are no pictures (.txt 2, .xmp 1)`."""
   counts = collections.Counter(os.path.splitext(path)[1].lower() for path in others)
   kinds = ", ".join(f"{suffix or 'no extension'} {n}" for suffix, n in sorted(counts.items()))
   what = "file that is no picture" if len(others) == 1 else "files that are no pictures"
@@ -122,7 +124,7 @@ def _expected() -> str:
 
 
 def _is_single(given: Sequence[str], out: str, form: str) -> bool:
-  """Whether `out` names the result of the one file given."""
+  """Tells whether `out` names the result of the one file given."""
   if not out:
     raise UserError("--out is empty: expected a folder for the results")
   suffix = os.path.splitext(out)[1].lower()
@@ -145,7 +147,7 @@ def _kin(suffix: str) -> str:
 
 
 def expand(text: str, out: str, found: Found) -> list[Task]:
-  """The tasks of one argument, without their outputs; what is left alone goes into `found`."""
+  """Finds the tasks of one argument, without outputs; what is left alone goes into `found`."""
   if os.path.isdir(text):
     if os.path.realpath(text) == os.path.realpath(out):
       raise UserError(
@@ -163,7 +165,7 @@ def expand(text: str, out: str, found: Found) -> list[Task]:
 
 
 def _avoid(base: str, out: str) -> str | None:
-  """The output folder, to be left out of what is read, unless all that is read lies in it."""
+  """Gives the output folder, to be left out of what is read, unless all that is read lies in it."""
   return None if _inside(base or ".", out) else os.path.realpath(out)
 
 
@@ -177,7 +179,7 @@ def _near(text: str) -> str:
 
 
 def _match(pattern: str, avoid: str | None, found: Found) -> list[Task]:
-  """The pictures that match, and those in folders that match, named below the fixed part."""
+  """Finds the pictures that match, and those in folders that match, named below the fixed part."""
   parts = pathlib.PurePath(pattern).parts
   fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
   base = os.path.join("", *parts[:fixed])
@@ -196,13 +198,13 @@ def _match(pattern: str, avoid: str | None, found: Found) -> list[Task]:
 
 
 def _inside(path: str, folder: str) -> bool:
-  """Whether path is the folder or lies in it, links resolved."""
+  """Tells whether path is the folder or lies in it, links resolved."""
   path, folder = os.path.realpath(path), os.path.realpath(folder)
   return path == folder or path.startswith(os.path.join(folder, ""))
 
 
 def _is_result(path: str, base: str, found: Found) -> bool:
-  """Whether a match lies in a folder of results below the base, which is entered in `found`."""
+  """Tells whether a match lies in a folder of results below the base; enters that in `found`."""
   folder = path if os.path.isdir(path) else os.path.dirname(path)
   while folder and os.path.abspath(folder) != os.path.abspath(base or "."):
     if listing.is_results(folder):
@@ -214,7 +216,7 @@ def _is_result(path: str, base: str, found: Found) -> bool:
 
 
 def _walk(root: str, base: str, avoid: str | None, found: Found) -> list[Task]:
-  """Everything below root but hidden files and `avoid`; links to folders come last, and once."""
+  """Lists all below root but hidden files and `avoid`; links to folders come last, and once."""
   visited, pending, linked = set(), [root], []
   tasks: list[Task] = []
   while pending or linked:
@@ -255,7 +257,7 @@ def _classify(path: str, base: str, found: Found) -> list[Task]:
 
 
 def _place(entries: list[Task], out: str, form: str) -> list[Task]:
-  """The entries with their outputs, no two the same."""
+  """Returns the entries with their outputs, no two the same."""
   wanted = collections.defaultdict(list)
   for task in entries:
     # Without case, as some file systems are: two results must be two files on those as well.
@@ -286,7 +288,7 @@ def _suffix(task: Task, form: str) -> str:
 
 
 def _renamed(task: Task, form: str) -> str:
-  """The relative name with the result's extension; one that says nothing stays in the name."""
+  """Returns the relative name with the result's extension; an unusual one stays in the name."""
   stem, own = os.path.splitext(task.relative)
   known = own.lower() in EXTENSIONS | VIDEOS
   suffix = _suffix(task, form)

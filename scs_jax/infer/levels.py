@@ -1,4 +1,4 @@
-"""sRGB levels of pictures on the host: the transfer curve, and the gray of the same luminance.
+"""The gray of the same luminance as sRGB colours, on the host.
 
 NumPy, since pictures come in every size and each new shape would compile anew under jax; the colour
 space itself is defined in ops/color.py.
@@ -13,29 +13,16 @@ from scs_jax.data import samples
 LUMINANCE = (0.212671, 0.715160, 0.072169)
 """Of linear sRGB red, green and blue in relative luminance; they add up to 1."""
 
-to_uint8 = samples.to_uint8
-to_unit = samples.to_unit
-
-
-def decode(levels: np.ndarray) -> np.ndarray:
-  """sRGB levels in [0, 1] -> linear light, same shape; floats keep their precision."""
-  return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-
-
-def encode(linear: np.ndarray) -> np.ndarray:
-  """Linear light in [0, 1] -> sRGB levels, same shape; floats keep their precision."""
-  return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-
 
 @functools.cache
 def _weighted() -> np.ndarray:
-  """What each of the 256 levels of red, green and blue adds to luminance: float32 [3, 256]."""
-  linear = decode(np.arange(256) / 255.0)
+  """Tabulates what each level of red, green and blue adds to luminance: float32 [3, 256]."""
+  linear = samples.to_linear(np.arange(256) / 255.0)
   return (np.array(LUMINANCE)[:, None] * linear).astype(np.float32)
 
 
 def gray_of(rgb: np.ndarray, white: float = 255.0) -> np.ndarray:
-  """encode(0.212671 R + 0.715160 G + 0.072169 B), R, G, B linear: neutral gray of the same L*.
+  """Computes the neutral gray of the same L*: of 0.212671 R + 0.715160 G + 0.072169 B, linear.
 
   Args:
     rgb: sRGB [H, W, 3], uint8, uint16 or float in [0, white].
@@ -50,6 +37,6 @@ def gray_of(rgb: np.ndarray, white: float = 255.0) -> np.ndarray:
       red, green, blue = _weighted()
       luminance = red[part[..., 0]] + green[part[..., 1]] + blue[part[..., 2]]
     else:
-      luminance = decode(samples.unit_of(part, white)) @ np.array(LUMINANCE, np.float32)
-    gray[rows] = encode(luminance)
+      luminance = samples.to_linear(samples.unit_of(part, white)) @ np.array(LUMINANCE, np.float32)
+    gray[rows] = samples.to_srgb(luminance)
   return np.clip(gray, 0.0, 1.0, out=gray)

@@ -14,7 +14,6 @@ from skimage import color as scikit
 
 from scs_jax.data import samples
 from scs_jax.errors import UserError
-from scs_jax.infer import levels
 from scs_jax.infer.guided import Enlargement
 from scs_jax.ops import color
 
@@ -38,7 +37,7 @@ _LEVELS = {8: np.uint8, 16: np.uint16}
 def to_rgb(
   lightness: np.ndarray, ab: np.ndarray, saturation: float = 1.0, depth: int = 8
 ) -> np.ndarray:
-  """CIE Lab to sRGB levels: L is kept, chroma outside sRGB is reduced at its hue until it fits.
+  """Converts CIE Lab to sRGB levels: L is kept, chroma outside sRGB is reduced at its hue.
 
   Args:
     lightness: float32 [P, Q], L in [0, 100].
@@ -65,7 +64,7 @@ def to_rgb(
 def keep_luma(
   luma: np.ndarray, rgb: np.ndarray, saturation: float = 1.0, depth: int = 8
 ) -> np.ndarray:
-  """As `keep_luminance`, in YCbCr: Cb and Cr of `rgb`, enlarged along the edges of Y, under Y.
+  """Puts Cb and Cr of `rgb`, enlarged along the edges of Y, under Y: `keep_luminance` in YCbCr.
 
   Colours outside the gamut keep Y and their hue and give up chroma, where clipping would change Y.
 
@@ -102,7 +101,7 @@ def keep_luma(
 def keep_luminance(
   gray: np.ndarray, rgb: np.ndarray, saturation: float = 1.0, depth: int = 8
 ) -> np.ndarray:
-  """The colours of `rgb`, enlarged along the edges of `gray`, on the luminance of `gray`.
+  """Returns the colours of `rgb`, enlarged along the edges of `gray`, on the luminance of `gray`.
 
   Of `rgb` only a and b count. What its own lightness gets wrong does not matter: the filter is
   guided by `gray` at both sizes. On photographs, guiding by low-resolution L that is 5 units too
@@ -138,7 +137,7 @@ def _in_bands(
   finish: Callable[[np.ndarray, np.ndarray], np.ndarray],
   depth: int,
 ) -> np.ndarray:
-  """Levels [P, Q, 3] of finish(guide, chroma enlarged along it), some rows at a time.
+  """Returns levels [P, Q, 3] of finish(guide, chroma enlarged along it), some rows at a time.
 
   So beside the source [P, Q], the result and what gives the chroma, of `size`, nothing is large.
   """
@@ -155,7 +154,7 @@ def _in_bands(
 
 
 def saturate(rgb: np.ndarray, saturation: float) -> np.ndarray:
-  """sRGB as bytes, its chroma times `saturation`: same L and hue, fitted into sRGB.
+  """Returns sRGB as bytes, its chroma times `saturation`: same L and hue, fitted into sRGB.
 
   Args:
     rgb: float32 [P, Q, 3], sRGB in [0, 1] (clipped).
@@ -172,7 +171,7 @@ def saturate(rgb: np.ndarray, saturation: float) -> np.ndarray:
   if saturation == 1.0:
     result = np.empty(rgb.shape, np.uint8)
     for rows in samples.strips(rgb):
-      result[rows] = levels.to_uint8(np.clip(rgb[rows], 0.0, 1.0), 1.0)
+      result[rows] = samples.to_uint8(np.clip(rgb[rows], 0.0, 1.0), 1.0)
     return result
   flat = rgb.reshape(-1, 3)
 
@@ -197,7 +196,7 @@ def require_saturation(saturation: float) -> None:
 
 
 def programs() -> int:
-  """XLA programs compiled in this process: at most one for each depth, for all sizes."""
+  """Counts XLA programs compiled in this process: at most one for each depth, for all sizes."""
   return _to_levels._cache_size()
 
 
@@ -213,7 +212,7 @@ def _convert(
   depth: int = 8,
   to_levels: Callable | None = None,
 ) -> np.ndarray:
-  """[count, 3] of `pixels`, which gives L [n] and ab [n, 2] (Y, Cb and Cr) of a slice."""
+  """Returns [count, 3] of `pixels`, which gives L [n] and ab [n, 2] (Y, Cb and Cr) of a slice."""
   to_levels = to_levels or _to_levels
   result = np.empty((count, 3), _LEVELS[depth])
   values = np.zeros((3, _CHUNK), np.float32)
@@ -229,7 +228,7 @@ def _convert(
 
 @functools.partial(jax.jit, static_argnums=1)
 def _to_levels(lab: jax.Array, depth: int) -> jax.Array:
-  """float32 [3, n] to unsigned integers of `depth` bits [3, n]."""
+  """Converts float32 [3, n] to unsigned integers of `depth` bits [3, n]."""
   # Planes rather than pixels: XLA makes one fused loop of it, four times as fast on CPUs.
   fit = lambda pixel: color.clip_gamut(color.lab_to_rgb(color.compress_chroma(pixel)))
   rgb = jax.vmap(fit, in_axes=1, out_axes=1)(lab)
@@ -240,7 +239,7 @@ def _to_levels(lab: jax.Array, depth: int) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _luma_to_levels(ycc: jax.Array, depth: int) -> jax.Array:
-  """float32 [3, n], Cb and Cr around 0, to unsigned integers of `depth` bits [3, n]."""
+  """Converts float32 [3, n], Cb and Cr around 0, to unsigned integers of `depth` bits [3, n]."""
   luma = ycc[:1]
   none = jnp.zeros_like(luma)
   convert = jax.vmap(color.ycbcr_to_rgb, in_axes=1, out_axes=1)
@@ -255,11 +254,11 @@ def _rounded(rgb: jax.Array, depth: int) -> jax.Array:
 
 
 def _lightness_of(gray: np.ndarray) -> np.ndarray:
-  """CIE 15:2004, 8.2.1.1: L of neutral sRGB levels in [0, 1], same shape, float32."""
+  """Computes CIE 15:2004, 8.2.1.1: L of neutral sRGB levels in [0, 1], same shape, float32."""
   flat = gray.reshape(-1)
   result = np.empty(flat.size, np.float32)
   for start in range(0, flat.size, _CHUNK):
-    light = levels.decode(np.clip(flat[start : start + _CHUNK], 0.0, 1.0))
+    light = samples.to_linear(np.clip(flat[start : start + _CHUNK], 0.0, 1.0))
     tangent = light * np.float32((29 / 3) ** 3)
     root = 116 * np.cbrt(light) - 16
     result[start : start + _CHUNK] = np.where(light > (6 / 29) ** 3, root, tangent)
@@ -267,7 +266,7 @@ def _lightness_of(gray: np.ndarray) -> np.ndarray:
 
 
 def _lab_of(rgb: np.ndarray) -> np.ndarray:
-  """Lab of sRGB [..., 3], clipped to [0, 1]; a and b are exactly 0 where R = G = B."""
+  """Converts sRGB [..., 3], clipped to [0, 1], to Lab; a and b are exactly 0 where R = G = B."""
   flat = rgb.reshape(-1, 3)
   result = np.empty(flat.shape, np.float32)
   for start in range(0, len(flat), _CHUNK):

@@ -1,4 +1,4 @@
-"""What a picture says about itself besides its pixels, kept for the coloured result.
+"""Metadata of a picture, kept for the coloured result.
 
 The result stands upright, is sRGB and may have another size. So the EXIF orientation becomes 1, the
 thumbnail (which would show the gray picture) and the layout of the old file are dropped, and
@@ -33,7 +33,7 @@ _XMP_ORIENTATION = (
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-  """What write() puts back where the format can carry it; the profile is none, as all is sRGB."""
+  """Holds what `write` puts back where a format can carry it; no profile, as results are sRGB."""
 
   exif: bytes | None = None
   """An EXIF block that begins with "Exif\\0\\0", orientation 1, no thumbnail."""
@@ -46,7 +46,7 @@ class Metadata:
 
 
 def gather(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
-  """The metadata of a loaded image, and remarks on what of it could not be kept. Never fails."""
+  """Reads a loaded image's metadata, and remarks on what of it could not be kept. Never fails."""
   remarks = []
   try:
     exif = _clean_exif(image.getexif())
@@ -61,7 +61,7 @@ def gather(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
 def exif_for(
   metadata: Metadata, size: tuple[int, int], limit: int | None = None, with_dpi: bool = False
 ) -> Image.Exif | None:
-  """The EXIF block of a result, None where there is none to write.
+  """Returns the EXIF block of a result, None where there is none to write.
 
   Args:
     metadata: of the picture that was read.
@@ -118,7 +118,7 @@ def _assemble(main: dict, details: dict, gps: dict) -> Image.Exif:
 
 
 def _writes(tag: int, value: object) -> bool:
-  """Whether one tag survives: one odd value must not cost all the others."""
+  """Tells whether one tag survives: one odd value must not cost all the others."""
   if tag in (_EXIF_IFD, _GPS_IFD):
     return True
   trial = Image.Exif()
@@ -150,7 +150,7 @@ def _clean_dpi(dpi: object) -> tuple[float, float] | None:
 
 
 def _exif_dpi(image: Image.Image) -> tuple[float, float] | None:
-  """The resolution by EXIF, for formats that have no other place for it."""
+  """Writes the resolution in EXIF, for formats that have no other place for it."""
   try:
     exif = image.getexif()
     per_inch = 2.54 if exif.get(_RESOLUTION_UNIT) == 3 else 1.0  # 3: by the centimetre
@@ -160,7 +160,7 @@ def _exif_dpi(image: Image.Image) -> tuple[float, float] | None:
 
 
 def _text(image: Image.Image) -> dict[str, str]:
-  """A PNG's texts, without those that are another program's copy of EXIF, XMP or a profile."""
+  """Lists a PNG's texts, without other programs' copies of EXIF, XMP or a profile."""
   found = {}
   for key, value in (getattr(image, "text", None) or {}).items():
     if key != "XML:com.adobe.xmp" and not key.startswith("Raw profile type"):

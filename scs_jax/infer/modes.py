@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from scs_jax.data import samples
 from scs_jax.data.samples import Samples
 from scs_jax.infer import icc, levels
 
@@ -48,20 +49,20 @@ def to_pixels(
   return Pixels(levels.gray_of(rgb), rgb, alpha, remarks)
 
 
-def _deep(samples: Samples, profile: bytes | None) -> Pixels:
-  """More than 8 bits a channel: gray and the luminance of colours keep their precision."""
-  alpha, color, white, remarks = None, samples.color, samples.white, ()
-  if samples.alpha is not None:
-    alpha = _opaque_as_none(levels.to_uint8(samples.alpha, samples.opaque))
+def _deep(picture: Samples, profile: bytes | None) -> Pixels:
+  """Reads more than 8 bits a channel: gray and the luminance of colours keep their precision."""
+  alpha, color, white, remarks = None, picture.color, picture.white, ()
+  if picture.alpha is not None:
+    alpha = _opaque_as_none(samples.to_uint8(picture.alpha, picture.opaque))
   if color.ndim == 2:
-    gray = levels.to_unit(color, white)
+    gray = samples.to_unit(color, white)
     return Pixels(gray, None, alpha, _apply_to_gray(gray, profile))
   if profile:
     try:
       color, white = icc.deep_to_srgb(color, white, profile)
     except icc.ProfileError as error:
       remarks = (f"colour profile ignored: {error}",)
-  return Pixels(levels.gray_of(color, white), levels.to_uint8(color, white), alpha, remarks)
+  return Pixels(levels.gray_of(color, white), samples.to_uint8(color, white), alpha, remarks)
 
 
 def _opaque_as_none(alpha: np.ndarray | None) -> np.ndarray | None:
@@ -104,7 +105,7 @@ def _apply_to_gray(gray: np.ndarray, profile: bytes | None) -> tuple[str, ...]:
 
 
 def _rgb(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, tuple[str, ...]]:
-  """uint8 [H, W, 3] sRGB; colours under full transparency as they are stored."""
+  """Converts to uint8 [H, W, 3] sRGB; colours under full transparency as they are stored."""
   remarks = ()
   if image.mode == "LAB":  # says by itself which colours it means
     return _array(icc.lab_to_srgb(image)), remarks
@@ -125,7 +126,7 @@ def _rgb(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, tuple[s
 
 
 def _strips(image: Image.Image):
-  """(first row, array of up to _ROWS rows): np.asarray of a whole image holds it three times."""
+  """Yields (first row, array of up to _ROWS rows): np.asarray of the whole holds it three times."""
   for top in range(0, image.height, _ROWS):
     yield top, np.asarray(image.crop((0, top, image.width, min(image.height, top + _ROWS))))
 

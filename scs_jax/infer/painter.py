@@ -35,7 +35,7 @@ Size = tuple[int, int]
 
 
 class Memory(NamedTuple):
-  """What attention looks at: key and value [1, capacity, C] on the device, the first `count`."""
+  """Holds what attention looks at: the first `count` of key and value [1, capacity, C]."""
 
   key: jax.Array
   value: jax.Array
@@ -59,7 +59,7 @@ class Painter:
   most_keys: int | None = None
 
   def remember(self, recipe: Recipe, rgb: np.ndarray) -> dict[str, Memory]:
-    """Memories of a reference picture, float32 [h, w, 3] in [0, 1]."""
+    """Makes memories of a reference picture, float32 [h, w, 3] in [0, 1]."""
     memories: dict[str, Memory] = {}
     self._run(recipe.reference, {"rgb": rgb}, memories, set(), recipe.align)
     return memories
@@ -77,7 +77,7 @@ class Painter:
     return self._paint(recipe.paint, maps, size, recipe.align)
 
   def tile_of(self, stage: TileStage | PaintStage, size: Size, align: int) -> int | None:
-    """The tile side for a stage and a picture; None where all are too small for its halo."""
+    """Gives the tile side for a stage and a picture; None where all are too small for its halo."""
     every = getattr(stage, "every_size", True)
     ladder = [-(-tile // align) * align for tile in (self.ladder if every else self.ladder[-1:])]
     return tiles.best_tile(ladder, size, halo_of(stage, align), align)
@@ -114,7 +114,7 @@ class Painter:
     return written
 
   def _cut(self, stage, maps: Maps, size: Size, align: int) -> Iterator[tuple]:
-    """((row span, column span), windows, place) of every tile."""
+    """Yields ((row span, column span), windows, place) of every tile."""
     tile, halo = self.tile_of(stage, size, align), halo_of(stage, align)
     if tile is None:
       raise ValueError(f"{stage.name}: tiles {self.ladder} are too small for its halo {halo}")
@@ -199,7 +199,7 @@ class _Behind:
 
 
 def halo_of(stage: TileStage | PaintStage, align: int) -> int:
-  """A stage's reach, rounded up to where tiles may begin."""
+  """Returns a stage's reach, rounded up to where tiles may begin."""
   return -(-stage.reach // align) * align
 
 
@@ -254,7 +254,7 @@ def _painting(features: Callable, pixels: Callable) -> Callable:
 
 
 def painting(stage: PaintStage) -> Callable:
-  """A tile's features, then as many blocks of output pixels as the run has, in one program.
+  """Paints a tile's features, then as many blocks of output pixels as the run has, in one program.
 
   In one, so that the features never leave the device; the number of blocks is known only when it
   runs, so every magnification shares it.

@@ -1,4 +1,4 @@
-"""Which monochrome picture goes with which colour picture: two files, or two folders by name.
+"""Matches monochrome with colour pictures: two files, or two folders by name.
 
 Names are paths below the folders without their extension, so `m/a/1.png` goes with `c/a/1.jpg`.
 """
@@ -19,25 +19,15 @@ from scs_jax.infer.references import Choice
 _NAMED = 3  # examples in an error
 
 
-@dataclasses.dataclass
-class FoundPairs(Found):
-  """What there is to do; each task has its partner.
-
-  Attributes:
-    unreadable: (path, cause) of folders that cannot be read, and of monochrome pictures without
-      a partner.
-    spare: colour pictures without a monochrome one.
-  """
-
-  spare: list[str] = dataclasses.field(default_factory=list)
-
-
-def find(mono: str, color: str, out: str, form: str = "same") -> FoundPairs:
-  """The tasks for a monochrome and a colour picture, or for two folders or patterns of them.
+def find(mono: str, color: str, out: str, form: str = "same") -> Found:
+  """Finds the tasks for a monochrome and a colour picture, or for two folders or patterns of them.
 
   Args:
     mono, color: two files, whatever they are called, or two folders or patterns.
     out, form: as of `inputs.find`; results are named after the monochrome pictures.
+
+  Returns:
+    Tasks, each with its partner; monochrome pictures without one are in `unreadable`.
 
   Raises:
     UserError: what `inputs.find` raises; a file beside a folder; one file given twice; no name
@@ -54,7 +44,7 @@ def find(mono: str, color: str, out: str, form: str = "same") -> FoundPairs:
   lenders = _pictures(inputs.expand(os.path.expanduser(color), out, views), "--color", color)
   results = sorted({*found.results, *views.results})
   others = found.others | views.others
-  pairs = FoundPairs(tasks, others, results, found.unreadable, found.single)
+  pairs = Found(tasks, others, results, found.unreadable, found.single)
   pairs.unreadable += views.unreadable
   if single:
     pairs.tasks = [dataclasses.replace(tasks[0], partner=lenders[0].source)]
@@ -65,7 +55,7 @@ def find(mono: str, color: str, out: str, form: str = "same") -> FoundPairs:
 
 
 def _pictures(tasks: Sequence[Task], flag: str, given: str) -> list[Task]:
-  """The tasks that are pictures: a video has no partner frame by frame."""
+  """Returns the tasks that are pictures: a video has no partner frame by frame."""
   kept = [task for task in tasks if not task.video]
   if not kept:
     what = "a video; give its frames as pictures" if tasks else "without pictures"
@@ -73,7 +63,7 @@ def _pictures(tasks: Sequence[Task], flag: str, given: str) -> list[Task]:
   return kept
 
 
-def _match(pairs: FoundPairs, lenders: Iterable[Task], mono: str, color: str) -> None:
+def _match(pairs: Found, lenders: Iterable[Task], mono: str, color: str) -> None:
   """Gives each task its partner; moves those that have none, or several, to `unreadable`."""
   by_stem = _by_stem(lenders)
   wanted = _by_stem(pairs.tasks)
@@ -123,7 +113,7 @@ class Partners:
     self._open = read or pictures.read
 
   def choose(self, name: str, picture: pictures.Picture) -> Choice:
-    """The colour view of a monochrome picture.
+    """Opens the colour view of a monochrome picture.
 
     Args:
       name: the picture's path below its folder.

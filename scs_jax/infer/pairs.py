@@ -38,7 +38,7 @@ _LEVEL = 1.0  # pixels up or down, beyond which a pair is not rectified
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """How a pair lies, from matches of corners.
+  """Holds how a pair lies, from matches of corners.
 
   Attributes:
     view: a key of VIEWS.
@@ -89,7 +89,7 @@ class PairColorizer:
   def from_checkpoint(
     cls, path, *, step: int | str | None = None, **keywords: Any
   ) -> "PairColorizer":
-    """As Colorizer.from_checkpoint; UserError also for a run that colours photos."""
+    """Opens a network as Colorizer.from_checkpoint does; UserError for one that colours photos."""
     return cls(*colorizer.load(path, step), **keywords)
 
   def __call__(self, mono, color, **keywords) -> np.ndarray | Image.Image:
@@ -158,7 +158,7 @@ class PairColorizer:
     return luminance.keep_luma(luma, rgb, saturation, depth)
 
   def _luma(self, picture: Picture) -> np.ndarray:
-    """Y of the monochrome view, float32 [H, W] in [0, 1]; of a gray picture at full precision."""
+    """Computes Y of the monochrome view, float32 [H, W] in [0, 1]; of gray at full precision."""
     if picture.chroma < scan.GRAY_CHROMA:
       return picture.gray
     self.note("the monochrome view has colours, of which nothing but Y is looked at")
@@ -183,7 +183,7 @@ class PairColorizer:
       )
 
   def _side(self, layout: Layout, size: Size) -> int | None:
-    """Longest side at which the matches lie within the search range; None: they do."""
+    """Returns the longest side at which matches lie within the search range; None: they do."""
     if layout.reach is None or self._search_range is None or layout.reach < self._search_range:
       return None
     side = max(16, int(max(size) * 0.97 * (self._search_range - 1) / layout.reach))
@@ -195,7 +195,7 @@ class PairColorizer:
     return side
 
   def _colors(self, luma, reference, layout: Layout, side: int | None, may_reduce: bool):
-    """The network's RGB, upright, float32, at the size that it sees."""
+    """Computes the network's RGB, upright, float32, at the size that it sees."""
     transposed, mirrored = VIEWS[layout.view]
     while True:
       views = [luma[..., None], reference.astype(np.float32) / np.float32(255)]
@@ -236,7 +236,7 @@ class PairColorizer:
 
 
 def find_layout(luma: np.ndarray, color: np.ndarray, mono_view: str = "auto") -> Layout:
-  """How a pair lies, from matches of corners of the monochrome view in the colour view.
+  """Finds how a pair lies, from matches of corners of the monochrome view in the colour view.
 
   Args:
     luma: float32 [H, W] in [0, 1], the monochrome view.
@@ -288,7 +288,7 @@ def _layout(found: matching.Matches, view: str) -> Layout:
 
 
 def _turn(view: np.ndarray, transposed: bool, mirrored: bool) -> np.ndarray:
-  """[H, W, C] as the network expects it."""
+  """Returns the view, [H, W, C], as the network expects it."""
   view = view.swapaxes(0, 1) if transposed else view
   return np.ascontiguousarray(view[:, ::-1] if mirrored else view, np.float32)
 

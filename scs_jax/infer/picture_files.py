@@ -62,7 +62,7 @@ def write(
 
 
 def format_of(path: str | os.PathLike) -> str:
-  """Pillow's name of the format that a path's extension asks for. Raises UserError."""
+  """Returns Pillow's name of the format that a path's extension asks for. Raises UserError."""
   extension = pathlib.Path(path).suffix
   if extension.lower() not in FORMATS:
     raise UserError(
@@ -79,7 +79,7 @@ def encode(
   metadata: Metadata | None = None,
   quality: int = 95,
 ) -> bytes:
-  """The bytes of the file that `write` writes; `format` is "PNG", "JPEG", "WEBP" or "TIFF"."""
+  """Encodes the file that `write` writes; `format` is "PNG", "JPEG", "WEBP" or "TIFF"."""
   _check(rgb, alpha, format, quality)
   metadata = metadata or Metadata()
   buffer = io.BytesIO()
@@ -180,7 +180,7 @@ _PNG_HEAD = 33  # bytes of a PNG's signature and IHDR chunk
 
 
 def _encode_deep_png(rgb: np.ndarray, alpha: np.ndarray | None, metadata: Metadata) -> bytes:
-  """A PNG of 16 bits a channel, which Pillow cannot write; it does write the metadata's chunks."""
+  """Encodes PNG of 16 bits a channel, which Pillow lacks; it does write the metadata's chunks."""
   height, width = rgb.shape[:2]
   data = imagecodecs.png_encode(with_alpha(rgb, alpha))
   small = io.BytesIO()
@@ -190,7 +190,7 @@ def _encode_deep_png(rgb: np.ndarray, alpha: np.ndarray | None, metadata: Metada
 
 
 def with_alpha(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-  """[H, W, 3] or [H, W, 4] of the type of rgb; alpha, of 8 bits, is stretched to 16."""
+  """Stacks rgb and alpha, if any, in the type of rgb; alpha, of 8 bits, is stretched to 16."""
   if alpha is None:
     return np.ascontiguousarray(rgb)
   stretch = 257 if rgb.dtype == np.uint16 else 1
@@ -200,7 +200,7 @@ def with_alpha(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 def _write_tiff(
   file: io.BytesIO, rgb: np.ndarray, alpha: np.ndarray | None, metadata: Metadata
 ) -> None:
-  """TIFF 6.0, deflate with horizontal differencing.
+  """Writes TIFF 6.0, deflate with horizontal differencing.
 
   The strips are packed here, since Pillow's compressing writer cannot write an EXIF directory.
   """

@@ -175,12 +175,12 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Picture:
     alpha = None
   depth = 8 if array.dtype in (np.uint8, bool) else 16
   if channels <= 2:
-    return Picture(levels.to_unit(array[..., 0], white), None, alpha, depth=depth)
+    return Picture(samples.to_unit(array[..., 0], white), None, alpha, depth=depth)
   rgb = _bytes_of(array[..., :3], white)
   # From the array, so that the gray of deep colours keeps their precision.
   return Picture(levels.gray_of(array[..., :3], white), rgb, alpha, depth=depth)
 
 
 def _bytes_of(array: np.ndarray, white: float) -> np.ndarray:
-  """Levels as uint8, rounded to the nearest, never the array itself."""
-  return array.copy() if array.dtype == np.uint8 else levels.to_uint8(array, white)
+  """Converts levels to uint8, rounded to the nearest, never the array itself."""
+  return array.copy() if array.dtype == np.uint8 else samples.to_uint8(array, white)

@@ -93,7 +93,7 @@ class Walk:
 def measure(
   painter: Painter, recipe: Recipe, size: Size, out_size: Size, reference_size: Size | None = None
 ) -> Need:
-  """What a picture of `size` needs in the painter's tiles, which `has_tiles` must allow."""
+  """Measures what a picture of `size` needs in a painter's tiles, which `has_tiles` must allow."""
   walk, memories = Walk(painter, recipe.align), {}
   if reference_size is not None:
     walk(recipe.reference, {"rgb": (3, np.dtype(np.float32), 1)}, reference_size, memories, set())
@@ -106,7 +106,7 @@ def measure(
 def has_tiles(
   painter: Painter, recipe: Recipe, size: Size, reference_size: Size | None = None
 ) -> bool:
-  """Whether every stage has a tile that is larger than its halos or holds the whole picture."""
+  """Tells whether every stage has a tile larger than its halos, or that holds the whole picture."""
   asked = [(stage, size) for stage in (*recipe.source, recipe.paint)]
   if reference_size is not None:
     asked += [(stage, reference_size) for stage in recipe.reference]
@@ -118,20 +118,20 @@ def has_tiles(
 
 
 def least_tile(recipe: Recipe) -> int:
-  """The smallest tile that serves pictures of all sizes."""
+  """Returns the smallest tile that serves pictures of all sizes."""
   stages = (*recipe.source, *recipe.reference, recipe.paint)
   tiled = [stage for stage in stages if isinstance(stage, TileStage | PaintStage)]
   return recipe.align + 2 * max(painters.halo_of(stage, recipe.align) for stage in tiled)
 
 
 def map_bytes(shape, size: Size) -> int:
-  """Bytes of a map (channels, dtype, stride) of a picture."""
+  """Returns the bytes of a map (channels, dtype, stride) of a picture."""
   channels, dtype, stride = shape
   return math.prod(-(-s // stride) for s in size) * channels * np.dtype(dtype).itemsize
 
 
 def available_bytes() -> tuple[int | None, int]:
-  """Memory free for use: (of the accelerator, None where it is a CPU or does not say; of the host).
+  """Measures free memory: (of the accelerator, None on CPUs or where it does not say; of the host).
 
   The host's is that of its container where that has a bound.
   """

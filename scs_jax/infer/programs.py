@@ -33,7 +33,7 @@ class Programs:
     return len(self._compiled)
 
   def get(self, function: Callable, *arguments: Tree) -> Program:
-    """The program for these arguments (arrays or ShapeDtypeStructs).
+    """Returns the program for these arguments (arrays or ShapeDtypeStructs).
 
     Static fields of the arguments' trees are part of what it is compiled for.
     """

@@ -43,7 +43,7 @@ class Record:
     self._saved_at = 0.0
 
   def is_done(self, task: Task) -> bool:
-    """Whether the task's result is there, of this job's settings and of the input as it is."""
+    """Tells whether the task's result is there, by this job's settings and of the present input."""
     entry = self._entries.get(self._key(task), {})
     return (
       entry.get("job") == self._hash
@@ -51,8 +51,8 @@ class Record:
       and os.path.isfile(task.output)
     )
 
-  def strangers(self, tasks: Iterable[Task]) -> list[str]:
-    """Files that stand where results are to go and were not made here."""
+  def foreign_files(self, tasks: Iterable[Task]) -> list[str]:
+    """Lists files that stand where results are to go and were not made here."""
     if self._path is None:
       return []
     return [
@@ -115,7 +115,7 @@ class Record:
 
 
 def _identity(task: Task) -> list | None:
-  """What tells that an input is still the same: its name, bytes and time, and its partner's."""
+  """Identifies an input: its name, bytes and time, and its partner's; None where it is gone."""
   try:
     files = [os.stat(path) for path in (task.source, task.partner) if path]
   except OSError:

@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
 
 class References:
-  """What `--reference` names, read as it is needed.
+  """Lends colours from a picture or a folder of them, read as they are needed.
 
   Args:
     path: a picture, or a folder of them.
@@ -60,7 +60,13 @@ class References:
       what = "no regular file or folder" if self._root.exists() else "no such file or folder"
       raise UserError(f"--reference {path}: {what}; give a picture or a folder of them")
     if self._is_folder:
-      self._names = self._list()
+      self._files = listing.list_local(self._root).files
+      self._names = [file.name for file in self._files]
+      if not self._names:
+        raise UserError(
+          f"--reference {self._root} holds no pictures; expected files ending in "
+          f"{' '.join(sorted(EXTENSIONS))}"
+        )
       self._by_path = {_stem(name): name for name in reversed(self._names)}
       self._by_stem = {_stem(name).split("/")[-1]: name for name in reversed(self._names)}
       self._require_one()
@@ -71,7 +77,7 @@ class References:
         raise UserError(f"--reference: {error}; give another picture") from error
 
   def choose(self, name: str, picture: pictures.Picture) -> Choice:
-    """The reference for a picture.
+    """Chooses the reference for a picture.
 
     Args:
       name: the picture's path below the folder it was found in, with slashes.
@@ -104,30 +110,12 @@ class References:
     """Changes with the reference's content, or with the names, sizes and times in the folder."""
     digest = hashlib.sha256()
     if self._is_folder:
-      for name in self._names:
-        try:
-          stat = os.stat(self._root / name)
-        except OSError:
-          continue
-        line = f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+      for file in self._files:
+        line = f"{file.name}\0{file.size}\0{file.mtime_ns}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     else:
       digest.update(self._root.read_bytes())
     return digest.hexdigest()[:16]
-
-  def _list(self) -> list[str]:
-    found = []
-    for folder, folders, files in os.walk(self._root):
-      folders[:] = listing.entered(folder, folders)
-      for name in files:
-        if os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith("."):
-          found.append(pathlib.Path(folder, name).relative_to(self._root).as_posix())
-    if not found:
-      raise UserError(
-        f"--reference {self._root} holds no pictures; expected files ending in "
-        f"{' '.join(sorted(EXTENSIONS))}"
-      )
-    return sorted(found)
 
   def _require_one(self) -> None:
     if not any(self._try(name) is not None for name in self._names):
@@ -137,7 +125,7 @@ class References:
       )
 
   def _read(self, name: str) -> pictures.Picture:
-    """The decoded reference; the last few are kept. Raises DecodeError."""
+    """Reads the decoded reference; the last few are kept. Raises DecodeError."""
     if name not in self._kept:
       self._kept[name] = self._open(self._root / name if name else self._root)
       while len(self._kept) > _KEPT:
@@ -146,7 +134,7 @@ class References:
     return self._kept[name]
 
   def _try(self, name: str) -> pictures.Picture | None:
-    """The reference, or None with one warning where it cannot be read."""
+    """Reads the reference, or warns once and returns None where it cannot be read."""
     try:
       return self._read(name)
     except decode.DecodeError as error:
@@ -167,7 +155,7 @@ class References:
     return notes
 
   def _describe(self) -> tuple[list[str], np.ndarray]:
-    """Names and descriptors of the references that can be read; gray ones only if all are."""
+    """Describes the references that can be read: names, descriptors; gray ones only if all are."""
     if self._described is None:
       rows = []
       for name in self._names:
@@ -190,7 +178,7 @@ def _is_gray(picture: pictures.Picture) -> bool:
 
 
 def descriptor(gray: np.ndarray) -> np.ndarray:
-  """Dalal and Triggs 2005, beside a coarse layout: what a gray picture looks like.
+  """Describes a gray picture after Dalal and Triggs 2005, and by its coarse layout.
 
   Args:
     gray: float32 [H, W] in [0, 1].

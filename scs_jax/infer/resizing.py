@@ -11,7 +11,7 @@ _BUCKETS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072
 
 
 def resize(x: np.ndarray, size: Size) -> np.ndarray:
-  """MATLAB's antialiased bicubic (ops/resize.py): float32 [H, W, C] -> [*size, C], not clipped."""
+  """Resizes by MATLAB's antialiased bicubic: float32 [H, W, C] -> [*size, C], not clipped."""
   for axis, (old, new) in enumerate(zip(x.shape[:2], size, strict=True)):
     if old != new:
       weights = resize_weights(old, new).astype(np.float32)
@@ -20,7 +20,7 @@ def resize(x: np.ndarray, size: Size) -> np.ndarray:
 
 
 def reduce_to_side(x: np.ndarray, side: int) -> np.ndarray:
-  """[H, W, C] in [0, 1], its longest side at most `side` pixels; never enlarged."""
+  """Reduces [H, W, C] in [0, 1] to at most `side` pixels of longest side; never enlarges."""
   longest = max(x.shape[:2])
   if longest <= side:
     return x
@@ -29,12 +29,12 @@ def reduce_to_side(x: np.ndarray, side: int) -> np.ndarray:
 
 
 def resize_bytes(x: np.ndarray, size: Size) -> np.ndarray:
-  """uint8 [H, W] -> uint8 [*size], bicubic: for alpha."""
+  """Resizes uint8 [H, W] -> uint8 [*size], bicubic: for alpha."""
   if x.shape == tuple(size):
     return x
   return np.asarray(Image.fromarray(x).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
 def bucket(side: int) -> int:
-  """The side of a square array that holds a side: of a few, up to 4096; a larger one is its own."""
+  """Rounds a side up to that of a square array: one of a few, up to 4096, else itself."""
   return next((b for b in _BUCKETS if b >= side), side)

@@ -38,7 +38,7 @@ class Strip(NamedTuple):
 
 
 class Colored(NamedTuple):
-  """What a method says of a pair.
+  """Holds what a method says of a pair.
 
   Attributes:
     rgb: float32 [H, W, 3] in [0, 1].
@@ -50,7 +50,7 @@ class Colored(NamedTuple):
 
 
 def strips(rows: int, height: int, overlap: int, multiple: int) -> Iterator[Strip]:
-  """The strips of a picture, from top to bottom; those rows that they take make up the picture.
+  """Lays out a picture's strips, from top to bottom; the rows that they take make it up.
 
   Args:
     rows: of the picture.
@@ -69,12 +69,12 @@ def strips(rows: int, height: int, overlap: int, multiple: int) -> Iterator[Stri
 
 
 def least_height(rows: int, overlap: int, multiple: int) -> int:
-  """Rows of the lowest strip that moves on by more than `multiple`, or of a lower picture."""
+  """Gives rows of the lowest strip that moves on by more than `multiple`, or of a lower picture."""
   return min(rows, _fitting(rows, 2 * overlap + 2 * multiple, multiple))
 
 
 def _fitting(rows: int, height: int, multiple: int) -> int:
-  """The largest height up to `height` that is `rows` modulo `multiple`."""
+  """Returns the largest height up to `height` that is `rows` modulo `multiple`."""
   return height - (height - rows) % multiple
 
 
@@ -138,7 +138,7 @@ class StripPainter:
         self.note(f"{budget.describe(error)}; strips of {lower} rows from here on")
 
   def height_for(self, size: tuple[int, int]) -> int:
-    """Rows of the strips of a picture of (height, width): all of them where they fit.
+    """Returns the rows of a picture's strips: all of them where they fit.
 
     Compiles, but runs nothing.
 
@@ -157,14 +157,14 @@ class StripPainter:
     return self._heights[size]
 
   def side_for(self, size: tuple[int, int], limit: int) -> int:
-    """Longest side of a reduced picture whose lowest strip takes about `limit` bytes at most."""
+    """Returns the longest side of a reduced picture whose lowest strip fits into `limit` bytes."""
     lowest = self.program(size, self._least(size)).bytes
     # The strip keeps its height, unless the picture gets lower than that; its width is what counts.
     side = int(max(size) * min(0.95, 0.9 * limit / lowest))
     return max(side, _LEAST_SIDE)
 
   def program(self, size: tuple[int, int], height: int) -> Program:
-    """The compiled program for strips of `height` rows of a picture of this (height, width)."""
+    """Compiles the program for strips of `height` rows of a picture of this (height, width)."""
     like = lambda channels: jax.ShapeDtypeStruct((1, height, size[1], channels), jnp.float32)
     return self.programs.get(self._paint, self._state, like(1), like(3))
 
@@ -174,7 +174,7 @@ class StripPainter:
     return least_height(size[0], self.overlap, self.multiple)
 
   def _lower(self, size: tuple[int, int], height: int, share: float = 0.5) -> int | None:
-    """The height for `share` of the memory that `height` takes; None: there is no lower one."""
+    """Returns the height for `share` of the memory that `height` takes; None: none is lower."""
     least = self._least(size)
     asked = min(int(share * height), height - self.multiple)
     lower = max(least, _fitting(size[0], asked, self.multiple))

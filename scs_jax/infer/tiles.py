@@ -1,4 +1,4 @@
-"""How a picture of any size is cut into square tiles of a few sizes: geometry on NumPy arrays."""
+"""Cuts pictures of any size into square tiles of a few sizes: geometry on NumPy arrays."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class Span(NamedTuple):
 
 
 def spans(size: int, tile: int, halo: int) -> list[Span]:
-  """Tiles along an axis of `size` pixels, overlapping by 2 `halo`; one where it fits whole.
+  """Places tiles along an axis of `size` pixels, overlapping by 2 `halo`; one if it fits whole.
 
   At the picture's own ends a tile needs no halo. The last one may hang over the end.
   """
@@ -31,7 +31,7 @@ def spans(size: int, tile: int, halo: int) -> list[Span]:
 
 
 def best_tile(ladder: Sequence[int], size: tuple[int, int], halo: int, align: int) -> int | None:
-  """The tile side that computes the fewest pixels for a picture; None where none is usable.
+  """Finds the tile side that computes the fewest pixels for a picture; None where none is usable.
 
   A tile smaller than the picture has to be larger than its halos.
   """
@@ -43,7 +43,7 @@ def best_tile(ladder: Sequence[int], size: tuple[int, int], halo: int, align: in
 
 
 def window(x: np.ndarray, span: tuple[Span, Span], stride: int, tile: int) -> np.ndarray:
-  """A tile's part [1, tile / stride, tile / stride, C] of a map [h, w, C]; 0 beyond its end."""
+  """Cuts a tile's part [1, tile / stride, tile / stride, C] of a map [h, w, C]; 0 beyond it."""
   side = tile // stride
   top, left = (s.start // stride for s in span)
   part = x[top : top + side, left : left + side]
@@ -55,13 +55,13 @@ def window(x: np.ndarray, span: tuple[Span, Span], stride: int, tile: int) -> np
 
 
 def kept(span: Span, stride: int) -> tuple[slice, slice]:
-  """(positions of the map that a tile answers for, where they are in the tile), at a stride."""
+  """Returns (what of the map a tile answers for, where that is in the tile), at a stride."""
   low, high, start = span.low // stride, -(-span.high // stride), span.start // stride
   return slice(low, high), slice(low - start, high - start)
 
 
 def pooling(size: tuple[int, int], most: int) -> int:
-  """The smallest power of two that averages a map of this size to at most `most` positions."""
+  """Returns the smallest power of two that averages a map to at most `most` positions."""
   factor = 1
   while math.prod(-(-s // factor) for s in size) > most:
     factor *= 2
@@ -69,7 +69,7 @@ def pooling(size: tuple[int, int], most: int) -> int:
 
 
 def mean_pool(x: np.ndarray, factor: int) -> np.ndarray:
-  """Mean over factor x factor positions [h, w, C], at the ends over what is there."""
+  """Averages [h, w, C] over factor x factor positions, at the ends over what is there."""
   for axis in (0, 1):
     starts = np.arange(0, x.shape[axis], factor)
     counts = np.minimum(x.shape[axis] - starts, factor)
@@ -81,7 +81,7 @@ def mean_pool(x: np.ndarray, factor: int) -> np.ndarray:
 
 
 def pixel_runs(low: np.ndarray, span: Span, most: int) -> list[tuple[int, int]]:
-  """Output pixels that begin in a tile's own input pixels, in runs of at most `most`.
+  """Cuts output pixels that begin in a tile's own input pixels, in runs of at most `most`.
 
   Args:
     low: rising int [P], the input pixel that each output pixel begins at.

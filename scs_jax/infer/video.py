@@ -29,7 +29,7 @@ _COPIED = {"aac", "mp3", "ac3", "eac3", "alac"}
 
 
 class Stream(NamedTuple):
-  """What is known of a video before it is decoded.
+  """Holds what is known of a video before it is decoded.
 
   Attributes:
     size: (height, width) of upright frames.
@@ -47,7 +47,7 @@ class Stream(NamedTuple):
 
 
 def find_ffmpeg() -> str:
-  """The program. Raises UserError where there is none."""
+  """Finds the program. Raises UserError where there is none."""
   if found := shutil.which("ffmpeg"):
     return found
   try:
@@ -145,7 +145,7 @@ def _decoding(path: str | os.PathLike, stream: Stream) -> list[str]:
 
 
 def _frames(pipe: IO[bytes], size: tuple[int, int]) -> Iterator[np.ndarray]:
-  """uint8 [H, W, 3] until the pipe ends; a part of a frame at its end is none."""
+  """Yields uint8 [H, W, 3] until the pipe ends; a part of a frame at its end is none."""
   count = 3 * size[0] * size[1]
   while len(content := pipe.read(count)) == count:
     yield np.frombuffer(content, np.uint8).reshape(*size, 3)
@@ -192,7 +192,7 @@ def _encoding(source, aside, size: tuple[int, int], stream: Stream) -> list[str]
 
 
 def _start(stack: contextlib.ExitStack, command, complaints, **pipes) -> subprocess.Popen:
-  """A process that has ended when the stack unwinds; what it says goes to a file, never full."""
+  """Starts a process that has ended when the stack unwinds; its messages go to a file."""
   pipes.setdefault("stdin", subprocess.DEVNULL)
   pipes.setdefault("stdout", subprocess.DEVNULL)
   process = subprocess.Popen(command, stderr=complaints, **pipes)

@@ -1,18 +1,14 @@
-"""What `scs-jax visualize confidence` works on: a run, its pairs, and the network's answers."""
+"""What Cycle CNN answers for a pair beside its colours: confidence, disparity, global curve."""
 
-import fnmatch
 import re
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from scs_jax.core.contract import Query
-from scs_jax.data import stereo_lists
-from scs_jax.data.stereo import REDUCTIONS, Pair, PairSource
+from scs_jax.data.stereo import Pair
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer, programs
-from scs_jax.measure import pair_set
 from scs_jax.report import confidence_sheet
 from scs_jax.report.confidence_sheet import Answer
 from scs_jax.training import models
@@ -25,13 +21,6 @@ _ANY = (1, 32, 32)  # of which the names of a method's extras do not depend
 
 class TooLargeError(Exception):
   """A pair that the memory does not hold."""
-
-
-class Chosen(NamedTuple):
-  """The pairs that are shown, by their numbers in the source."""
-
-  source: PairSource
-  numbers: list[int]
 
 
 def find(checkpoint: str, step: int | str | None) -> Model:
@@ -59,37 +48,6 @@ def find(checkpoint: str, step: int | str | None) -> Model:
       "network.adjust=curve, network.confidence=True and a structure loss of kind ssim"
     )
   return found
-
-
-def open_views(args, config) -> Chosen:
-  """The pairs that the flags name, as `scs-jax evaluate` sees them.
-
-  Raises:
-    UserError: there are none, or none of such a name.
-  """
-  if args.pairs is None and not config.data.heldout:
-    raise UserError(
-      "which pairs? the run has no held-out ones (its config.data.heldout is empty); give PAIRS, a "
-      "folder of stereo pairs, MONO_DIR,COLOR_DIR, a list file, or bundled"
-    )
-  if args.reduce is not None and args.reduce not in REDUCTIONS:
-    raise UserError(f"--reduce {args.reduce}: expected one of {', '.join(map(str, REDUCTIONS))}")
-  config = config.copy_and_resolve_references()
-  with config.unlocked():
-    for key in ("mono_view", "reduce", "variant"):
-      if getattr(args, key) is not None:
-        config.data[key] = getattr(args, key)
-  # All first: a pair's number decides the noise of simulated cameras, which is to be evaluate's.
-  source = pair_set.PairSet("", args.pairs, pair_set.Choice(), config).source
-  names = [source.name(i) for i in range(len(source))]
-  for pattern in args.only:
-    if not fnmatch.filter(names, pattern):
-      raise UserError(
-        f"--only: no pair is called {pattern!r}; there are {stereo_lists.some(names, 10)}"
-      )
-  fits = lambda name: any(fnmatch.fnmatchcase(name, pattern) for pattern in args.only)
-  numbers = [i for i, name in enumerate(names) if not args.only or fits(name)]
-  return Chosen(source, numbers[: args.limit])
 
 
 class Oracle:

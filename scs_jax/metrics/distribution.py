@@ -201,7 +201,7 @@ def cache_key(decides: Mapping) -> str:
 
 
 def recall(folder: str | os.PathLike, decides: Mapping) -> Statistics | None:
-  """What `keep` wrote for the same `decides`; None where there is nothing, or a damaged file."""
+  """Reads what `keep` wrote for the same `decides`; None where there is none, or a damaged file."""
   key = cache_key(decides)
   try:
     with np.load(_place(folder, key), allow_pickle=False) as file:

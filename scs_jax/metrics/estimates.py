@@ -63,7 +63,7 @@ ByMetric = dict[str, np.ndarray]
 
 @dataclasses.dataclass
 class Scores:
-  """What was measured, a number a picture.
+  """Holds what was measured, a number a picture.
 
   Attributes:
     records: {mode: int64 [n]}, numbers of the pictures, in order.
@@ -107,7 +107,7 @@ Rows = dict[str, dict[str, Estimate]]
 
 
 class Summary(NamedTuple):
-  """What was estimated.
+  """Holds what was estimated.
 
   Attributes:
     of: {mode: {predictor: {metric: Estimate}}}; "real" has what is measured of the real pictures
@@ -121,7 +121,7 @@ class Summary(NamedTuple):
 
 
 def is_of_color(metric: str) -> bool:
-  """Whether a metric is taken over the pictures with colour alone."""
+  """Tells whether a metric is taken over the pictures with colour alone."""
   return metric in ("psnr_ab", "psnr_cbcr") or metric.startswith(tuple(COLORFULNESS))
 
 
@@ -309,7 +309,7 @@ def mark_perfect(scores: Scores, given: Sequence[str]) -> None:
 
 
 class Correlation(NamedTuple):
-  """How first- and second-time figures go together over pairs (Table VI).
+  """Holds how first- and second-time figures go together over pairs (Table VI).
 
   Attributes:
     value: Pearson's linear correlation; NaN where there is none.

@@ -18,7 +18,7 @@ Array = jax.Array
 
 @flax.struct.dataclass
 class Place:
-  """Where a square tile lies in its picture; int32 scalars in pixels of the picture.
+  """Holds where a square tile lies in its picture; int32 scalars in pixels of the picture.
 
   Attributes:
     top, left: of the tile's first pixel, 0 or more; multiples of every stride of the network.

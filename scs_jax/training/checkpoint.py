@@ -214,7 +214,7 @@ class Checkpoints:
       self.wait()
 
   def _score(self, metrics: dict[str, float] | None) -> dict[str, float] | None:
-    """What the choice of the best looks at; None for a save that takes no part in it."""
+    """Gives what the choice of the best looks at; None for a save that takes no part in it."""
     if metrics is None or self._metric is None:
       return None
     if self._metric not in metrics:
@@ -306,17 +306,17 @@ class Checkpoints:
       error.add_note(str(failed))  # what ended the run comes first
 
   def latest_step(self) -> int | None:
-    """The last whole checkpoint."""
+    """Finds the last whole checkpoint."""
     return max(whole_steps(self.directory), default=None)
 
   def best_step(self) -> int | None:
-    """The best whole checkpoint by `best_metric`; the later one of equals."""
+    """Finds the best whole checkpoint by `best_metric`; the later one of equals."""
     return find_best(self.directory, self._metric)
 
   def restore(
     self, step: int | None, like: TrainState, *, config: ConfigDict | None = None
   ) -> tuple[TrainState, dict]:
-    """State and data position of a step, bit for bit.
+    """Restores state and data position of a step, bit for bit.
 
     Args:
       step: None for the last.
@@ -353,7 +353,7 @@ class Checkpoints:
 
 
 def _items(state: TrainState, averaged: bool) -> dict[str, dict[str, Any]]:
-  """What of a state is written where; `state` may be one of shapes."""
+  """Sorts what of a state is written where; `state` may be one of shapes."""
   weights = {"params": (state.average or state.params) if averaged else state.params}
   training = {"step": state.step, "opt_state": state.opt_state, "skipped": state.skipped}
   if averaged:

@@ -22,7 +22,7 @@ _LATE = ("Event loop is closed", "Encountered error while reading array index")
 def restore_for_inference(
   folder: str | os.PathLike[str], like: tuple[Tree, Tree], step: str | int = "best"
 ) -> tuple[Tree, Tree]:
-  """(params, model_state) of a checkpoint; the optimizer's state is neither read nor allocated.
+  """Restores (params, model_state) of a checkpoint; never reads the optimizer's state.
 
   Args:
     folder: as `find_checkpoint`.
@@ -39,7 +39,7 @@ def restore_for_inference(
 
 
 def restore_arrays(folder: epath.Path, like: dict[str, Tree]) -> dict[str, Tree]:
-  """The fields of the items in `like`, with its structure and shardings."""
+  """Restores the fields of the items in `like`, with its structure and shardings."""
   expected: dict[str, str] = {}
   found: dict[str, str] = {}
   about = read_json(folder, "about")
@@ -86,7 +86,7 @@ def _other_network(
 
 
 def describe_leaves(tree: Tree) -> dict[str, str]:
-  """Path of every array -> dtype and shape, e.g. "params/generator/w": "float32[3,3,64]"."""
+  """Describes every array by its path: {"params/generator/w": "float32[3,3,64]", ...}."""
   flat, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {
     jax.tree_util.keystr(path, simple=True, separator="/"): (
@@ -104,7 +104,7 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def host_copy(tree: Tree) -> Tree:
-  """The tree in memory of its own, which donating or changing the original cannot reach."""
+  """Copies the tree to memory that donating or changing the original cannot reach."""
 
   def one_replica(leaf: Any) -> Any:
     whole = isinstance(leaf, jax.Array) and leaf.is_fully_replicated

@@ -39,7 +39,7 @@ _ADVICE = {
 def find_checkpoint(
   path: str | os.PathLike[str], which: str | int = "last"
 ) -> tuple[epath.Path, int]:
-  """(folder of checkpoints, step) for a run's folder, its checkpoints/ or one numbered folder.
+  """Finds (folder of checkpoints, step) of a run, its checkpoints/ or one numbered folder.
 
   Args:
     path: where to look; a numbered folder decides the step itself.
@@ -74,7 +74,7 @@ def find_checkpoint(
 
 
 def read_config(folder: str | os.PathLike[str], step: int | None = None) -> ConfigDict:
-  """The resolved config, locked, that a checkpoint was written with; the last one's by default.
+  """Reads the resolved config of a checkpoint, locked; the last one's by default.
 
   Raises:
     UserError: as `find_checkpoint`.
@@ -84,7 +84,7 @@ def read_config(folder: str | os.PathLike[str], step: int | None = None) -> Conf
 
 
 def parse_config(stored: dict) -> ConfigDict:
-  """A stored config, locked.
+  """Parses a stored config, locked.
 
   Keys of the engine's that came after it was written have the values under which what it describes
   is what it was: those of EARLIER, else their defaults.
@@ -105,7 +105,7 @@ EARLIER = {"data.enlarge": True}
 
 
 def missing_earlier(config: ConfigDict) -> dict[str, Any]:
-  """Those of EARLIER that a config of photos lacks."""
+  """Selects those of EARLIER that a config of photos lacks."""
   return {k: v for k, v in EARLIER.items() if _of_photos(config) and k not in flatten(config)}
 
 
@@ -124,7 +124,7 @@ def _of_photos(config: ConfigDict) -> bool:
 
 
 def read_stored(folder: str | os.PathLike[str], step: int) -> ConfigDict:
-  """The config of a checkpoint just as it was written."""
+  """Reads the config of a checkpoint just as it was written."""
   root, step = find_checkpoint(folder, step)
   return config_lib.from_json(json.dumps(read_json(root / str(step), "config")))
 
@@ -138,23 +138,23 @@ def _complete(config: ConfigDict, defaults: ConfigDict) -> None:
 
 
 def absolute(path: str | os.PathLike[str]) -> epath.Path:
-  """The path from the root on, ~ replaced; an address such as gs://... as it is."""
+  """Returns the path from the root on, ~ replaced; an address such as gs://... as it is."""
   text = os.fspath(path)
   return epath.Path(text if "://" in text else os.path.abspath(os.path.expanduser(text)))
 
 
 def children(folder: epath.Path) -> list[epath.Path]:
-  """What is in a folder, by name; nothing where there is none."""
+  """Lists what is in a folder, by name; nothing where there is none."""
   return sorted(folder.iterdir(), key=lambda child: child.name) if folder.is_dir() else []
 
 
 def missing_items(folder: epath.Path) -> list[str]:
-  """The items that a step's folder lacks; none where it is whole."""
+  """Lists the items that a step's folder lacks; none where it is whole."""
   return [item for item in ARRAYS + JSON_ITEMS if not (folder / item).is_dir()]
 
 
 def _is_step(folder: epath.Path) -> bool:
-  """Whether it is one step, whole or not, rather than a folder of steps or of something else."""
+  """Tells whether a folder is one step, whole or not, rather than one of steps or of others."""
   if UNFINISHED in folder.name:
     return True
   there = {*ARRAYS, *JSON_ITEMS}.difference(missing_items(folder))
@@ -216,7 +216,7 @@ def require_writable(directory: epath.Path) -> None:
 
 
 def find_best(root: epath.Path, metric: str | None = None) -> int | None:
-  """Best step by `metric`, or by the one that the newest scored step names."""
+  """Finds the best step by `metric`, or by the one that the newest scored step names."""
   scored = []
   for step in reversed(whole_steps(root)):
     score = read_json(root / str(step), "about")["score"]
@@ -229,7 +229,7 @@ def find_best(root: epath.Path, metric: str | None = None) -> int | None:
 
 
 def read_json(folder: epath.Path, item: str) -> dict:
-  """One of a step's texts. Raises UserError where it cannot be read, or is not what was written."""
+  """Reads one of a step's texts. UserError where that fails, or it is not what was written."""
   if changes := checksums.find_changes(folder, [item]):
     raise damaged(folder, changes)
   try:
@@ -240,7 +240,7 @@ def read_json(folder: epath.Path, item: str) -> dict:
 
 
 def damaged(folder: epath.Path, changes: Sequence[str]) -> UserError:
-  """The error for a step's folder that is not what was written, with what can be done."""
+  """Makes the error for a step's folder that is not what was written, with what can be done."""
   more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
   others = [step for step in whole_steps(folder.parent) if str(step) != folder.name]
   advice = "there is no other step beside it"
@@ -253,7 +253,7 @@ def damaged(folder: epath.Path, changes: Sequence[str]) -> UserError:
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-  """(what the system says, what to do); array libraries give the system's error as text only."""
+  """Returns (the system's words, what to do); array libraries give the error as text only."""
   link: BaseException | None = error
   while link is not None:
     code = link.errno if isinstance(link, OSError) else None

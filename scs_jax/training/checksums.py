@@ -26,7 +26,7 @@ def write(folder: epath.Path) -> None:
 
 
 def find_changes(folder: epath.Path, items: Iterable[str]) -> list[str]:
-  """What is wrong with the files of some folders of a step: "weights/d/07ab is missing".
+  """Lists what is wrong with the files of some folders of a step: "weights/d/07ab is missing".
 
   Empty where all bytes are those that were written, or where an earlier version of scs_jax wrote
   the checkpoint, without checksums.

@@ -1,4 +1,4 @@
-"""What accelerators can do at best: the makers' figures, for shares of peak and for plans."""
+"""Accelerators at their best: the makers' figures, for shares of peak and for plans."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ class Chip:
   links: float | None = None
 
   def peak(self, dtype: str) -> float:
-    """FLOP/s for activations of this type ("bfloat16" or "float32")."""
+    """Returns FLOP/s for activations of this type ("bfloat16" or "float32")."""
     return self.bfloat16 if dtype == "bfloat16" else self.float32
 
 
@@ -46,21 +46,19 @@ def _gpu(name, tensor, single, gb, bandwidth):
 # which is less than what is built in. GPUs: NVIDIA's data sheets; the float32 column is TF32
 # without sparsity where the chip has it, JAX's default for products on it.
 _CHIPS = (
-  ("TPU v5 lite", _tpu("TPU v5e", 197, 15.75, 819, 200)),
-  ("TPU v5e", _tpu("TPU v5e", 197, 15.75, 819, 200)),
-  ("TPU v6 lite", _tpu("TPU v6e", 918, 31.25, 1600, 400)),
-  ("TPU v6e", _tpu("TPU v6e", 918, 31.25, 1600, 400)),
-  ("TPU v5", _tpu("TPU v5p", 459, 95.74, 2765, 600)),
-  ("TPU v4", _tpu("TPU v4", 275, 31.75, 1228, 300)),
-  ("H200", _gpu("H200", 989, 494, 141, 4800)),
-  ("H100 PCIe", _gpu("H100 PCIe", 756, 378, 80, 2000)),
-  ("H100", _gpu("H100 SXM", 989, 494, 80, 3350)),
-  ("A100-SXM4-80GB", _gpu("A100 80 GB", 312, 156, 80, 2039)),
-  ("A100", _gpu("A100 40 GB", 312, 156, 40, 1555)),
-  ("V100", _gpu("V100", 125, 15.7, 16, 900)),
+  (("TPU v5 lite", "TPU v5e"), _tpu("TPU v5e", 197, 15.75, 819, 200)),
+  (("TPU v6 lite", "TPU v6e"), _tpu("TPU v6e", 918, 31.25, 1600, 400)),
+  (("TPU v5",), _tpu("TPU v5p", 459, 95.74, 2765, 600)),
+  (("TPU v4",), _tpu("TPU v4", 275, 31.75, 1228, 300)),
+  (("H200",), _gpu("H200", 989, 494, 141, 4800)),
+  (("H100 PCIe",), _gpu("H100 PCIe", 756, 378, 80, 2000)),
+  (("H100",), _gpu("H100 SXM", 989, 494, 80, 3350)),
+  (("A100-SXM4-80GB",), _gpu("A100 80 GB", 312, 156, 80, 2039)),
+  (("A100",), _gpu("A100 40 GB", 312, 156, 40, 1555)),
+  (("V100",), _gpu("V100", 125, 15.7, 16, 900)),
 )
 
 
 def find(device_kind: str) -> Chip | None:
-  """The chip of a `jax.Device.device_kind`; None for one that is not in the table (a CPU)."""
-  return next((chip for words, chip in _CHIPS if words in device_kind), None)
+  """Finds the chip of a `jax.Device.device_kind`; None for one that is not in the table (a CPU)."""
+  return next((chip for names, chip in _CHIPS if any(n in device_kind for n in names)), None)

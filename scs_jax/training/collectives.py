@@ -1,11 +1,11 @@
-"""What a compiled program sends between devices, read from its HLO text."""
+"""Counts what a compiled program sends between devices, from its HLO text."""
 
 import math
 import re
 
 
 def sent_bytes(text: str, devices: int) -> float:
-  """Bytes that each device sends in the collectives of a compiled program.
+  """Counts bytes that each device sends in the collectives of a compiled program.
 
   By rings, the least that any algorithm sends: an all-reduce of S bytes over n devices sends
   2 S (n - 1) / n from each, gathers, scatters and exchanges S (n - 1) / n, a permutation S. What
@@ -42,7 +42,7 @@ _WIDTH = {"pred": 1, "bf16": 2, "c64": 8}
 
 
 def _times(name: str, callers: dict[str, tuple[str, int]]) -> int:
-  """How often a computation runs in one run of the program."""
+  """Tells how often a computation runs in one run of the program."""
   times = 1
   while name in callers:
     name, rounds = callers[name]

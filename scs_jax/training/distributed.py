@@ -86,12 +86,12 @@ def start(
 
 
 def is_first() -> bool:
-  """Whether this process writes what is written once: logs, panels, the config."""
+  """Tells whether this process writes what is written once: logs, panels, the config."""
   return jax.process_index() == 0
 
 
 def from_first(function: Callable[[], Any]) -> Any:
-  """What the function, called in the first process alone, returns there: a JSON value."""
+  """Calls the function in the first process alone; returns its JSON value in all of them."""
   if jax.process_count() == 1:
     return function()
   name = f"from_first_{next(_COUNT)}"
@@ -107,7 +107,7 @@ def meet() -> None:
 
 
 def _client():
-  """The coordinator's client: unlike a collective over devices, it waits as long as it is told.
+  """Returns the coordinator's client, which waits as long as told, unlike a collective.
 
   (gloo gives up after 30 seconds where one process compiles longer than another. JAX has no public
   name for it; orbax uses the same.)
@@ -119,7 +119,7 @@ def _client():
 
 @contextlib.contextmanager
 def ending_together(explain: Callable[[BaseException], str | None]) -> Iterator[None]:
-  """Around a run of several processes: one that fails ends at once, so that the others notice.
+  """Ends a process of several that fails at once, so that the others notice.
 
   Left to itself it would wait at its exit for the others, which wait for it. What it says is
   `explain`'s line for the exception, or its traceback. Exit code 2 for what a user can mend, a lost
@@ -148,7 +148,7 @@ def ending_together(explain: Callable[[BaseException], str | None]) -> Iterator[
 
 
 def _explain_abort() -> None:
-  """The last line where JAX ends this process, as it does at once when the first one is gone.
+  """Explains the last line where JAX ends this process because the first one is gone.
 
   It aborts from a thread of its own with a stack trace, and no exception. (The callback that its
   client takes for this cannot be called from Python: its argument has no conversion.)
@@ -172,7 +172,7 @@ _handler = None  # kept for as long as it may be called
 
 
 def _lost(error: BaseException) -> str | None:
-  """A line for an exception that comes of another process's end; None for others."""
+  """Writes a line for an exception that comes of another process's end; None for others."""
   link: BaseException | None = error
   while link is not None:
     text = str(link)

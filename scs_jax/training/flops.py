@@ -48,7 +48,7 @@ def _equation(equation) -> int:
 
 
 def _jaxprs(value: Any):
-  """The jaxprs that a parameter of an equation is or holds."""
+  """Yields the jaxprs that a parameter of an equation is or holds."""
   if hasattr(value, "eqns"):
     yield value
   elif hasattr(value, "jaxpr"):

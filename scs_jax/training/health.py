@@ -1,4 +1,4 @@
-"""What steps say of themselves, read a little late so that no step waits to be asked."""
+"""Reads what steps say of themselves, a little late, so that no step waits to be asked."""
 
 import collections
 import json
@@ -43,10 +43,10 @@ class Health:
     self._pending: collections.deque = collections.deque()
 
   def add(self, step: int, host: Mapping, logs: Mapping) -> None:
-    """A step that has been started: its number (from 1), the host's batch and its logs."""
+    """Takes down a step that has been started: its number (from 1), the host's batch, its logs."""
     self._pending.append((step, host.get("record", ()), logs))
 
-  def look(self, everything: bool = False) -> list[str]:
+  def check_steps(self, everything: bool = False) -> list[str]:
     """Reads what has come in; with `everything`, waits for all steps. Returns what to tell."""
     news = []
     while self._pending and self.last_good is None:

@@ -79,7 +79,7 @@ class Heartbeat:
     self._client.key_value_set(f"{_FOLDER}{self._process}", text, allow_overwrite=True)
 
   def _read(self) -> Mapping[int, str]:
-    """The last beats of the processes that this one watches, by number."""
+    """Reads the last beats of the processes that this one watches, by number."""
     found = self._client.key_value_dir_get(_FOLDER) if self._process == 0 else self._first()
     beats = {int(key.rpartition("/")[2]): value for key, value in found}
     beats.pop(self._process, None)

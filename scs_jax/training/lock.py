@@ -60,7 +60,7 @@ def _take(folder: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
 
 
 def _is_at(file: IO, path: pathlib.Path) -> bool:
-  """Whether the open file still has its name: the run that held it takes it away at its end."""
+  """Tells whether the open file still has its name, which a run takes away at its end."""
   try:
     return os.path.samestat(os.fstat(file.fileno()), path.stat())
   except FileNotFoundError:

@@ -1,5 +1,6 @@
-"""What a run tells: a progress bar, JSON lines always, TensorBoard where TensorFlow is there."""
+"""The log of a run: a progress bar, JSON lines always, TensorBoard where TensorFlow is there."""
 
+import contextlib
 import errno
 import importlib.util
 import json
@@ -51,11 +52,11 @@ class Logbook:
       self._board.close()
 
   def tick(self) -> None:
-    """One step done."""
+    """Counts one step as done."""
     self._bar.update(1)
 
   def write(self, step: int, values: Mapping[str, float], shown: bool = False) -> None:
-    """One line; `shown`: its losses and images/s stand in the bar."""
+    """Writes one line; `shown`: its losses and images/s stand in the bar."""
     if shown:
       bar = {name.removeprefix("loss/"): v for name, v in values.items() if "loss/" in name}
       if "images_per_second" in values:
@@ -81,29 +82,15 @@ class Logbook:
         raise
 
   def say(self, text: str) -> None:
-    """A line above the bar."""
+    """Prints a line above the bar."""
     self._bar.write(text, file=sys.stderr)
 
 
-class Silent:
+class Silent(contextlib.nullcontext):
   """In the place of a Logbook in processes other than the first, which writes for all."""
 
   before: Mapping[str, float] = {}
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *exc):
-    pass
-
-  def tick(self) -> None:
-    pass
-
-  def write(self, step: int, values: Mapping[str, float], shown: bool = False) -> None:
-    pass
-
-  def say(self, text: str) -> None:
-    pass
+  tick = write = say = lambda self, *values, **how: None
 
 
 def _take_back(path: pathlib.Path, step: int) -> dict[str, float]:
@@ -124,7 +111,7 @@ def _take_back(path: pathlib.Path, step: int) -> dict[str, float]:
 
 
 def _tensorboard(workdir):
-  """clu's TensorBoard writer, or None: clu.metric_writers needs TensorFlow, which is an extra."""
+  """Opens clu's TensorBoard writer; None without TensorFlow, which is an extra."""
   if importlib.util.find_spec("tensorflow") is None:
     return None
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -99,7 +99,7 @@ def run_steps(
       logging = step % config.log.every_steps == 0 or last
       saving = step % config.checkpoint.every_steps == 0 or last
       # What is scored or saved is known to be good, and so are all steps that led to it.
-      monitor.look(everything=logging or saving or watch.due(step, last))
+      monitor.check_steps(everything=logging or saving or watch.due(step, last))
       if logging:
         monitor.write(step, logs)
       if monitor.health.last_good is not None:
@@ -111,7 +111,7 @@ def run_steps(
         best, kept = max(best, score), step
         position = resume.position(step, best, metric, data.identity)
         _save(checkpoints, step, state, parallel, position, config, scores)
-    monitor.look(everything=True)
+    monitor.check_steps(everything=True)
     broken = monitor.health.last_good is not None
     if broken:
       step = monitor.health.last_good
@@ -143,7 +143,7 @@ def _open_checkpoints(config, workdir: pathlib.Path) -> Checkpoints:
 def _begin(
   config, method: Method, data: Data, workdir: pathlib.Path, checkpoints: Checkpoints, parallel, key
 ) -> tuple[TrainState, int, float, list[str]]:
-  """(state, its step, best score so far, what to say): fresh, or of the last checkpoint."""
+  """Starts with (state, step, best score so far, what to say): fresh, or of the last checkpoint."""
   fresh = lambda key: update.init(method, key, parallel.options)
   start = distributed.from_first(checkpoints.latest_step)
   if start is None:
@@ -167,7 +167,7 @@ def _begin(
 
 
 def _mended(state: TrainState, allowed: int) -> TrainState:
-  """A state that a step may change again, after one update that was not finite too many."""
+  """Returns a state that a step may change again, after one update that was not finite too many."""
   return state.replace(skipped=jnp.minimum(state.skipped, allowed))
 
 

@@ -71,7 +71,7 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
 
 
 def figure(entry: Card) -> str:
-  """One of its figures as a line: `CBSD68, by themselves, 2x: PSNR ab 31.25 dB (30.4 to 32.1)`."""
+  """Writes a figure as a line: `CBSD68, by themselves, 2x: PSNR ab 31.25 dB (30.4 to 32.1)`."""
   low, high = entry["interval"]
   unit = f" {entry['unit']}" if entry.get("unit") else ""
   return (
@@ -80,7 +80,7 @@ def figure(entry: Card) -> str:
 
 
 def headlines(card: Card) -> list[str]:
-  """What one chooses a model by, a line each: what it does, its licence, its figures."""
+  """Lists what one chooses a model by, a line each: what it does, its licence, its figures."""
   if not card:
     return ["no card"]
   return [card["summary"], f"licence of the weights: {card['licence']}",
@@ -88,7 +88,7 @@ def headlines(card: Card) -> list[str]:
 
 
 def lines(card: Card) -> list[str]:
-  """The whole card as text, at most 100 characters wide."""
+  """Writes the whole card as text, at most 100 characters wide."""
   if not card:
     return ["no card: its maker says nothing of its data, budget or figures"]
   found = _wrapped(card["summary"])

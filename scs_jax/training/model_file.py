@@ -40,7 +40,7 @@ Tree = Any
 
 
 class Contents(NamedTuple):
-  """What a model's file holds.
+  """Holds what a model's file holds.
 
   Attributes:
     config: the resolved config, locked; paths in it are file names alone.
@@ -148,7 +148,7 @@ def read(path: str | os.PathLike[str]) -> Contents:
 
 
 def fill(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], like: TrainState):
-  """(params, model_state) of a file, in float32 and in the structure of the network.
+  """Fills (params, model_state) of a file, in float32 and in the structure of the network.
 
   Args:
     path: for errors.
@@ -183,7 +183,7 @@ def fill(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], like: T
 
 
 def portable(config: ConfigDict) -> ConfigDict:
-  """The config, locked, without folders of the machine that it was made on.
+  """Returns the config, locked, without folders of the machine that it was made on.
 
   A path becomes its last name. The held-out pictures, by which `evaluate` measures where it is told
   nothing else, become none where they were a path.
@@ -201,13 +201,13 @@ def portable(config: ConfigDict) -> ConfigDict:
 
 
 def _is_path(key: str, value: str) -> bool:
-  """Whether a key's text is a path, and not a name with a slash such as automatic/psnr_rgb."""
+  """Tells whether a key's text is a path, not a name with a slash such as automatic/psnr_rgb."""
   named = key.startswith("data.") or key.endswith("_file") or key == "init_from"
   return bool(re.search(r"[/\\]", value) if named else re.match(r"/|~|[A-Za-z]:\\|\w+://", value))
 
 
 def by_path(tree: Tree) -> dict[str, Any]:
-  """Path of every array, as `describe_leaves` has it -> the array."""
+  """Maps the path of every array, as `describe_leaves` has it, to the array."""
   return dict(zip(describe_leaves(tree), jax.tree.leaves(tree), strict=True))
 
 
@@ -223,7 +223,7 @@ def _require_finite(name: str, before: np.ndarray, after: np.ndarray) -> None:
 
 
 def _digest(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-  """SHA-256 over what is said of the arrays and the arrays, whatever their order in the file."""
+  """Hashes what is said of the arrays, and the arrays, whatever their order: SHA-256."""
   digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
   for name in sorted(arrays):
     digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\0".encode())

@@ -14,6 +14,7 @@ import hashlib
 import os
 import pathlib
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ from ml_collections import ConfigDict
 from scs_jax.core import resolve, spelling
 from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
-from scs_jax.training import checkpoint_arrays, checkpoint_folder, model_file
+from scs_jax.training import checkpoint_arrays, checkpoint_folder, model_card, model_file
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "models"
 """Where the shipped models lie, NAME.safetensors each; it need not be there."""
@@ -68,7 +69,7 @@ class Model:
 
   @property
   def name(self) -> str:
-    """What it is called in tables: its method, and where that says too little, its file."""
+    """Names it for tables: its method, and where that says too little, its file."""
     method = self.config.method.name.rpartition(":")[2].lower()
     return method if self.run is not None or self.stem == method else f"{method} ({self.stem})"
 
@@ -79,13 +80,13 @@ class Model:
 
   @property
   def place(self) -> str:
-    """Where it lies, for a log."""
+    """Says where it lies, for a log."""
     shipped = self.path.parent == epath.Path(FOLDER)
     return f"{self.stem}, a model of scs_jax" if shipped else str(self.path)
 
   @property
   def card(self) -> dict[str, Any]:
-    """What its maker says of it (model_card.py); empty for a run."""
+    """Returns what its maker says of it (model_card.py); empty for a run."""
     return self.contents.card if self.contents is not None else {}
 
   @property
@@ -109,20 +110,39 @@ class Model:
       params, model_state = checkpoint_arrays.restore_for_inference(self.path, like)
     return TrainState(np.int32(self.step), params, {}, model_state)
 
+  def show(self) -> None:
+    """Prints what it is, and its card whole."""
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items()))
+    lines = [f"{self.stem}: {self.size}", f"trained with {versions}", ""]
+    print("\n".join([*lines, *model_card.lines(self.card)]))
+
+  @property
+  def size(self) -> str:
+    """`2.10 MB, 1,050,000 parameters in float16, method scsnet, step 24000`; of a run less."""
+    name = self.config.method.name
+    if self.contents is None:
+      return f"a run of {name}, step {self.step}"
+    arrays = [a for k, a in self.contents.arrays.items() if k.startswith("params/")]
+    count, kinds = sum(a.size for a in arrays), {str(a.dtype) for a in arrays}
+    return (
+      f"{self.path.stat().length / 1e6:.2f} MB, {count:,} parameters in {'/'.join(kinds)}, method "
+      f"{name}, step {self.step}"
+    )
+
   def fingerprint(self) -> str:
-    """16 hex digits that tell it from every other network: of its weights and its config."""
+    """Gives 16 hex digits that tell it from every other network: of its weights and its config."""
     if self.contents is not None:
       return self.contents.digest[:16]
     return fingerprint(self.path / "weights", self.path / "config")
 
 
 def names() -> list[str]:
-  """Names of the models that ship with the package."""
+  """Lists the names of the models that ship with the package."""
   return sorted(path.stem for path in FOLDER.glob(f"*{model_file.SUFFIX}"))
 
 
 def shipped(name: str) -> Model:
-  """The shipped model of this name, whatever lies on the disk. Raises UserError as `find`."""
+  """Gives the shipped model of this name, whatever lies on the disk. Raises UserError as `find`."""
   return dataclasses.replace(find(FOLDER / f"{name}{model_file.SUFFIX}"), given=name)
 
 
@@ -163,6 +183,24 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
   return found
 
 
+def show() -> None:
+  """Prints the models that ship with the package, with what one chooses by."""
+  if not names():
+    print("no models ship with this copy of scs_jax; colour with runs, or with files that "
+          "`scs-jax export` wrote")  # fmt: skip
+    return
+  width = max(map(len, names())) + 2
+  for name in names():
+    model = shipped(name)
+    for about in (model.size, *model_card.headlines(model.card)):
+      for line in textwrap.wrap(about, 100 - width, subsequent_indent="  "):
+        print(name.ljust(width) + line)
+        name = ""
+  print("\nThe weights are for research, apart from the code's licence:\n"
+        "the pictures that they saw are research data.\n"
+        "`scs-jax models NAME` shows a card whole.")  # fmt: skip
+
+
 def default(use: str) -> Model:
   """Finds the shipped model for a use, a key of DEFAULTS, whatever lies on the disk.
 
@@ -184,7 +222,7 @@ def start_from(
   draw: Callable[[jax.Array], TrainState],
   key: jax.Array,
 ) -> tuple[TrainState, str]:
-  """A fresh state with the arrays of a trained network in their places (config.init_from).
+  """Makes a fresh state with the arrays of a trained network in their places (config.init_from).
 
   Args:
     given: as `find` takes it.
@@ -262,7 +300,7 @@ def export(
 
 
 def fingerprint(*folders: epath.Path) -> str:
-  """16 hex digits of SHA-256 over the names and contents of all files below the folders."""
+  """Hashes names and contents of all files below the folders: 16 hex digits of SHA-256."""
   digest = hashlib.sha256()
   for folder in folders:
     for path in _files(folder):
@@ -273,7 +311,7 @@ def fingerprint(*folders: epath.Path) -> str:
 
 
 def _files(folder: epath.Path) -> list[epath.Path]:
-  """All files below a folder, in a fixed order; epath's own patterns do not go down."""
+  """Lists all files below a folder, in a fixed order; epath's own patterns do not go down."""
   found = []
   for child in checkpoint_folder.children(folder):
     found += _files(child) if child.is_dir() else [child]

@@ -1,4 +1,4 @@
-"""What a run tells of its steps while they run, and whether it can go on."""
+"""Books of a run's steps while they run: what is told of them, and whether it can go on."""
 
 import contextlib
 import pathlib
@@ -72,12 +72,12 @@ class Monitor:
     self._book.say(text)
 
   def ended(self, stopped: Flag) -> bool:
-    """Whether no step should follow: a SIGTERM that all processes know of, or a broken run."""
+    """Tells whether no step should follow: after a SIGTERM that all know of, or in a broken run."""
     alone = jax.process_count() == 1
     return self.health.stop or self.health.last_good is not None or (alone and bool(stopped))
 
   def waiting(self):
-    """A context, around what is done to get a batch."""
+    """Times, as a context, what is done to get a batch."""
     return self._meter.waiting()
 
   def before(self, step: int, phase: str) -> None:
@@ -109,13 +109,13 @@ class Monitor:
     self.health.add(step, host, logs)
     self._bad.update(int(i) for i in host.get("bad", ()) if i >= 0)
 
-  def look(self, everything: bool) -> None:
+  def check_steps(self, everything: bool) -> None:
     """Finds out how steps went: those that must be done by now, or all."""
-    for news in self.health.look(everything):
+    for news in self.health.check_steps(everything):
       self.say(news)
 
   def write(self, step: int, logs: Mapping) -> None:
-    """A line of the step's logs, and of how fast the steps since the last line went."""
+    """Writes a line of the step's logs, and of how fast the steps since the last line went."""
     values = self._parallel.read_logs(logs)
     values = {name: v for name, v in values.items() if name not in (update.FINITE, update.STOP)}
     values["unreadable_files"] = float(len(self._bad))
@@ -125,13 +125,13 @@ class Monitor:
     self._compiled = {}
 
   def write_scores(self, step: int, scores: Mapping[str, float]) -> None:
-    """A line of an evaluation, whose time is left out of images/s."""
+    """Writes a line of an evaluation, whose time is left out of images/s."""
     if scores:
       self._book.write(step, scores)
       self._meter.restart(step)
 
   def sum_up(self) -> None:
-    """What should be known at the end of a run."""
+    """Says what should be known at the end of a run."""
     if self._bad:
       self.say(_unreadable(self._bad, self._name))
 

@@ -1,4 +1,4 @@
-"""What a training leaves to who started it."""
+"""The result of a training, for whoever started it."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from scs_jax.core.contract import Method, TrainState
 
 @dataclasses.dataclass
 class Outcome:
-  """How a run ended, and what it wrote down along the way.
+  """Holds how a run ended, and what it wrote down along the way.
 
   Attributes:
     workdir: the run's folder.

@@ -55,13 +55,13 @@ class Parallel:
 
   @classmethod
   def of(cls, config, devices=None) -> "Parallel":
-    """As a run's config says."""
+    """Makes it as a run's config asks."""
     section = config.parallel
     options = update.Options.of(config)
     return cls(section.mode, devices, section.fsdp, section.fsdp_least, options)
 
   def check_batch(self, batch_size: int) -> None:
-    """UserError unless the global batch divides evenly among devices and microbatches."""
+    """Raises UserError unless the global batch divides evenly among devices and microbatches."""
     devices, parts = len(self.devices), self.options.accumulate
     count = devices * parts
     if batch_size % count:
@@ -75,11 +75,11 @@ class Parallel:
   # -- where things lie ----------------------------------------------------------------------------
 
   def shardings(self, state: TrainState) -> TrainState:
-    """Where each array of a state (or of its shapes) lies, under jit."""
+    """Tells where each array of a state (or of its shapes) lies, under jit."""
     return sharding.of_state(self.mesh, state, self._least)
 
   def shapes(self, method: Method, key: jax.Array, frozen: Mapping[str, Any]) -> TrainState:
-    """The whole state that a step takes as shapes with shardings, under jit; nothing is computed.
+    """Returns the state that a step takes as shapes with shardings; nothing is computed.
 
     Args:
       method: makes the state.
@@ -106,11 +106,11 @@ class Parallel:
     return jax.jit(lambda s: jax.tree.map(stack, s), out_shardings=self.by_batch)(state)
 
   def fetch(self, state: TrainState) -> TrainState:
-    """The state as one logical copy: what is saved, or handed to another mode."""
+    """Returns the state as one logical copy: what is saved, or handed to another mode."""
     return state if self.mode == "jit" else jax.tree.map(lambda x: x[0], state)
 
   def whole(self, state: TrainState) -> TrainState:
-    """The state to color with, whole on this process's first device; all processes take part."""
+    """Returns the state to color with, whole on the first device; all processes take part."""
     state = self.fetch(state).replace(opt_state={}, frozen={}).for_use()
     if self.mode == "pmap":
       return state
@@ -120,7 +120,7 @@ class Parallel:
     return jax.tree.map(lambda x: x.addressable_data(0), state)
 
   def is_finite(self, state: TrainState) -> bool:
-    """Whether all that inference would read is; in every process the same."""
+    """Tells whether all that inference would read is; in every process the same."""
     found = _all_finite((state.params, state.model_state, state.average))
     return bool(found.addressable_data(0).all())
 
@@ -138,7 +138,7 @@ class Parallel:
     }
 
   def flag(self, batch: Batch, stopped: bool) -> Batch:
-    """The batch with what the other processes should know; alone, as it is."""
+    """Returns the batch with what the other processes should know; alone, as it is."""
     if jax.process_count() == 1:
       return batch
     marks = np.full(len(self.mesh.local_devices), stopped, np.float32)
@@ -155,7 +155,7 @@ class Parallel:
     return {name: float(value) for name, value in logs.items()}
 
   def ahead(self, batches: Iterable, depth: int = 2) -> Iterator[tuple[Mapping, Batch]]:
-    """(host batch, device batch) pairs, the transfer `depth` batches ahead of the step."""
+    """Yields (host batch, device batch) pairs, the transfer `depth` batches ahead of the step."""
     queue: list[tuple[Mapping, Batch]] = []
     for batch in batches:
       wire = {name: value for name, value in batch.items() if name not in HOST_ONLY}
@@ -171,7 +171,7 @@ def _all_finite(tree: Any) -> jax.Array:
 
 
 def _put(x: Any, where: NamedSharding) -> jax.Array:
-  """On the devices as `where` says; across processes each gives the part that it sees."""
+  """Puts an array on the devices; across processes each gives the part that it sees."""
   if where.is_fully_addressable:
     return jax.device_put(x, where)
   if isinstance(x, jax.Array) and not x.is_fully_addressable:

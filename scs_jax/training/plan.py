@@ -1,4 +1,4 @@
-"""What a training step costs on a machine that need not be there.
+"""Costs of a training step on a machine that need not be there.
 
 The step that `train` runs is compiled ahead of time, for the devices at hand or for a TPU topology
 that libtpu knows, and the compiler is asked what it would use. Nothing is allocated or run.
@@ -50,7 +50,7 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class PhasePlan:
-  """What the compiler says of one of a method's programs, on one chip.
+  """Holds what the compiler says of one of a method's programs, on one chip.
 
   Attributes:
     phase: which.
@@ -86,7 +86,7 @@ class TooLarge(UserError):
 
 
 def local() -> Machine:
-  """All devices of this process's backend."""
+  """Returns all devices of this process's backend."""
   devices = jax.devices()
   first = devices[0]
   name = f"{len(devices)} local device{'s' if len(devices) > 1 else ''} ({first.device_kind})"
@@ -94,7 +94,7 @@ def local() -> Machine:
 
 
 def topology(name: str) -> Machine:
-  """A TPU slice by name, e.g. "v5e:4x4", "v6e:16x16", "v5p:4x4x8".
+  """Describes a TPU slice by name, e.g. "v5e:4x4", "v6e:16x16", "v5p:4x4x8".
 
   Raises:
     UserError: libtpu is not installed, or does not know the name.
@@ -147,7 +147,7 @@ class Planner:
     self.phases = _phases(method, int(config.steps))
 
   def compile(self, per_device: int, phase: str) -> PhasePlan:
-    """One program at this many pictures a device.
+    """Compiles one program at this many pictures a device.
 
     Raises:
       TooLarge: it does not fit into the chip.
@@ -183,11 +183,11 @@ class Planner:
     )
 
   def compile_all(self, per_device: int) -> list[PhasePlan]:
-    """Every program at this many pictures a device; TooLarge where one does not fit."""
+    """Compiles every program at this many pictures a device; TooLarge where one does not fit."""
     return [self.compile(per_device, phase) for phase in self.phases]
 
-  def largest(self, tell: Callable[[str], None] = lambda text: None) -> tuple[int, list[PhasePlan]]:
-    """(pictures a device, plans) of the largest batch that fits.
+  def largest(self, log: Callable[[str], None] = lambda text: None) -> tuple[int, list[PhasePlan]]:
+    """Finds (pictures a device, plans) of the largest batch that fits.
 
     Memory grows in proportion to the batch but for the state: two compilations of the largest
     program give the line, and few more find the last batch under the chip's memory.
@@ -208,7 +208,7 @@ class Planner:
         needed = max(plan.memory for plan in self.compile_all(batch))
       except TooLarge as error:
         needed = error.needed or math.inf
-      tell(f"{batch} a device: {'does not fit' if needed > room else f'{needed / GIB:.2f} GiB'}")
+      log(f"{batch} a device: {'does not fit' if needed > room else f'{needed / GIB:.2f} GiB'}")
       return needed
 
     return _search(measure, room, self.compile_all)
@@ -233,8 +233,7 @@ def _search(measure, room: float, plans) -> tuple[int, list[PhasePlan]]:
 
 
 def _phases(method, steps: int) -> dict[str, float]:
-  """The programs that a run compiles, in the order of their first step, and the share of its steps
-  that each makes."""
+  """Lists the programs that a run compiles, by first step, with their shares of its steps."""
   steps = max(steps, 1)
   looked = range(steps)
   if steps > _MOST_STEPS:  # first ones for the order, then any: exact enough for a share
@@ -257,7 +256,7 @@ def _cost(compiled) -> Mapping[str, float]:
 
 
 def peak_memory(compiled) -> int:
-  """Bytes at the peak: arguments, results that take no argument's place, temporaries, code."""
+  """Counts bytes at the peak: arguments, results in no argument's place, temporaries, code."""
   found = compiled.memory_analysis()
   return (
     found.argument_size_in_bytes
@@ -269,7 +268,7 @@ def peak_memory(compiled) -> int:
 
 
 def explain(error: Exception, per_device: int, machine: Machine) -> Exception:
-  """The compiler's "it does not fit" as TooLarge; any other error as it is."""
+  """Explains the compiler's "it does not fit" as TooLarge; any other error as it is."""
   text = str(error)
   if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
     return error

@@ -1,4 +1,4 @@
-"""What a whole training takes on a machine that need not be there: `scs_jax.plan`."""
+"""Plans a whole training for a machine that need not be there: `scs_jax.plan`."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ class Planned:
     print(self.table())
 
   def table(self) -> str:
-    """The figures for the screen."""
+    """Writes the figures for the screen."""
     record, gib = self.record, 2**30
     total = sum(record["parameters"].values())
     each = ", ".join(f"{name} {count:,}" for name, count in record["parameters"].items())
@@ -79,7 +79,7 @@ def plan(
   find_batch: bool = False,
   images: int | None = None,
   name: str = "",
-  tell: Callable[[str], None] = lambda text: None,
+  log: Callable[[str], None] = lambda text: None,
 ) -> Planned:
   """Compiles the very step that `train` runs, and asks the compiler what it takes.
 
@@ -92,7 +92,7 @@ def plan(
     find_batch: find the largest batch that fits a chip's memory instead.
     images: pictures of the training set, for configs that count epochs.
     name: what the config is called in the record; "": as it was given, or its method's name.
-    tell: is told of each batch that is tried.
+    log: receives a line about each batch that is tried.
 
   Raises:
     UserError: a topology or batch that cannot be; a step that does not fit.
@@ -109,7 +109,7 @@ def plan(
   planner = machines.Planner(config, machine, opening.batch_shapes)
   chips = len(machine.devices)
   if find_batch:
-    per_device, plans = planner.largest(tell)
+    per_device, plans = planner.largest(log)
   else:
     least = config.accumulate  # a batch of one microbatch each
     per_device = per_device_batch or max(least, config.batch_size // chips // least * least)
@@ -141,7 +141,7 @@ def plan(
 
 
 def _steps(config, images) -> int | None:
-  """Steps of the run at the config's own batch; None where it counts epochs of an unknown set."""
+  """Counts the run's steps at its own batch; None where it counts epochs of an unknown set."""
   if not config.epochs:
     return int(config.steps)
   if images is None:

@@ -1,4 +1,4 @@
-"""What a run may go on from: whose folder it is, and what changed since its checkpoint."""
+"""Going on with a run: whose folder it is, and what changed since its checkpoint."""
 
 import math
 import os
@@ -50,7 +50,7 @@ def require_ours(workdir: pathlib.Path) -> None:
 
 
 def has_begun(workdir: str | os.PathLike[str]) -> bool:
-  """Whether a run in the folder has a checkpoint to go on from."""
+  """Tells whether a run in the folder has a checkpoint to go on from."""
   return bool(whole_steps(absolute(workdir) / FOLDER))
 
 
@@ -80,7 +80,7 @@ def keep_earlier(workdir: str | os.PathLike[str], config) -> list[str]:
 
 
 def earlier_values(config) -> dict[str, Any]:
-  """{key: value} of a config's keys, as one that lacks the key, being older, was trained."""
+  """Returns {key: value} of a config, older ones' missing keys as they were trained."""
   known = flatten(engine_defaults(config)) | EARLIER | _of_method(config)
   return {path: value for path, value in known.items() if path in flatten(config)}
 
@@ -90,7 +90,7 @@ def _of_method(config) -> Mapping[str, Any]:
 
 
 def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
-  """What the config of the run's checkpoint and this one do not share, a line each.
+  """Lists where the config of the run's checkpoint and this one differ, a line each.
 
   Raises:
     UserError: the checkpoint is another method's.
@@ -113,13 +113,13 @@ def differences(workdir: pathlib.Path, config, step: int) -> list[str]:
 
 
 def position(step: int, best: float, metric: str, identity: Mapping) -> dict:
-  """What is written beside a checkpoint; `best` is the best score of `metric` so far, or -inf."""
+  """Makes what is written beside a checkpoint; `best` is the best score of `metric`, or -inf."""
   best_score = best if math.isfinite(best) else None
   return {"step": step, "best": best_score, "best_metric": metric, **identity}
 
 
 def best_so_far(position: Mapping, metric: str, identity: Mapping) -> float:
-  """The best score of `metric` that a position holds, of the same held-out pictures; else -inf."""
+  """Returns a position's best score of `metric`, on the same held-out pictures; else -inf."""
   best = position.get("best")
   now = {"best_metric": metric, "heldout": identity.get("heldout")}
   same = all(position.get(name) == value for name, value in now.items())
@@ -127,7 +127,7 @@ def best_so_far(position: Mapping, metric: str, identity: Mapping) -> float:
 
 
 def moved(position: Mapping, identity: Mapping) -> list[str]:
-  """How the data differ from those of the checkpoint, a line for trained and for held-out ones."""
+  """Tells how the data differ from the checkpoint's, a line for trained and for held-out ones."""
   changed = [
     f"{name} {position[name]} -> {value}"
     for name, value in identity.items()

@@ -21,7 +21,7 @@ BATCH = P((DATA, FSDP))
 
 
 def make_mesh(devices=None, fsdp: int = 1) -> Mesh:
-  """A mesh of shape (devices / fsdp, fsdp) over all devices (of all processes) or those given.
+  """Makes a mesh (devices / fsdp, fsdp) over all devices (of all processes) or those given.
 
   Raises:
     UserError: fsdp does not divide the number of devices.
@@ -41,7 +41,7 @@ def make_mesh(devices=None, fsdp: int = 1) -> Mesh:
 
 
 def cut(shape: tuple[int, ...], fsdp: int, least: int) -> P:
-  """The rule: the longest axis that fsdp divides is cut, the last of equals.
+  """Applies the rule: the longest axis that fsdp divides is cut, the last of equals.
 
   An array of fewer than `least` elements, or without such an axis, is copied to every device.
   """
@@ -56,6 +56,6 @@ def cut(shape: tuple[int, ...], fsdp: int, least: int) -> P:
 
 
 def of_state(mesh: Mesh, state: Tree, least: int) -> Tree:
-  """The sharding of every leaf (anything with a shape) of a state."""
+  """Returns the sharding of every leaf (anything with a shape) of a state."""
   fsdp = mesh.shape[FSDP]
   return jax.tree.map(lambda x: NamedSharding(mesh, cut(x.shape, fsdp, least)), state)

@@ -1,4 +1,4 @@
-"""How fast a run goes, and what holds it up."""
+"""Measures how fast a run goes, and what holds it up."""
 
 import contextlib
 import time
@@ -33,7 +33,7 @@ class Meter:
 
   @contextlib.contextmanager
   def waiting(self) -> Iterator[None]:
-    """Around what the host does to get a batch."""
+    """Times what the host does inside to get a batch."""
     began = time.monotonic()
     try:
       yield
@@ -41,11 +41,11 @@ class Meter:
       self._waited += time.monotonic() - began
 
   def count(self, flops: int) -> None:
-    """One step of so many operations, over all devices."""
+    """Counts one step of so many operations, over all devices."""
     self._flops += flops
 
   def read(self, step: int) -> dict[str, float]:
-    """Since the last reading, all steps being done; {} where there was none.
+    """Measures since the last reading, all steps being done; {} where there was none.
 
     Returns:
       images_per_second; input_wait, the share of the time that the host waited for pictures;
@@ -74,7 +74,7 @@ class Meter:
 
 
 def _memory(devices: Sequence[jax.Device]) -> int | None:
-  """Peak bytes in use on the fullest of this process's devices; None where they do not say."""
+  """Reads peak bytes in use on the fullest of this process's devices; None where none says."""
   ours = [device for device in devices if device.process_index == jax.process_index()]
   stats = [device.memory_stats() for device in ours]
   peaks = [found["peak_bytes_in_use"] for found in stats if found and "peak_bytes_in_use" in found]
@@ -95,13 +95,13 @@ class Profile:
     self._running = False
 
   def before(self, step: int) -> None:
-    """Called before each step; a run that goes on within the window traces what is left of it."""
+    """Begins the trace before the first step of the window, or what is left of it."""
     if not self._running and self._start <= step < self._end:
       jax.profiler.start_trace(str(self.folder))
       self._running = True
 
   def after(self, step: int, results) -> bool:
-    """Called with the number of steps done and the last one's results; True: a trace is ready."""
+    """Ends the trace after the window's last step, given its results; True: a trace is ready."""
     if not self._running or step < self._end:
       return False
     jax.block_until_ready(results)

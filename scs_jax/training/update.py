@@ -29,7 +29,7 @@ _PMAP_AXIS = "data"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What the config says about a step, whatever the method.
+  """Holds what the config says about a step, whatever the method.
 
   Attributes:
     accumulate: microbatches that a batch is cut into; their mean gradient makes one update.
@@ -50,7 +50,7 @@ class Options:
 
 
 def init(method: Method, key: jax.Array, options: Options) -> TrainState:
-  """A fresh state with all that the engine keeps beside the method's. Pure."""
+  """Makes a fresh state with all that the engine keeps beside the method's. Pure."""
   state = method.init(key, {})
   # A copy: params and average are donated both, and may not share a buffer.
   average = jax.tree.map(jnp.copy, state.params) if options.ema_decay else {}
@@ -69,7 +69,7 @@ class Programs:
     self._known: dict[str, tuple[Callable, int]] = {}
 
   def of(self, phase: str, state: TrainState, batch: Batch) -> tuple[Callable, int]:
-    """((state, batch) -> (state, logs), its floating-point operations over all devices).
+    """Returns ((state, batch) -> (state, logs), its floating-point operations over all devices).
 
     One process compiles when it first calls it; several have compiled when this returns.
     """
@@ -91,7 +91,7 @@ def _call(step: Callable, phase: str, state: TrainState, batch: Batch):
 def device_step(
   method: Method, key: jax.Array, parallel: "Parallel"
 ) -> Callable[[TrainState, Batch, str], tuple[TrainState, Logs]]:
-  """The step under jit or pmap; it compiles when it is called, and takes the state's buffers.
+  """Wraps the step in jit or pmap; it compiles when it is called, and takes the state's buffers.
 
   Returns:
     (state, batch, phase) -> (state, logs), logs being replicated scalars, `FINITE` among them. The
@@ -124,7 +124,7 @@ def device_step(
 def make_step(
   method: Method, key: jax.Array, collective: Collective, options: Options
 ) -> Callable[[TrainState, Batch, str], tuple[TrainState, Logs]]:
-  """(state, batch, phase) -> (state, logs); the step's key is `key` folded with its number."""
+  """Makes (state, batch, phase) -> (state, logs); the key is `key` folded with the step."""
 
   def step(state: TrainState, batch: Batch, phase: str) -> tuple[TrainState, Logs]:
     here = jax.random.fold_in(key, state.step)
@@ -145,7 +145,7 @@ def make_step(
 
 
 def _update(method, state, batch, key, collective, options, phase):
-  """(state, logs, whether it is finite) after the method's step on the whole batch."""
+  """Takes the method's step on the whole batch: (state, logs, whether it is finite)."""
   if options.accumulate == 1:
     return _checked(method, state, batch, key, collective, phase)
   k, number = options.accumulate, state.step
@@ -187,7 +187,7 @@ def _require_pending(method: Method, pending: Any) -> None:
 
 
 def _every(k: int, x: jax.Array) -> jax.Array:
-  """[N, ...] -> [k, N / k, ...]: part j has the examples j, j + k, j + 2 k, ...
+  """Splits [N, ...] into [k, N / k, ...]: part j has the examples j, j + k, j + 2 k, ...
 
   So a device's examples stay on it, and the parts are the same on any number of devices.
   """
@@ -195,7 +195,7 @@ def _every(k: int, x: jax.Array) -> jax.Array:
 
 
 def _checked(method, state, batch, key, collective, phase):
-  """The method's step, logs as means over all devices, and whether it is finite."""
+  """Takes the method's step: its result, logs as means over all devices, whether it is finite."""
   collective = collective.replace(finite=[])
   new, logs = method.train_step(state, batch, key, collective, phase)
   logs = collective.mean(dict(logs))
@@ -206,7 +206,7 @@ def _checked(method, state, batch, key, collective, phase):
 
 
 def _average(average: Tree, new: TrainState, decay: float) -> Tree:
-  """The parameters' running average after a step.
+  """Updates the parameters' running average after a step.
 
   Early on the decay is (1 + t) / (10 + t), t being the steps done, so that the average soon
   forgets where training started.

@@ -16,6 +16,7 @@ from PIL import Image
 from scs_jax.cli import arguments, colorize
 from scs_jax.cli import main as cli
 from scs_jax.errors import UserError
+from scs_jax.infer import jobs
 from scs_jax.training import models
 
 
@@ -43,7 +44,7 @@ def painter(tmp_path, monkeypatch):
     (tmp_path / "run" / folder / "data").write_text("numbers")
   model = models.Model("run", epath.Path(tmp_path / "run"), 3, None)
   monkeypatch.setattr(models, "find", lambda *asked: model)
-  monkeypatch.setattr(colorize, "_open_colorizer", lambda model, limit: painter)
+  monkeypatch.setattr(jobs, "_open_colorizer", lambda model, limit: painter)
   (tmp_path / "in").mkdir()
   for i in range(3):
     Image.new("L", (8, 6), 50 + i).save(tmp_path / f"in/p{i}.png")

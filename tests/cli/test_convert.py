@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
-from scs_jax.cli import convert
 from scs_jax.cli import main as cli
 from scs_jax.core.contract import Query
 from scs_jax.methods.smsanet import weights
@@ -132,7 +131,7 @@ def test_the_table_by_hand():
     ("model1.0.weight", (64, 4, 3, 3), "params/block_1/conv_0/kernel", (3, 3, 4, 64)),
     ("model1.4.num_batches_tracked", (), "left out: counter", None),
   ]
-  assert convert.coverage(table) == [
+  assert weights.Converted({}, table, 0).coverage() == [
     "tensor                        shape           ours                          shape",
     "model1.0.weight               64 x 4 x 3 x 3  params/block_1/conv_0/kernel  3 x 3 x 4 x 64",
     "model1.4.num_batches_tracked  scalar          left out: counter",

@@ -90,9 +90,9 @@ class TestCheckStereo:
     [
       (["none", "--search-range", "8"], "none is not there; expected a folder of stereo pairs"),
       (["bundled"], "the following arguments are required: --search-range"),
-      (["bundled", "--search-range", "0"], "'0' is no whole number of at least 1"),
-      (["bundled", "--search-range", "x"], "'x' is no whole number of at least 1"),
-      (["bundled", "--search-range", "8", "--disparity-scale", "nan"], "'nan' is no number above"),
+      (["bundled", "--search-range", "0"], "whole number from 1 on; got '0'"),
+      (["bundled", "--search-range", "x"], "whole number from 1 on; got 'x'"),
+      (["bundled", "--search-range", "8", "--disparity-scale", "nan"], "number above 0; got 'nan'"),
       (["bundled", "--search-range", "8", "--mono-view", "up"], "expected one of auto, right"),
       (["bundled", "--search-range", "8", "--reduce", "7"], "expected one of 1, 2, 3, 4, 8"),
       (["bundled", "--search-range", "8", "--only", "car"], "no pair of bundled is called 'car'"),

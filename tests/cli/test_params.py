@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from scs_jax.cli import main as cli
-from scs_jax.cli import params
+from scs_jax.core import parameters as params
 from scs_jax.errors import UserError
 
 _METHOD = """

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.cli import arguments, visualize_magnify
+from scs_jax.cli import arguments, quantities, visualize_magnify
 from scs_jax.cli import main as cli
-from scs_jax.cli import visualize_magnify_input as given
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Method, Prediction, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, resizing
+from scs_jax.infer import magnify as library
 from scs_jax.report import magnify_sheet
 from scs_jax.report.magnify_sheet import Window
 from scs_jax.training import models
@@ -93,7 +93,7 @@ def pictures_of(path):
   ],
 )
 def test_scales(text, expected):
-  assert visualize_magnify.scales(text) == expected
+  assert quantities.scales(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,7 @@ def test_other_forms_of_animation(opened, form):
 
 
 def test_frames_are_in_even_ratios_and_the_sheet_keeps_its_own(opened, monkeypatch):
-  args = parsed("--scales", "1,2,4", "--frames", "5")
-  np.testing.assert_allclose(given.moving(args), [1, 2**0.5, 2, 8**0.5, 4])
+  np.testing.assert_allclose(library.moving_scales([1.0, 2.0, 4.0], 5), [1, 2**0.5, 2, 8**0.5, 4])
   shown = []
   draw = magnify_sheet.draw
   watch = lambda *a: shown.append([result.scale for result in a[3]]) or draw(*a)
@@ -238,11 +237,11 @@ def test_nothing_is_written_where_the_work_breaks_off(opened, monkeypatch):
 
 
 def test_the_input_is_reduced_and_the_point_goes_with_it(opened):
-  picture, window = given.read(parsed("--input-side", "30", "--point", "40,20", "--window", "16"))
+  picture, window = library.read("gray.png", point=(20, 40), window=16, input_side=30)
   assert picture.gray.shape == (20, 30)
   assert window == Window(2, 12, 16)  # around (20.25, 10.25) of 30 x 20, moved inside
   # Unless told, no more than half of the shorter side: something around it is to be seen.
-  assert given.read(parsed("--scales", "1,2"))[1].side == 20
+  assert library.read("gray.png", [1.0, 2.0])[1].side == 20
 
 
 # --- with a network

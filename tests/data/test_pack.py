@@ -1,5 +1,6 @@
 """Packing and reading back: bytes kept, the same shards however made, nothing done twice."""
 
+import errno
 import json
 import os
 import pickle
@@ -15,11 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.data import pack, riegeli
+from scs_jax.data import pack
 from scs_jax.data.decode import DecodeError
 from scs_jax.data.packed_source import PackedSource
 from scs_jax.data.pipeline import BatchSpec, train_batches
-from scs_jax.data.riegeli import BLOCK, HEADER
 from scs_jax.data.sources import FolderSource, open_source
 from scs_jax.errors import UserError
 
@@ -109,7 +109,10 @@ def test_workers_change_no_byte(source, packed, tmp_path, workers):
   assert contents(tmp_path / "again") == contents(packed)
 
 
-def test_a_bucket_holds_the_same_and_is_read_by_ranges(source, packed):
+def test_a_bucket_holds_the_same_and_is_read_through_a_local_copy(
+  source, packed, tmp_path, monkeypatch
+):
+  monkeypatch.setenv("SCS_JAX_CACHE", str(tmp_path / "cache"))
   url = "memory://bucket/packed"
   pack.pack(source, url, records=4, progress=False)
   files = fsspec.filesystem("memory")
@@ -120,26 +123,29 @@ def test_a_bucket_holds_the_same_and_is_read_by_ranges(source, packed):
     assert_equal(found, source)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(found))[1], source[1])
     assert pack.pack(source, url, records=4, progress=False).already
+    copies = {f"{s.sha256}.array_record" for s in found.shards}
+    assert {p.name for p in (tmp_path / "cache").iterdir()} == copies
+    shutil.rmtree(tmp_path / "cache")
     shard = bytearray(there[found.shards[0].file])
-    shard[int(found.shards[0].offsets[1]) + 5] ^= 1
+    shard[len(shard) // 3] ^= 1
     files.pipe_file(f"/bucket/packed/{found.shards[0].file}", bytes(shard))
-    found.encoded(0)
-    with pytest.raises(DecodeError, match="not the bytes that were packed"):
-      found.encoded(1)
+    found = open_source(url)
+    message = r"00.png in memory://bucket/packed: shard-00000.* not the bytes that were written"
+    with pytest.raises(DecodeError, match=message):
+      found.encoded(0)
+    assert found.encoded(4) == source.encoded(4)
+    assert [name for name, _ in found.damaged_shards()] == [found.shards[0].file]
+    monkeypatch.setattr(type(files), "get_file", _full_disk)
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(UserError, match=r"no room in .*cache for the shards of memory://bucket/pa"):
+      found.encoded(4)
+    assert not list((tmp_path / "cache").iterdir())
   finally:
     files.rm("/bucket", recursive=True)
 
 
-def test_unframe_against_a_plain_loop():
-  rng = np.random.default_rng(0)
-  raw = rng.bytes(4 * BLOCK)
-  plain = [b for i, b in enumerate(raw) if i % BLOCK >= HEADER]
-  place = [i for i in range(len(raw)) if i % BLOCK >= HEADER]
-  for at, size in [(0, 1), (5, 0), (0, BLOCK - HEADER), (0, BLOCK), (BLOCK - HEADER - 1, 2),
-                   (70000, 3 * BLOCK - 70000 - 200), (BLOCK - HEADER, 1), (100, 2 * BLOCK)]:
-    start = place[at]
-    end = riegeli.end_of(start, size)
-    assert riegeli.unframe(raw[start:end], start) == bytes(plain[at:at + size])
+def _full_disk(*_, **__):
+  raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_second_call_does_nothing(source, packed):
@@ -263,13 +269,12 @@ def test_what_was_written_wrongly_is_noticed(source, tmp_path, monkeypatch):
   copy = pack._Job._copy
 
   def damage(self, k, aside, entry, bar):
-    heads = copy(self, k, aside, entry, bar)
+    copy(self, k, aside, entry, bar)
     with open(aside, "r+b") as file:
       file.seek(aside.stat().st_size // 3)
       byte = file.read(1)
       file.seek(-1, 1)
       file.write(bytes([byte[0] ^ 1]))
-    return heads
 
   monkeypatch.setattr(pack._Job, "_copy", damage)
   with pytest.raises(UserError, match="not the bytes that were written"):
@@ -330,20 +335,20 @@ def test_a_missing_or_short_shard_is_told_at_once(copy):
     open_source(copy)
 
 
-def test_a_damaged_record_is_one_that_cannot_be_read(source, copy):
+def test_a_damaged_record_is_one_that_cannot_be_read(source, packed, copy):
   found = open_source(copy)
   shard = found.shards[0]
   with open(copy / shard.file, "r+b") as file:
-    file.seek(int(shard.offsets[1]) + 10)
+    file.seek((packed / shard.file).read_bytes().index(source.encoded(1)[:32]) + 10)
     file.write(b"\0\0\0")
   with pytest.raises(DecodeError, match=r"in .*shard-00000-of-00003"):
     found.encoded(1)
   assert found.encoded(0) == source.encoded(0) and found.encoded(2) == source.encoded(2)
   assert [name for name, _ in found.damaged_shards()] == [shard.file]
   # Its end, where ArrayRecord keeps its own index, damaged: none of its records can be read.
-  os.truncate(copy / shard.file, BLOCK)
+  os.truncate(copy / shard.file, 1 << 16)
   with open(copy / shard.file, "ab") as file:
-    file.write(b"\0" * (shard.bytes - BLOCK))
+    file.write(b"\0" * (shard.bytes - (1 << 16)))
   found = open_source(copy)
   with pytest.raises(DecodeError):
     found.encoded(0)

@@ -12,7 +12,6 @@ from PIL import Image
 from scs_jax.data import order
 from scs_jax.data.pipeline import (
   BatchSpec,
-  epochs_to_steps,
   eval_batches,
   record_names,
   train_batches,
@@ -219,10 +218,6 @@ def test_evaluation_covers_each_record_once(tmp_path):
 def test_evaluation_at_own_sizes(source):
   shapes = [b["image"].shape for b in eval_batches(source, None, 1, limit=3)]
   assert shapes == [(1, 20, 14, 3), (1, 20, 15, 3), (1, 20, 16, 3)]
-
-
-def test_epochs_to_steps():
-  assert epochs_to_steps(763, 8, 2) == 191  # 1526 / 8 = 190.75
 
 
 def test_without_resampling_every_crop_is_a_piece_of_a_picture(tmp_path):

@@ -1,7 +1,7 @@
 """The arrows between packages: ops <- nn, losses, metrics <- core <- data <- training, methods
 <- infer <- measure <- cli.
 
-report stands beside measure; a training draws its panels with it.
+Training, infer and measure draw with report, which is handed what it shows.
 """
 
 import ast
@@ -27,7 +27,7 @@ ALLOWED = {
   "report": {"ops", "metrics", "core", "data", "methods"},
   "methods": _NUMBERS | {"core", "data"},
   "training": _NUMBERS | {"core", "data", "report"},
-  "infer": _NUMBERS | {"core", "data", "methods", "training"},
+  "infer": _NUMBERS | {"core", "data", "methods", "training", "report"},
   "measure": _NUMBERS | {"core", "data", "methods", "training", "infer", "report"},
   "cli": _NUMBERS | {"core", "data", "methods", "training", "infer", "report", "measure"},
   "configs": {"core"},

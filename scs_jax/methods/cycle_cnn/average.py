@@ -117,7 +117,7 @@ def expected_disparity(weights: Array) -> Array:
 
 
 class Average(NamedTuple):
-  """What the weight volume gives.
+  """Holds what the weight volume gives.
 
   Attributes:
     values: Eq. 1, float32 [N, H, W, C].

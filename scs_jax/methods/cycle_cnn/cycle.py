@@ -11,7 +11,7 @@ Tree = Any
 
 
 class Twice(NamedTuple):
-  """What the two colorizations give.
+  """Holds what the two colorizations give.
 
   Attributes:
     first: I_C, YCbCr of the mono view, [N, H, W, 3].

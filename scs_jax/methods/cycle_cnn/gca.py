@@ -28,7 +28,7 @@ _ROWS_AT_ONCE = 16
 
 @flax.struct.dataclass
 class Adjusted:
-  """What GCA says of a pair.
+  """Holds what GCA says of a pair.
 
   Attributes:
     luma: T(I_C^Y), float32 [N, H, W, 1], in units of 1 as I_C^Y was.

@@ -120,7 +120,7 @@ def register(gray: Array, luma: Array, search_range: int) -> tuple[Array, Array]
 
 
 def make_samples(key: Array, index: Array, gray: Array, luma: Array, search_range: int) -> Samples:
-  """What the similarity is trained on, from pairs of views alone.
+  """Gives what the similarity is trained on, from pairs of views alone.
 
   Args:
     key: of this step.

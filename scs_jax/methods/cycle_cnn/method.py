@@ -129,7 +129,7 @@ class CycleCNN(Method):
   # -- training ------------------------------------------------------------------------------------
 
   def phase(self, step: int) -> str:
-    """What this step trains; the refinement network comes last."""
+    """Lists what this step trains; the refinement network comes last."""
     if step < self.phases["structure"]:
       return "structure"
     return "cycle" if step < self.phases["structure"] + self.phases["cycle"] else "refinement"

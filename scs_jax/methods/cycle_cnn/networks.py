@@ -118,7 +118,7 @@ class Networks:
     return adjusted.luma, {GCA_NAME: stats}
 
   def curve(self, state: TrainState, luma: Array, gray: Array) -> Adjusted:
-    """What GCA says of a pair, in use."""
+    """Gives what GCA says of a pair, in use."""
     if GCA_NAME in self.modules:
       return self.use(state, GCA_NAME, luma, gray)
     return self.gca.apply({}, luma, gray)

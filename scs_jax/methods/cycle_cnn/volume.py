@@ -70,7 +70,7 @@ def refold(volume: Volume, fold: int) -> Volume:
 
 
 def fold_for(channels: int, depth: int, platform: str | None = None) -> int:
-  """How many disparities share the last axis on `platform` (None: what is compiled for).
+  """Tells how many disparities share the last axis on `platform` (None: what is compiled for).
 
   1 on CPUs and GPUs. On TPUs the largest power of two that divides `depth` and fills at most 128
   lanes; powers of two, so that groups of one level fall on groups of the next.
@@ -184,7 +184,7 @@ def _flip(kernel: Array, steps: _Steps) -> Array:
 
 
 def _placement(fold_in: int, fold_out: int, steps: _Steps) -> tuple[np.ndarray, int]:
-  """Which tap joins which disparities: 0 or 1 [groups, fold_in, fold_out, 3], first group offset.
+  """Tells which tap joins which disparities: 0 or 1 [groups, fold_in, fold_out, 3]; first offset.
 
   Entry [u, i, f, t] is 1 where disparity i of the input's group (offset u from the output's, in the
   steps of the group convolution) meets disparity f of the output's group through depth tap t.

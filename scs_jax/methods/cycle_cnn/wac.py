@@ -20,7 +20,7 @@ Array = jax.Array
 
 
 class Colorized(NamedTuple):
-  """What WAC gives.
+  """Holds what WAC gives.
 
   Attributes:
     ycbcr: A_C, float32 [N, H, W, 3] in [0, 1]: averages of the reference's pixels.

@@ -40,7 +40,7 @@ class Level(NamedTuple):
 
 
 class Looked(NamedTuple):
-  """What a network did with a picture and a reference: its levels, and RGB float32 [H, W, 3]."""
+  """Holds what a network did with a picture and a reference: levels, and RGB float32 [H, W, 3]."""
 
   levels: tuple[Level, ...]
   rgb: np.ndarray

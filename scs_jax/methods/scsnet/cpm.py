@@ -36,7 +36,7 @@ _CHUNK_FLOATS = 2**24
 
 @flax.struct.dataclass
 class PixelAxis:
-  """Where output pixels lie along one axis of the input grid.
+  """Holds where output pixels lie along one axis of the input grid.
 
   Attributes:
     low: int32 [P], the input position at or before the pixel.

@@ -22,7 +22,7 @@ KERNEL = 3
 
 @flax.struct.dataclass
 class MetaAxis:
-  """Where output pixels lie along one axis, as Meta-SR counts: from the pixels' first edges.
+  """Holds where output pixels lie along one axis, as Meta-SR counts: from the pixels' first edges.
 
   Attributes:
     index: int32 [P], floor(i / r).

@@ -147,7 +147,7 @@ class SCSNet(Method):
     return {} if self.perceptual is None else {"perceptual": self.perceptual.load()}
 
   def frozen_shapes(self) -> dict:
-    """What `load_frozen` gives, as shapes."""
+    """Gives what `load_frozen` gives, as shapes."""
     return {} if self.perceptual is None else {"perceptual": self.perceptual.shapes()}
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
@@ -326,7 +326,7 @@ class SCSNet(Method):
   # -- use -----------------------------------------------------------------------------------------
 
   def recipe(self, state: TrainState, referential: bool) -> Recipe | None:
-    """How a picture of any size is coloured in pieces."""
+    """Tells how a picture of any size is coloured in pieces."""
     if not self.in_pieces:
       return None
     params = {**state.params["generator"], **state.params["reference"]}

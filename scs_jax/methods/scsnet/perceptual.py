@@ -68,7 +68,7 @@ class PerceptualTerm:
     return {"params": params, "matrix": matrix / std, "offset": offset}
 
   def shapes(self) -> dict:
-    """What `load` gives, as shapes; no file is needed."""
+    """Gives what `load` gives, as shapes; no file is needed."""
     init = functools.partial(self.module.init, jax.random.key(0))
     params = jax.eval_shape(init, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))["params"]
     float32 = lambda *sizes: jax.ShapeDtypeStruct(sizes, jnp.float32)

@@ -185,7 +185,7 @@ def _mix(apply, variables, positions, mean, key, value, count):
 
 
 def _features(apply, dtype, variables, windows, place: Place):
-  """What is interpolated: CPM's first layer at the input's resolution, L, and what was carried."""
+  """Gives what is interpolated: CPM's first layer at the input's size, L, and what was carried."""
   gray = _normalized(windows["gray"])
   fused = apply(variables, place, gray, windows["color"], method="fuse_mixed")
   kernel, bias = cpm.layers_of(variables["params"]["cpm"], dtype)[0]

@@ -23,7 +23,7 @@ CORRELATIONS = ("dot", "cosine")
 
 @flax.struct.dataclass
 class Attention:
-  """What one VCAttn did, for looking at (Figure 8).
+  """Holds what one VCAttn did, for looking at (Figure 8).
 
   Attributes:
     map: float32 [N, Hs, Ws, Hr, Wr], CMat: for each source position its weights over the

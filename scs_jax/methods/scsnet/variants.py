@@ -1,4 +1,4 @@
-"""What SCSNet's ablations put in the place of its own parts (Tables 4 and 5, Section 4.3)."""
+"""Parts that SCSNet's ablations put in the place of its own (Tables 4 and 5, Section 4.3)."""
 
 from typing import Any
 
@@ -89,7 +89,7 @@ def shuffle(x: Array, step: int) -> Array:
 def axis(
   upsampler: str, in_size: int, out_size: int, convention: str = "paper"
 ) -> PixelAxis | MetaAxis:
-  """Where output pixels lie, as the upsampler counts; `convention` is CPM's."""
+  """Tells where output pixels lie, as the upsampler counts; `convention` is CPM's."""
   if upsampler == "meta_sr":
     return meta_axis(in_size, out_size)
   return pixel_axis(in_size, out_size, convention if upsampler == "cpm" else "centers")

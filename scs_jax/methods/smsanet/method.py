@@ -76,7 +76,7 @@ class SMSANet(Method):
     return {} if self.salient is None else {"saliency": self.salient.load()}
 
   def frozen_shapes(self) -> dict:
-    """What `load_frozen` gives, as shapes."""
+    """Gives what `load_frozen` gives, as shapes."""
     return {} if self.salient is None else {"saliency": self.salient.shapes()}
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
@@ -152,7 +152,7 @@ class SMSANet(Method):
 
 
 def blindness(config) -> str:
-  """Why channel attention would learn nothing, or ""; of batches of one picture.
+  """Tells why channel attention would learn nothing, or ""; of batches of one picture.
 
   After a BatchNorm with the batch's statistics a channel's mean over the batch is its beta, so a
   picture alone has the same means as any other; before it, the BatchNorm divides what a channel is
@@ -175,7 +175,7 @@ def blindness(config) -> str:
 
 
 def _maps(seen) -> dict[str, dict[int, Array]]:
-  """What the attention modules sowed, by kind and block number."""
+  """Gives what the attention modules sowed, by kind and block number."""
   modules = seen.get("intermediates", {})
   return {
     kind: {int(name.rpartition("_")[2]): sown[kind][0] for name, sown in modules.items()}

@@ -225,7 +225,7 @@ class Colorizer(nn.Module):
 
 
 def lightness_input(lightness: Array) -> Array:
-  """What SMSANet sees: (L - 50) / 100, [N, H, W, 1] in [-0.5, 0.5], from L in [0, 100]."""
+  """Gives what SMSANet sees: (L - 50) / 100, [N, H, W, 1] in [-0.5, 0.5], from L in [0, 100]."""
   check.require_channels("lightness", lightness, 1)
   return (lightness - L_CENTRE) / L_SCALE
 
@@ -236,7 +236,7 @@ def base_input(
   mask: Array | None = None,
   mask_centre: float = 0.0,
 ) -> Array:
-  """What the published base sees; without a hint it colours automatically.
+  """Gives what the published base sees; without a hint it colours automatically.
 
   Args:
     lightness: L [N, H, W, 1] in [0, 100].

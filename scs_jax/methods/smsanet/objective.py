@@ -71,7 +71,7 @@ class SalientTerm:
     return _read(self.network, self.file)
 
   def shapes(self) -> Any:
-    """What `load` gives, as shapes; no file is needed."""
+    """Gives what `load` gives, as shapes; no file is needed."""
     return self.network.shapes()
 
   def masks(self, params, rgb: Array) -> Array:

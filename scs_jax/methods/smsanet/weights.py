@@ -7,6 +7,7 @@ and used here, which sees L alone.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -41,7 +42,7 @@ class Tensor(NamedTuple):
 
 
 class Converted(NamedTuple):
-  """What a published file becomes.
+  """Holds what a published file becomes.
 
   Attributes:
     variables: {"params": ..., "batch_stats": ...} of network.Colorizer without attention.
@@ -52,6 +53,23 @@ class Converted(NamedTuple):
   variables: Tree
   table: list[tuple[str, tuple[int, ...], str, tuple[int, ...] | None]]
   left_out: int
+
+  def coverage(self) -> list[str]:
+    """Lists each tensor and its shape, where it goes and its shape there, as lines of a table."""
+    size = lambda shape: " x ".join(map(str, shape)) or "scalar"
+    rows = [("tensor", "shape", "ours", "shape")]
+    for name, shape, place, ours in self.table:
+      rows.append((name, size(shape), place, "" if ours is None else size(ours)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+  def summary(self) -> str:
+    """Says how many parameters are taken over, and how many of the class head are not."""
+    count = sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
+    head = "the file has no class head"
+    if self.left_out:
+      head = f"{self.left_out:,} of the class head left out"
+    return f"{count:,} parameters; {head}"
 
 
 def layout(width: float = 1.0) -> list[Tensor]:

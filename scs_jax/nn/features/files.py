@@ -67,6 +67,19 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
   return arrays
 
 
+def read_given(path: str | os.PathLike[str] | None, what: str, advice: str) -> Arrays:
+  """Reads the arrays of a file that a user has to bring; `advice` says where it comes from.
+
+  Raises:
+    UserError: no path, no such file, or as of `read_arrays`.
+  """
+  if path is None or not os.fspath(path):
+    raise UserError(f"no {what} weights given: {advice}")
+  if not os.path.exists(path):
+    raise UserError(f"{os.fspath(path)}: no such file: {advice}")
+  return read_arrays(path)
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
   """SHA-256 of a file, in hex: which weights a figure was taken with.
 
@@ -102,7 +115,7 @@ def _reader(file: IO[bytes], source: str) -> Callable[[IO[bytes], str], Arrays]:
 
 
 def _describe(head: bytes) -> str:
-  """What a file that cannot be used seems to be, and what to do about it."""
+  """Describes what an unusable file seems to be, and what to do about it."""
   text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
   if not head:
     return "an empty file; download it again"

@@ -314,8 +314,5 @@ def load(path: str | os.PathLike[str] | None) -> tuple[Apply, Variables]:
   Raises:
     UserError: no path, no such file, a damaged one, or one that is not FID's Inception-v3.
   """
-  if path is None or not os.fspath(path):
-    raise UserError(f"no Inception weights given: {MISSING_WEIGHTS_HELP}")
-  if not os.path.exists(path):
-    raise UserError(f"{os.fspath(path)}: no such file: {MISSING_WEIGHTS_HELP}")
-  return _program(), from_arrays(files.read_arrays(path), source=os.fspath(path))
+  arrays = files.read_given(path, "Inception", MISSING_WEIGHTS_HELP)
+  return _program(), from_arrays(arrays, source=os.fspath(path))

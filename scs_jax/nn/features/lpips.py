@@ -84,7 +84,7 @@ class LPIPS(nn.Module):
 
 
 def net_of(heads: Mapping[str, np.ndarray], source: str = "heads") -> str:
-  """Which network the linear heads belong to, by their widths.
+  """Tells which network the linear heads belong to, by their widths.
 
   Raises:
     UserError: to none of NETS.

@@ -1,4 +1,4 @@
-"""What a published frozen network expects to see, as data that travels with its weights."""
+"""Preprocessing of published frozen networks, as data that travels with their weights."""
 
 import dataclasses
 
@@ -38,6 +38,17 @@ class Preprocessing:
     x = rgb.astype(jnp.float32)
     x = x[..., ::-1] if self.bgr else x
     return (x * self.scale - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+
+
+def layers_up_to(layers: tuple[str, ...], taps: tuple[str, ...]) -> tuple[str, ...]:
+  """Lists the layers of a network that are computed for some taps, in order.
+
+  Raises:
+    ValueError: no taps, or one that is no layer.
+  """
+  if not taps or not set(taps) <= set(layers):
+    raise ValueError(f"taps: expected names among {', '.join(layers)}, got {taps}")
+  return layers[: 1 + max(layers.index(tap) for tap in taps)]
 
 
 # torchvision's models: statistics of the ImageNet training images in [0, 1].

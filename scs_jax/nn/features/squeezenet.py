@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.errors import UserError
-from scs_jax.nn.features import files
+from scs_jax.nn.features import files, preprocess
 from scs_jax.nn.features.preprocess import CAFFE_SQUEEZENET, IMAGENET, Preprocessing
 from scs_jax.ops import check
 
@@ -74,7 +74,7 @@ class SqueezeNet(nn.Module):
   @nn.compact
   def __call__(self, rgb: Array) -> dict[str, Array]:
     """Args: rgb [N, H, W, 3] in [0, 1], 21 pixels at least. Returns: float32 NHWC >= 0 by tap."""
-    layers = _layers_up_to(self.taps)
+    layers = preprocess.layers_up_to(LAYERS, self.taps)
     check.require_rank("rgb", rgb, 4)
     if min(rgb.shape[1:3]) < 21:
       raise ValueError(
@@ -113,18 +113,11 @@ def max_pool_ceil(x: Array) -> Array:
   return nn.max_pool(x, (3, 3), strides=(2, 2), padding=pads)
 
 
-def _layers_up_to(taps: tuple[str, ...]) -> tuple[str, ...]:
-  unknown = [tap for tap in taps if tap not in LAYERS]
-  if unknown or not taps:
-    raise ValueError(f"taps: expected names among {', '.join(LAYERS)}, got {taps}")
-  return LAYERS[: 1 + max(LAYERS.index(tap) for tap in taps)]
-
-
 def _kernel_shapes(
   last: str, conv1_width: int, fire_widths: tuple[tuple[int, int], ...]
 ) -> dict[tuple[str, ...], tuple[int, int, int, int]]:
   """OIHW shape by path into the parameters, up to and with layer `last`."""
-  layers = _layers_up_to((last,))
+  layers = preprocess.layers_up_to(LAYERS, (last,))
   shapes: dict[tuple[str, ...], tuple[int, int, int, int]] = {("conv1",): (conv1_width, 3, 7, 7)}
   channels = conv1_width
   for name, (squeeze, expand) in zip(layers[1:], fire_widths, strict=False):
@@ -217,8 +210,5 @@ def load_squeezenet(
   Raises:
     UserError: no path, no such file, a damaged one, or one that is not SqueezeNet 1.0.
   """
-  if path is None or not os.fspath(path):
-    raise UserError(f"no SqueezeNet weights given: {MISSING_WEIGHTS_HELP}")
-  if not os.path.exists(path):
-    raise UserError(f"{os.fspath(path)}: no such file: {MISSING_WEIGHTS_HELP}")
-  return from_arrays(files.read_arrays(path), last=last, source=os.fspath(path))
+  arrays = files.read_given(path, "SqueezeNet", MISSING_WEIGHTS_HELP)
+  return from_arrays(arrays, last=last, source=os.fspath(path))

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.errors import UserError
-from scs_jax.nn.features import files
+from scs_jax.nn.features import files, preprocess
 from scs_jax.nn.features.preprocess import BY_NAME, CAFFE_VGG, IMAGENET, Preprocessing
 from scs_jax.ops import check
 
@@ -61,7 +61,7 @@ class VGG16(nn.Module):
   @nn.compact
   def __call__(self, rgb: Array) -> dict[str, Array]:
     """Args: rgb [N, H, W, 3] in [0, 1]. Returns: by tap, float32 [N, H / 2^b, W / 2^b, C] >= 0."""
-    layers = _layers_up_to(self.taps)
+    layers = preprocess.layers_up_to(LAYERS, self.taps)
     check.require_rank("rgb", rgb, 4)
     least = 2 ** (_block(layers[-1]))
     if min(rgb.shape[1:3]) < least:
@@ -87,17 +87,10 @@ def _block(layer: str) -> int:
   return int(layer[4]) - 1
 
 
-def _layers_up_to(taps: tuple[str, ...]) -> tuple[str, ...]:
-  unknown = [tap for tap in taps if tap not in LAYERS]
-  if unknown or not taps:
-    raise ValueError(f"taps: expected names among {', '.join(LAYERS)}, got {taps}")
-  return LAYERS[: 1 + max(LAYERS.index(tap) for tap in taps)]
-
-
 def _kernel_shapes(last: str, widths: tuple[int, ...]) -> dict[str, tuple[int, int, int, int]]:
   """HWIO shape of each layer's kernel, up to and with `last`."""
   shapes, channels = {}, 3
-  for name in _layers_up_to((last,)):
+  for name in preprocess.layers_up_to(LAYERS, (last,)):
     shapes[name] = (3, 3, channels, widths[_block(name)])
     channels = widths[_block(name)]
   return shapes
@@ -277,11 +270,8 @@ def load_vgg16(
   Raises:
     UserError: no path, no such file, a damaged one, or one that is not VGG16.
   """
-  if path is None or not os.fspath(path):
-    raise UserError(f"no VGG16 weights given: {MISSING_WEIGHTS_HELP}")
-  if not os.path.exists(path):
-    raise UserError(f"{os.fspath(path)}: no such file: {MISSING_WEIGHTS_HELP}")
-  return from_arrays(files.read_arrays(path), widths, last, os.fspath(path))
+  arrays = files.read_given(path, "VGG16", MISSING_WEIGHTS_HELP)
+  return from_arrays(arrays, widths, last, os.fspath(path))
 
 
 def save_npz(

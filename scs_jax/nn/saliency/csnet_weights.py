@@ -37,7 +37,7 @@ class _Norm(NamedTuple):
 
 
 def _layers(widths: Widths) -> Iterator[_Conv | _Norm]:
-  """Where each array of the published network belongs."""
+  """Tells where each array of the published network belongs."""
 
   def octave(path, stem, kernel, inputs, outputs):
     yield _Conv((*path, "kernel"), f"{stem}.conv", (sum(outputs), sum(inputs), kernel, kernel))

@@ -46,7 +46,7 @@ class Saliency:
   module: Callable[[], nn.Module]
 
   def missing(self, path: str = "") -> str:
-    """What to tell the user who gave no weight file, or one that does not exist."""
+    """Writes what to tell a user who gave no weight file, or one that does not exist."""
     return f"{path}: no such file: {self.help}" if path else f"no {self.title} weights: {self.help}"
 
   def load(self, path: str | os.PathLike[str] | None) -> Params:

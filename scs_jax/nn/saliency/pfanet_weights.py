@@ -32,7 +32,7 @@ _OURS = {"kernel": "kernel", "bias": "bias", "gamma": "scale", "beta": "bias"}
 
 
 def _layers(widths: Widths) -> Iterator[_Layer]:
-  """Where each array of the published network belongs."""
+  """Tells where each array of the published network belongs."""
 
   def conv(path, name, height, width, inputs, outputs):
     shapes = {"kernel": (height, width, inputs, outputs), "bias": (outputs,)}
