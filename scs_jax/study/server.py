@@ -3,9 +3,10 @@
 What is sent names no method: pictures have drawn names, and which side is whose stays here. A file
 is found by its name in a table, never by a path of the request's.
 
-POST api/join {"name", "ticket"}: a new rater's {"code"}, the same for the same ticket. POST api/next
-{"code"}: the question to ask. POST api/vote {"code", "position", "answer", "seconds"}: commits the
-vote and answers as `next` does. What is refused gets {"error": a sentence for the rater}.
+POST api/join {"name", "ticket"}: a new rater's {"code"}, the same one for the same ticket.
+POST api/next {"code"}: the question to ask.
+POST api/vote {"code", "position", "answer", "seconds"}: commits the vote and answers as `next`.
+What is refused gets {"error": a sentence for the rater}.
 """
 
 import errno
@@ -136,6 +137,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
   protocol_version = "HTTP/1.1"
   server_version, sys_version = "scs-jax", ""
   timeout = 60  # seconds without a request: browsers keep connections open
+  wbufsize = -1  # head and body leave together: apart, the body waits 40 ms for the head's receipt
   server: Server
 
   def do_GET(self) -> None:
