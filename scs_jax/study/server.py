@@ -181,6 +181,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       self._fail(400, "The request makes no sense. Please load the page again.")
     except sqlite3.Error as error:
       print(f"scs-jax: an answer could not be saved: {error}", file=sys.stderr)
+      self.close_connection = True  # the next try may meet another server
       self._fail(503, f"The study's computer cannot save answers now ({error}).")
     else:
       self._json(200, reply)
