@@ -153,8 +153,8 @@ def _notes(design: Design, found: Outcome, votes: Sequence[Vote], progress) -> l
       "annotations). Other repeats are not counted.",
       f"[paper] {paper['paper']}, {paper['where']}: {paper['raters']} annotators, "
       f"{paper['pictures']} pairs, {len(paper['methods'])} methods "
-      f"({', '.join(paper['methods'])}). It draws bars without numbers, and says: "
-      f"{paper['says']}.",
+      f"({', '.join(paper['methods'])}). Its values stand in a picture "
+      f"alone, and are not repeated here; it says: {paper['says']}.",
     ]
   return notes
 

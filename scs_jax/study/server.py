@@ -14,6 +14,7 @@ import http.server
 import importlib.resources
 import json
 import pathlib
+import socket
 import socketserver
 import sqlite3
 import sys
@@ -57,6 +58,8 @@ class Server(http.server.ThreadingHTTPServer):
   request_queue_size = 128
 
   def __init__(self, folder: pathlib.Path, host: str = "127.0.0.1", port: int = 0):
+    if not host:  # as of an unset variable; it would mean every network of this machine
+      raise UserError("--host is empty: expected an address, such as 127.0.0.1")
     self.design = designs.read(folder)
     self.votes = Votes(folder)
     place = importlib.resources.files("scs_jax.study").joinpath("page")
@@ -74,7 +77,8 @@ class Server(http.server.ThreadingHTTPServer):
         errno.EACCES: "no permission; give a --port from 1024 on",
       }.get(getattr(error, "errno", None), f"{error}; check --host and --port")
       raise UserError(f"cannot listen at {host}:{port}: {why}") from error
-    self.address = f"http://{host}:{self.server_address[1]}/"
+    shown = socket.gethostname() if host == "0.0.0.0" else host
+    self.address = f"http://{shown}:{self.server_address[1]}/"
 
   def server_bind(self) -> None:
     """Binds without asking a name server what this machine is called, which may take long."""
