@@ -22,6 +22,7 @@ from scs_jax.study.votes import Votes
 PICTURES = {PAIRWISE: 500, LEVELS: 100}
 SECONDS = 1.0  # SCSNet, Section 4.2
 REPEATS = 0.05  # "some" (Cycle CNN, Section IV-D), not stated: 65 of 1300, a few minutes
+_MOST_PIXELS = 50_000_000  # of a picture: one that a browser shows, and a phone can hold
 _MODES = {PAIRWISE: ("automatic", "self", "random"), LEVELS: ("first",)}
 
 Found = Mapping[str, Mapping[str, pathlib.Path]]  # {method: {picture: file}}
@@ -211,7 +212,7 @@ class _Store:
     images = {}
     try:
       for method, path in paths.items():
-        images[method] = decode.decode_image(path)
+        images[method] = decode.decode_image(path, max_pixels=_MOST_PIXELS)
     except DecodeError as error:
       raise UserError(f"{error}; replace it, or take it away") from error
     sizes = {method: f"{image.width}x{image.height}" for method, image in images.items()}

@@ -3,6 +3,8 @@
 import collections
 import errno
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -130,6 +132,7 @@ def test_sides_and_repeats_of_a_rater():
   (["--kind", "pairwise", "--results", "a=one", "b=two", "--repeats", "0.1"], "drop the flag"),
   (["--kind", "pairwise", "--results", "a=one", "b=other"], "under one name"),
   (["--kind", "pairwise", "--results", "a=one", "b=large"], "a 6x6, b 7x7"),
+  (["--kind", "levels", "--results", "a=huge"], "20000x20000 pixels are more"),
   (["--kind", "pairwise", "--results", "a=one", "b=text"], ".png: not a picture"),
 ])  # fmt: skip
 def test_what_no_study_is_made_of(tmp_path, monkeypatch, capsys, argv, words):
@@ -137,6 +140,11 @@ def test_what_no_study_is_made_of(tmp_path, monkeypatch, capsys, argv, words):
   for folder, names in (("one", "xy"), ("two", "xy"), ("other", "z")):
     paint(folder, 1, names)
   paint("large", 1, "xy", side=7)
+  paint("huge", 1, "x")
+  with open("huge/x.png", "r+b") as file:  # the size that its head promises
+    head = b"IHDR" + struct.pack(">II", 20_000, 20_000) + bytes([8, 2, 0, 0, 0])
+    file.seek(12)
+    file.write(head + struct.pack(">I", zlib.crc32(head)))
   os.makedirs("text")
   for name in "xy":
     with open(f"text/{name}.png", "w") as file:
