@@ -60,6 +60,11 @@ VERBS = {
     "several methods, cascades and others' pictures in the papers' tables, and one report",
     "scs-jax compare --runs runs/scsnet runs/smsanet --data photos",
   ),
+  "study": Verb(
+    "scs_jax.cli.study",
+    "ask people which pictures look right: draw a study, serve its page, report the votes",
+    "scs-jax study serve study",
+  ),
   "visualize": Verb(
     "scs_jax.cli.visualize",
     "figures of what a trained network does: attention, magnifications, confidence",

@@ -1,5 +1,5 @@
 """The arrows between packages: ops <- nn, losses, metrics <- core <- data <- training, methods
-<- infer <- measure <- cli.
+<- infer <- measure <- study <- cli.
 
 Training, infer and measure draw with report, which is handed what it shows.
 """
@@ -29,7 +29,9 @@ ALLOWED = {
   "training": _NUMBERS | {"core", "data", "report"},
   "infer": _NUMBERS | {"core", "data", "methods", "training", "report"},
   "measure": _NUMBERS | {"core", "data", "methods", "training", "infer", "report"},
-  "cli": _NUMBERS | {"core", "data", "methods", "training", "infer", "report", "measure"},
+  "study": _NUMBERS | {"core", "data", "methods", "training", "infer", "report", "measure"},
+  "cli": _NUMBERS
+  | {"core", "data", "methods", "training", "infer", "report", "measure", "study"},
   "configs": {"core"},
   "__main__": {"cli"},
   "__init__": set(),

@@ -129,8 +129,12 @@ def test_the_wheel_holds_every_package_and_its_configs_load_elsewhere(tmp_path):
   sources = {p.relative_to(tree / "scs_jax") for p in (tree / "scs_jax").rglob("*.py")}
   sources |= {"configs" / p.relative_to(tree / "configs") for p in (tree / "configs").rglob("*.py")}
   assert sources == {p.relative_to(site / "scs_jax") for p in (site / "scs_jax").rglob("*.py")}
-  report = lambda root: {p.name for p in (root / "report").rglob("*.*") if p.suffix != ".py"}
-  assert report(site / "scs_jax") == report(tree / "scs_jax") > {"papers.toml", "style.css"}
+  for package, some in (("report", {"papers.toml", "style.css"}), ("study", {"page.js"})):
+    others = [
+      {path.name for path in (root / "scs_jax" / package).rglob("*.*") if path.suffix != ".py"}
+      for root in (site, tree)
+    ]
+    assert others[0] == others[1] > some
   assert shipped == {path.name for path in (site / "scs_jax" / "models").iterdir()}
   shutil.rmtree(tree)
   code = (

@@ -4,7 +4,11 @@ import functools
 import pathlib
 import re
 import shlex
+<<<<<<< HEAD
 import types
+=======
+import shutil
+>>>>>>> study
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +21,7 @@ from scs_jax.cli import main as cli
 from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.methods.smsanet import weights
+from scs_jax.study import server
 from scs_jax.training import model_file, models
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -96,6 +101,7 @@ def place(tmp_path_factory, make_tiny_config, make_smsanet_config, draw_state):
       small.save(folder / where / f"{number}.png")
   Image.fromarray(data.coffee()).resize((50, 40)).save(folder / "scans" / "old.jpg")
   Image.fromarray(data.coffee()).resize((50, 40)).save(folder / "photo.jpg")
+  shutil.copytree(folder / "scans", folder / "out/deoldify")  # what another software made of them
   # In the published layout, though not in PyTorch's format, which the reader tells by its content.
   tensors = {t.name: np.zeros(t.shape, np.float32) for t in weights.layout()}
   with open(folder / "siggraph17-df00044c.pth", "wb") as file:
@@ -146,16 +152,22 @@ def quick_steps(draw_state):
 def there(place, plain_volumes, one_device, quick_steps, monkeypatch):
   monkeypatch.chdir(place)
   monkeypatch.setattr(models, "FOLDER", place / "models")
+  monkeypatch.setattr(server.Server, "serve_forever", lambda self: None)  # else until Ctrl-C
 
 
 def run(command: list[str]) -> int:
   tiny: list[str] = []
   if command[:2] == ["data", "select"]:
     tiny = ["--min-kb=0"]  # the photos here are small
+<<<<<<< HEAD
   if command[0] == "compare":
     tiny = ["--no-speed", "--limit", "1"]
   if command[:3] == ["evaluate", "--checkpoint", "runs/pairs"]:
     tiny = ["--no-baselines"]  # which photos have beside them
+=======
+  if command[:2] == ["study", "serve"]:
+    tiny = ["--port=0"]
+>>>>>>> study
   if command[0] == "plan":  # for the devices at hand: TPUs need their compiler, an extra
     at = command.index("--topology")
     command = [*command[:at], *command[at + 2 :]]
@@ -174,7 +186,7 @@ def run(command: list[str]) -> int:
 def test_there_are_commands_for_every_verb():
   verbs = {command[0] for command in commands()}
   assert {"train", "convert", "evaluate", "colorize", "params", "data", "plan"} <= verbs
-  assert {"compare", "ablate", "visualize", "models", "export", "--help"} <= verbs
+  assert {"compare", "ablate", "visualize", "models", "export", "study", "--help"} <= verbs
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
