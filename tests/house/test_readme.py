@@ -4,11 +4,8 @@ import functools
 import pathlib
 import re
 import shlex
-<<<<<<< HEAD
-import types
-=======
 import shutil
->>>>>>> study
+import types
 
 import jax
 import jax.numpy as jnp
@@ -159,15 +156,12 @@ def run(command: list[str]) -> int:
   tiny: list[str] = []
   if command[:2] == ["data", "select"]:
     tiny = ["--min-kb=0"]  # the photos here are small
-<<<<<<< HEAD
   if command[0] == "compare":
     tiny = ["--no-speed", "--limit", "1"]
   if command[:3] == ["evaluate", "--checkpoint", "runs/pairs"]:
     tiny = ["--no-baselines"]  # which photos have beside them
-=======
   if command[:2] == ["study", "serve"]:
     tiny = ["--port=0"]
->>>>>>> study
   if command[0] == "plan":  # for the devices at hand: TPUs need their compiler, an extra
     at = command.index("--topology")
     command = [*command[:at], *command[at + 2 :]]
