@@ -50,7 +50,7 @@ def source(folder):
 def packed(folder, tmp_path_factory):
   out = tmp_path_factory.mktemp("packed") / "out"
   done = pack.pack(FolderSource(folder), out, records=4, progress=False)
-  assert done[:1] + done[2:] == (COUNT + 1, 3, 0, False)
+  assert (done.records, done.shards, done.resumed, done.already) == (COUNT + 1, 3, 0, False)
   return out
 
 
