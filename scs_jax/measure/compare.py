@@ -59,7 +59,7 @@ class Setting:
 
 def compare(
   runs: Specs,
-  data: Specs | str,
+  data: Specs,
   *,
   cascades: Specs = (),
   results: Specs = (),
@@ -130,7 +130,8 @@ def compare(
     raise UserError("nothing to compare: give --runs, --cascade or --results that can be opened"
                     + "".join(f"; {name}: {why}" for name, why in failed.items()))  # fmt: skip
   settings.require_counts(1, limit=limit, batch_size=batch_size, reference_size=reference_size)
-  settings.require_counts(0, panels=panels, seed=seed, timing_runs=timing_runs)
+  settings.require_counts(0, panels=panels, timing_runs=timing_runs)
+  seed = settings.read_seed(seed)
   if track not in (None, "photos", "pairs"):
     raise UserError(f"--track {track}: expected photos or pairs")
   of_pairs = track == "pairs" or (track is None and any(row.takes_pairs for row in found))
@@ -219,15 +220,17 @@ def _config(of_pairs: bool, found: Sequence[Predictor]):
   return configs.load("cycle_cnn/paper" if of_pairs else "scsnet/paper")
 
 
-def _data(specs: Specs | str) -> list[tuple[str, str]]:
+def _data(specs: Specs) -> list[tuple[str, str]]:
   found: dict[str, str] = {}
-  for name, spec in rows.split_all([specs] if isinstance(specs, str) else specs):
+  for name, spec in rows.split_all(specs):
     if not spec:
       raise UserError("--data is empty: expected a folder of pictures or another data set")
-    name = name or settings.name_of(spec)
+    name = name or settings.name_of(str(spec))
     if name in found:
       raise UserError(f"--data: two data sets called {name!r}; name one of them, NAME={spec}")
     found[name] = spec
+  if not found:
+    raise UserError("--data is empty: expected a folder of pictures or another data set")
   return list(found.items())
 
 

@@ -82,7 +82,8 @@ def evaluate(
   """
   found = models.find(model, settings.read_step(step))
   settings.require_counts(1, limit=limit, batch_size=batch_size)
-  settings.require_counts(0, panels=panels, seed=seed)
+  settings.require_counts(0, panels=panels)
+  seed = settings.read_seed(seed)
   given = {
     "modes": modes, "scale": scale, "size": settings.read_size(size), "enlarge": enlarge,
     "limit": limit, "batch_size": batch_size, "seed": seed, "reference_data": reference_data,

@@ -1,5 +1,6 @@
 """The rows of a comparison: what is asked for, opened; what fails stops no other."""
 
+import os
 import pathlib
 import re
 import sys
@@ -19,8 +20,9 @@ from scs_jax.training import models
 from scs_jax.training.model_file import SUFFIX
 from scs_jax.training.models import Model
 
-Specs = Mapping[str, str] | Sequence[str]
-"""{name: what}, or texts as "NAME=WHAT" or "WHAT"."""
+Spec = str | os.PathLike[str] | Model
+Specs = Spec | Mapping[str, Spec] | Sequence[Spec]
+"""{name: what}, or a list of what, or one; a text may name it: "NAME=WHAT"."""
 
 
 class Failures(dict[str, str]):
@@ -75,28 +77,31 @@ def open_all(
   return rows
 
 
-def _named(specs: Specs) -> list[tuple[str, str]]:
+def _named(specs: Specs) -> list[tuple[str, Spec]]:
   """[(name, what)]; without a name the last parts of the paths."""
+  return [(name or _call(spec), spec) for name, spec in split_all(specs)]
+
+
+def _call(spec: Spec) -> str:
+  if isinstance(spec, Model):
+    return spec.stem
   last = lambda path: pathlib.PurePosixPath(path.rstrip("/")).name.removesuffix(SUFFIX) or path
-  return [
-    (name or " + ".join(map(last, str(spec).split("+"))), spec) for name, spec in split_all(specs)
-  ]
+  return " + ".join(map(last, str(spec).split("+")))
 
 
-def split_all(specs: Specs) -> list[tuple[str, str]]:
-  """[(name, what)] of Specs; the name is "" where there is none."""
-  return list(specs.items()) if isinstance(specs, Mapping) else [split(text) for text in specs]
+def split_all(specs: Specs) -> list[tuple[str, Spec]]:
+  """[(name, what)] of Specs; the name is "" where there is none.
 
-
-def split(text: str) -> tuple[str, str]:
-  """`NAME=PATH` -> (NAME, PATH); the name is "" where there is none.
-
-  A name has no slash, so that a path may have a = in one of its folders.
+  A name in a text has no slash, so that a path may have a = in one of its folders.
   """
-  name, equals, rest = str(text).partition("=")
-  if equals and rest and re.fullmatch(r"[^/\\]+", name):
-    return name.strip(), rest
-  return "", text
+  if isinstance(specs, Mapping):
+    return list(specs.items())
+  found = []
+  for spec in [specs] if isinstance(specs, str | os.PathLike | Model) else specs:
+    name, equals, rest = spec.partition("=") if isinstance(spec, str) else ("", "", "")
+    named = equals and rest and re.fullmatch(r"[^/\\]+", name)
+    found.append((name.strip(), rest) if named else ("", spec))
+  return found
 
 
 def _open_run(name: str, spec: str, step: int | str) -> Network:

@@ -1,7 +1,7 @@
 """What a caller may choose of a measurement, checked."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from scs_jax.core import spelling
 from scs_jax.core.rules import ENGINE_RULES, Between
@@ -17,8 +17,19 @@ Size = int | str | Sequence[int] | None
 def require_counts(least: int, **values: int | None) -> None:
   """Refuses numbers that are no whole numbers from `least` on; None stands for a default."""
   for name, value in values.items():
-    if value is not None and not (isinstance(value, int) and least <= value < 2**31):
+    if value is not None and not (_is_whole(value) and least <= value < 2**31):
       raise UserError(f"{shown(name)} {value}: expected a whole number from {least}")
+
+
+def _is_whole(value) -> bool:
+  return isinstance(value, int) and not isinstance(value, bool)
+
+
+def read_seed(seed: int) -> int:
+  """Reads a seed: a whole number from 0."""
+  if not (_is_whole(seed) and 0 <= seed < 2**31):
+    raise UserError(f"--seed {seed}: expected a whole number from 0")
+  return seed
 
 
 def shown(name: str) -> str:
@@ -45,6 +56,8 @@ def read_step(step: int | str) -> int | str:
 def read_scale(scale: float | None, config, method=None) -> float:
   """Reads a magnification within the engine's range and the method's own; None: the config's."""
   scale = config.evaluate.scale if scale is None else scale
+  if not isinstance(scale, int | float):
+    raise UserError(f"--scale {scale!r}: expected a number")
   rules = [ENGINE_RULES["evaluate.scale"]] + ([Between(*method.scales)] if method else [])
   for rule in rules:
     if not rule.allows(scale):
@@ -68,8 +81,8 @@ def read_size(size: Size) -> tuple[int, int] | None:
       raise wrong
     width, height = int(parts[0]), int(parts[-1])
   else:
-    parts = [size, size] if isinstance(size, int) else list(size)
-    if len(parts) != 2 or not all(isinstance(side, int) for side in parts):
+    parts = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(parts) != 2 or not all(map(_is_whole, parts)):
       raise wrong
     height, width = parts
   if not SMALLEST <= min(width, height) <= max(width, height) <= _LARGEST:
@@ -98,7 +111,9 @@ def read_modes(
   if asked is None:
     return None
   listed = asked.split(",") if isinstance(asked, str) else asked
-  names = [name.strip() for name in listed if name.strip()]
+  if not isinstance(listed, Sequence):
+    raise UserError(f"--modes {asked}: expected names, of {','.join(modes)}")
+  names = [str(name).strip() for name in listed if str(name).strip()]
   text = ",".join(names)
   for name in names:
     if name in others:
@@ -120,10 +135,3 @@ def read_truth(truth: str) -> bool:
 def name_of(spec: str) -> str:
   """A data set's short name."""
   return spec.replace(":", "-") if spec.startswith("bundled") else pathlib.Path(spec).resolve().name
-
-
-def named(given: Mapping[str, str] | Sequence[str], split) -> list[tuple[str, str]]:
-  """[(name, what)] of {name: what}, or of texts that `split` takes apart."""
-  if isinstance(given, Mapping):
-    return [(str(name), str(what)) for name, what in given.items()]
-  return [split(text) for text in given]
