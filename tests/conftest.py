@@ -62,7 +62,7 @@ def plain_volumes():
   """Cycle CNN's volumes go through XLA's own convolutions, as on GPUs: far fewer operations.
 
   For tests that are about something else than those for CPUs, which have theirs in
-  methods/cycle_cnn (test_volume.py, test_unet.py, test_wac.py, test_method.py).
+  methods/cycle_cnn (test_volume.py, test_first_layer.py, test_unet.py, test_wac.py).
   """
   from scs_jax.ops import platform
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from scs_jax.core.contract import Batch, Logs, Method, TrainState
@@ -102,8 +102,10 @@ class Parallel:
       return jax.tree.map(_put, state, self.shardings(state))
     state = jax.device_put(state, self.replicated)
     stack = lambda x: jnp.broadcast_to(x, (len(self.devices), *x.shape))
+    # On the mesh that pmap makes, as its step returns a state: else the step compiles twice.
+    where = NamedSharding(Mesh(self.devices, (sharding.DATA,)), P(sharding.DATA))
     # Under jit no device ever holds more than its own copy of the stack.
-    return jax.jit(lambda s: jax.tree.map(stack, s), out_shardings=self.by_batch)(state)
+    return jax.jit(lambda s: jax.tree.map(stack, s), out_shardings=where)(state)
 
   def fetch(self, state: TrainState) -> TrainState:
     """Returns the state as one logical copy: what is saved, or handed to another mode."""

@@ -24,7 +24,6 @@ FINITE = "step/finite"
 STOP = "step/stop"
 """Among a batch of several processes: a mark a device, above 0 where its process was asked to stop;
 among the logs then the largest of them."""
-_PMAP_AXIS = "data"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +98,9 @@ def device_step(
   """
   options = parallel.options
   if parallel.mode == "pmap":
-    step = make_step(method, key, Collective(_PMAP_AXIS, options.remat), options)
+    step = make_step(method, key, Collective(sharding.DATA, options.remat), options)
     return jax.pmap(
-      step, _PMAP_AXIS, donate_argnums=0, static_broadcasted_argnums=2, devices=parallel.devices
+      step, sharding.DATA, donate_argnums=0, static_broadcasted_argnums=2, devices=parallel.devices
     )
   keep = jax.lax.with_sharding_constraint
   gather = None
@@ -202,7 +201,10 @@ def _checked(method, state, batch, key, collective, phase):
   checks = [jnp.isfinite(value).all() for value in logs.values()] + collective.finite
   if not collective.finite:  # not by core.step.gradients: what came of it tells
     checks += [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(new.params)]
-  return new, logs, jnp.stack(checks).all()
+  # As a product, which XLA computes once: what `all` reduces it would fuse anew into each of the
+  # selections by it, one an array of the state, and take three times as long to compile on CPUs.
+  wrong = 1.0 - jnp.stack(checks)
+  return new, logs, wrong @ wrong == 0
 
 
 def _average(average: Tree, new: TrainState, decay: float) -> Tree:

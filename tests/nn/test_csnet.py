@@ -1,4 +1,4 @@
-"""CSNet against independent forward passes, and what its published weights see in photographs."""
+"""CSNet against an independent forward pass, and what its published weights see in photographs."""
 
 import dataclasses
 import functools
@@ -106,47 +106,13 @@ class ScipyLayers:
     return np.maximum(x, 0) + column(slope) * np.minimum(x, 0)
 
 
-class TorchLayers:
-  """The same by PyTorch's own functions."""
-
-  def __init__(self, torch):
-    self.torch, self.ops = torch, torch.nn.functional
-
-  def _tensor(self, x):
-    return self.torch.from_numpy(np.array(x, np.float32))
-
-  def convolve(self, x, kernel, bias=None, dilation=1):
-    bias = None if bias is None else self._tensor(bias)
-    x = self._tensor(x)[None]
-    groups = x.shape[1] // kernel.shape[1]
-    padding = dilation * (kernel.shape[-1] // 2)
-    kernel = self._tensor(kernel)
-    return self.ops.conv2d(x, kernel, bias, 1, padding, dilation, groups)[0].numpy()
-
-  def resize(self, x, size):
-    x = self._tensor(x)[None]
-    return self.ops.interpolate(x, size, mode="bilinear", align_corners=False)[0].numpy()
-
-  def concatenate(self, parts):
-    return self.torch.cat([self._tensor(x) for x in parts]).numpy()
-
-  def average(self, x):
-    return self.ops.avg_pool2d(self._tensor(x)[None], 2, stride=2)[0].numpy()
-
-  def maximum(self, x, window):
-    return self.ops.max_pool2d(self._tensor(x)[None], window, stride=window)[0].numpy()
-
-  def activate(self, x, weight, bias, mean, variance, slope):
-    statistics = (self._tensor(a) for a in (mean, variance, weight, bias))
-    x = self.ops.batch_norm(self._tensor(x)[None], *statistics)
-    return self.ops.prelu(x, self._tensor(slope))[0].numpy()
-
-
 class Forward:
-  """The authors' network by their names; `layers` computes one picture, channels first."""
+  """The authors' network by their names, for one picture, channels first."""
 
-  def __init__(self, arrays, layers):
-    self.arrays, self.layers = arrays, layers
+  layers = ScipyLayers
+
+  def __init__(self, arrays):
+    self.arrays = arrays
 
   def activate(self, x, norm, prelu):
     parts = ("weight", "bias", "running_mean", "running_var")
@@ -221,13 +187,11 @@ def tiny():
   )
 
 
-@pytest.mark.parametrize("layers", ["scipy", "torch"])
-def test_logits_equal_an_independent_forward(arrays, params, layers):
-  layers = ScipyLayers if layers == "scipy" else TorchLayers(pytest.importorskip("torch"))
+def test_logits_equal_an_independent_forward(arrays, params):
   x = np.random.default_rng(1).normal(size=(2, 48, 32, 3)).astype(np.float32)
   found = jax.jit(csnet.CSNet(TINY).apply)({"params": params}, x)
   for one, image in zip(found, x, strict=True):
-    expected = Forward(arrays, layers).logits(np.moveaxis(image, -1, 0), TINY)[0]
+    expected = Forward(arrays).logits(np.moveaxis(image, -1, 0), TINY)[0]
     np.testing.assert_allclose(one[..., 0], expected, rtol=1e-4, atol=1e-4)
     assert expected.std() > 0.05
 
@@ -240,7 +204,7 @@ def test_file_gives_the_saliency_of_scipy(tmp_path, arrays, tiny):
   found = jax.jit(tiny.apply)(params, rgb)
   x = (rgb[0] - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
   x = reference.resize(np.moveaxis(x, -1, 0), (32, 32))
-  expected = reference.sigmoid(Forward(arrays, ScipyLayers).logits(x, TINY))
+  expected = reference.sigmoid(Forward(arrays).logits(x, TINY))
   expected = reference.resize(expected, (40, 57))[0]
   np.testing.assert_allclose(found[0, ..., 0], expected, atol=1e-4)
   assert expected.std() > 0.01

@@ -195,8 +195,8 @@ def _images(height, width, n=2):
   return np.random.default_rng(height).uniform(size=(n, height, width, 3)).astype(np.float32)
 
 
-# Enlarged; shrunk without antialiasing, which noise shows; as it is.
-@pytest.mark.parametrize("size", [(64, 47), (420, 333), (299, 299)])
+# Enlarged; shrunk without antialiasing, which noise shows.
+@pytest.mark.parametrize("size", [(64, 47), (420, 333)])
 def test_features_equal_pytorchs(arrays, narrow, size):
   images = _images(*size)
   expected = _torch_forward(arrays, images)
@@ -238,7 +238,7 @@ def test_the_plan_is_the_published_network():
   assert sum(np.prod(s) + 2 * s[0] for s in shapes.values()) == 21_785_568
 
 
-def test_load_reads_a_state_dict(arrays, tmp_path, monkeypatch, narrow):
+def test_load_reads_a_state_dict(arrays, tmp_path, monkeypatch):
   path = tmp_path / "inception.pth"
   torch.save({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}, path)
   whole = inception.from_arrays
@@ -246,9 +246,7 @@ def test_load_reads_a_state_dict(arrays, tmp_path, monkeypatch, narrow):
     inception, "from_arrays", lambda arrays, source: whole(arrays, DIVISOR, source)
   )
   _, variables = inception.load(path)
-  images = _images(64, 47)
-  found = jax.jit(inception.Inception(DIVISOR).apply)(variables, images)
-  np.testing.assert_array_equal(found, narrow(images))
+  jax.tree.map(np.testing.assert_array_equal, variables, whole(arrays, DIVISOR))
 
 
 def test_load_says_what_is_needed(tmp_path):

@@ -1,4 +1,4 @@
-"""SqueezeNet 1.0 against independent forward passes, and what its published weights recognise."""
+"""SqueezeNet 1.0 against an independent forward pass, and what its published weights recognise."""
 
 import os
 import pathlib
@@ -72,28 +72,6 @@ def _numpy_forward(arrays, rgb):
   return {name: a.transpose(1, 2, 0) for name, a in found.items()}
 
 
-def _torch_forward(torch, arrays, x):
-  """By PyTorch's convolution and ceil-mode pooling; `x` [N, H, W, 3] preprocessed."""
-  ops = torch.nn.functional
-  weights = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
-
-  def conv(x, name, **options):
-    return torch.relu(ops.conv2d(x, weights[f"{name}/w"], weights[f"{name}/b"], **options))
-
-  def pool(x):
-    return ops.max_pool2d(x, 3, 2, ceil_mode=True)
-
-  x = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32))
-  found = {"conv1": conv(x, "conv1", stride=2)}
-  x = pool(found["conv1"])
-  for i in range(2, 10):
-    x = conv(x, f"fire{i}/conv1x1_1")
-    one, three = conv(x, f"fire{i}/conv1x1_2"), conv(x, f"fire{i}/conv3x3_2", padding=1)
-    found[f"fire{i}"] = x = torch.cat([one, three], 1)
-    x = pool(x) if i in (4, 8) else x
-  return {name: a.numpy().transpose(0, 2, 3, 1) for name, a in found.items()}
-
-
 @pytest.fixture(scope="module")
 def arrays():
   return _random_arrays(CONV1, FIRES)
@@ -123,16 +101,17 @@ def test_forward_equals_numpy(tmp_path, arrays, size):
   params, preprocessing = _import(read_arrays(tmp_path / "w.npz"))
   assert preprocessing is CAFFE_SQUEEZENET
   image = np.random.default_rng(1).uniform(size=(1, *size, 3)).astype(np.float32)
-  found = jax.jit(_net().apply)({"params": params}, image)
-  assert list(found) == ["conv1", "fire2", "fire5", "fire9"]
+  assert list(_net().taps) == ["conv1", "fire2", "fire5", "fire9"]
+  found = jax.jit(_net(taps=squeezenet.LAYERS).apply)({"params": params}, image)
   expected = _numpy_forward(arrays, image[0])
+  assert set(found) == set(expected)
   for name, activation in found.items():
     assert activation.dtype == jnp.float32 and activation[0].shape == expected[name].shape
     np.testing.assert_allclose(activation[0], expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
-def test_torchvision_names_and_pytorch_forward(arrays):
-  torch = pytest.importorskip("torch")
+def test_torchvision_names(arrays):
+  """The same kernels, for another input."""
   indices = dict(zip(range(2, 10), (3, 4, 5, 7, 8, 9, 10, 12), strict=True))
   parts = {"conv1x1_1": "squeeze", "conv1x1_2": "expand1x1", "conv3x3_2": "expand3x3"}
   renamed = {"classifier.1.weight": np.zeros(2), "classifier.1.bias": np.zeros(2)}
@@ -145,14 +124,7 @@ def test_torchvision_names_and_pytorch_forward(arrays):
       renamed[f"features.{stem}.{'weight' if kind == 'w' else 'bias'}"] = array
   params, preprocessing = _import(renamed)
   assert preprocessing is IMAGENET
-  image = np.random.default_rng(2).uniform(size=(2, 39, 34, 3)).astype(np.float32)
-  net = _net(preprocessing=preprocessing, taps=squeezenet.LAYERS)
-  found = jax.jit(net.apply)({"params": params}, image)
-  mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-  expected = _torch_forward(torch, arrays, (image - mean) / std)
-  assert set(found) == set(expected)
-  for name, activation in found.items():
-    np.testing.assert_allclose(activation, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+  jax.tree.map(np.testing.assert_array_equal, params, _import(arrays)[0])
 
 
 def test_smallest_image_and_shallow_taps(arrays):

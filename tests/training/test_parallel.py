@@ -123,6 +123,8 @@ def test_a_step_sees_the_whole_batch_and_its_own_key(mode):
   key = jax.random.key(5)
   step = update.device_step(Mean(), key, parallel)
   state = parallel.place(TrainState(jnp.asarray(7, jnp.int32), {"mean": jnp.zeros(())}, {}, {}))
+  lie = lambda state: [leaf.sharding for leaf in jax.tree.leaves(state)]
+  placed = lie(state)
   x = np.array([1, 2, 3, 4, 5, 6, 7, 20], np.float32)
   for at, phase, factor in ((7, "a", 1.0), (8, "b", 2.0)):
     state, logs = step(state, parallel.shard({"x": x}), phase)
@@ -130,4 +132,5 @@ def test_a_step_sees_the_whole_batch_and_its_own_key(mode):
     assert logs["local"] == pytest.approx(6.0 * factor)  # the mean of the parts' means
     expected = jax.random.uniform(jax.random.fold_in(key, at))
     assert logs["first"] == pytest.approx(float(expected))
+    assert lie(state) == placed  # else the next step would compile anew
   assert float(parallel.fetch(state).params["mean"]) == 6.0

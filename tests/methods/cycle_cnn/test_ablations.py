@@ -1,12 +1,12 @@
 """Table VII as overlays: each applies to the paper's config and changes what it says."""
 
 import functools
-import re
 
 import jax
 import numpy as np
 import pytest
 
+from scs_jax.core import ablations
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Collective
 from scs_jax.core.resolve import build
@@ -19,46 +19,23 @@ KEY = jax.random.key(0)
 pytestmark = pytest.mark.usefixtures("plain_volumes")
 
 
-class Traced:
-  """A row on tiny networks: jaxpr and logs of a step of the cycle, {phase: steps}, parameters."""
+@pytest.fixture(scope="module")
+def trace(trace_step):
+  """A function: an overlay's items -> its step of the cycle on tiny networks."""
 
-  def __init__(self, overlay):
+  def trace(overlay):
     config = configs.load("cycle_cnn/paper").copy_and_resolve_references()
-    config.network.features, config.network.pairs, config.network.search_range = 2, 1, 16
-    for key, value in overlay:
-      *parents, last = key.split(".")
-      node = functools.reduce(lambda node, part: node[part], parents, config)
-      assert config.is_locked and last in node, key
-      node[last] = value
-    self.method = build(config)
-    state = jax.eval_shape(lambda: self.method.init(KEY, {}))
-    shape = lambda *s: jax.ShapeDtypeStruct((1, 16, 32, *s), np.uint8)
-    batch = {
-      "mono": shape(1), "color": shape(3), "index": jax.ShapeDtypeStruct((1,), np.uint32)
-    }  # fmt: skip
-    self.steps = {phase: n for phase, n in self.method.phases.items() if n}
-    step = lambda s, b: self.method.train_step(s, b, KEY, Collective(), "cycle")
-    jaxpr, (_, logs) = jax.make_jaxpr(step, return_shape=True)(state, batch)
-    # Functions are printed with their addresses, which differ from trace to trace.
-    self.jaxpr, self.logs = re.sub(r"0x[0-9a-f]+", "", str(jaxpr)), set(logs)
-    self.shapes = jax.tree.map(lambda x: x.shape, state.params)
+    config.network.features, config.network.pairs, config.network.search_range = 2, 0, 16
+    return trace_step(ablations.overlay(config, dict(overlay)), (16, 32), "cycle")
 
-  def __eq__(self, other):
-    parts = lambda x: (x.jaxpr, x.shapes, x.steps)
-    return parts(self) == parts(other)
+  return trace
 
 
-@functools.cache
-def trace(overlay):
-  return Traced(overlay)
-
-
-def of(row):
-  return trace(tuple(sorted(row.overlay.items())))
-
-
-def named(name):
-  return of(next(row for row in ROWS if row.name == name))
+@pytest.fixture(scope="module")
+def of(trace):
+  """A function: a row -> its step, traced once."""
+  cached = functools.cache(trace)
+  return lambda row: cached(tuple(sorted(row.overlay.items())))
 
 
 def test_the_rows_are_the_papers():
@@ -80,18 +57,18 @@ def test_the_rows_are_the_papers():
   assert [row.name for row in ROWS if not row.overlay] == ["Ours"]
 
 
-def test_every_row_computes_something_else():
-  """Rows differ from each other and, all but the base, from `paper`; a trace equals itself."""
-  assert Traced(()) == trace(())
-  traced = [of(row) for row in ROWS]
-  for i, one in enumerate(traced):
-    assert (one == trace(())) == (not ROWS[i].overlay), ROWS[i].name
-    assert all(one != other for other in traced[:i]), ROWS[i].name
+def test_every_row_computes_something_else(trace, of):
+  """Traces, or how many steps there are of each phase; a trace equals itself."""
+  assert ROWS[-1].name == "Ours" and trace(()) == of(ROWS[-1])
+  whole = lambda row: (of(row), of(row).method.phases)
+  traced = [whole(row) for row in ROWS]
+  assert all(one not in traced[:i] for i, one in enumerate(traced))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
-def test_a_row_has_the_terms_and_networks_that_it_says(row):
+def test_a_row_has_the_terms_and_networks_that_it_says(of, row):
   found = of(row)
+  steps = {phase: n for phase, n in found.method.phases.items() if n}
   terms = {"structure", "cycle", "smooth"} - {
     "No cycle consistency loss": {"cycle"},
     "No structure similarity loss": {"structure"},
@@ -109,18 +86,19 @@ def test_a_row_has_the_terms_and_networks_that_it_says(row):
   networks |= {"similarity"} if row.name == "Previous method in [4]" else set()
   assert set(found.shapes) == networks
   # The cycle is trained as long in every row.
-  assert found.steps["cycle"] == 70_000
-  assert ("refinement" in found.steps) == (row.name != "No color refinement")
-  assert ("structure" in found.steps) == (row.name == "Previous method in [4]")
+  assert steps["cycle"] == 70_000
+  assert ("refinement" in steps) == (row.name != "No color refinement")
+  assert ("structure" in steps) == (row.name == "Previous method in [4]")
 
 
-def test_without_the_position_map_gca_sees_two_channels():
-  kernel = lambda traced: traced.shapes["gca"]["resnet"]["layer_1"]["conv"]["kernel"]
-  assert kernel(named("Ours")) == (5, 5, 4, 2)
-  assert kernel(named("GCA without relative position map")) == (5, 5, 2, 2)
+def test_without_the_position_map_gca_sees_two_channels(of):
+  kernels = {row.name: of(row).shapes.get("gca") for row in ROWS}
+  kernel = lambda name: kernels[name]["resnet"]["layer_1"]["conv"]["kernel"]
+  assert kernel("Ours") == (5, 5, 4, 2)
+  assert kernel("GCA without relative position map") == (5, 5, 2, 2)
 
 
-def test_the_reconstruction_is_labelled_so():
+def test_the_reconstruction_is_labelled_so(of):
   """Whatever prints the figure of this row has to say whose it is."""
   row = next(row for row in ROWS if row.overlay.get("loss.structure_kind") == "learned")
   assert "reconstruction of ours" in row.note and "not [4]'s" in row.note
@@ -133,6 +111,7 @@ def test_without_y_structure_says_nothing_of_wac(make_cycle_config, make_pair, d
   """Section IV-F: "makes the structure similarity loss meaningless": it has no gradient there."""
   config = make_cycle_config()
   config.network.luma = config.network.refinement = False
+  config.network.pairs = 0
   config.loss.cycle = config.loss.smooth = 0.0
   method = build(config)
   state = draw_pair_state(method)

@@ -14,11 +14,34 @@ from scs_jax.methods.cycle_cnn.method import CycleCNN
 from scs_jax.ops import color
 
 KEY = jax.random.key(3)
+pytestmark = pytest.mark.usefixtures("plain_volumes")
+ASKED = {}
+"""{phase: names that its step asked of a batch}, of the steps traced so far."""
+
+
+class Recording:
+  """A batch that can be asked for by name alone, so that nothing is read unseen."""
+
+  def __init__(self, batch, asked):
+    self._batch, self._asked = batch, asked
+
+  def __getitem__(self, name):
+    self._asked.add(name)
+    return self._batch[name]
+
+
+def step_of(method):
+  """(state, batch, phase) -> (state, logs); it fills ASKED when it is traced."""
+
+  def step(state, batch, phase):
+    recording = Recording(batch, ASKED.setdefault(phase, set()))
+    return method.train_step(state, recording, KEY, Collective(), phase)
+
+  return step
 
 
 def compiled(method):
-  step = lambda s, b, phase: method.train_step(s, b, KEY, Collective(), phase)
-  return jax.jit(step, static_argnums=2)
+  return jax.jit(step_of(method), static_argnums=2)
 
 
 def ycbcr_of(rgb):
@@ -26,6 +49,17 @@ def ycbcr_of(rgb):
   r, g, b = np.moveaxis(np.asarray(rgb, np.float64), -1, 0)
   y = 0.299 * r + 0.587 * g + 0.114 * b
   return np.stack([y, 0.5 + (b - y) / 1.772, 0.5 + (r - y) / 1.402], -1)
+
+
+def ssim_loss(a, b):
+  """1 minus the SSIM, by scikit-image."""
+  return 1 - np.mean([
+    structural_similarity(
+      np.float64(x), np.float64(y), data_range=1, channel_axis=-1, gaussian_weights=True,
+      sigma=1.5, use_sample_covariance=False,
+    )
+    for x, y in zip(a, b, strict=True)
+  ])  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -179,19 +213,10 @@ class TestCycle:
     adjust = jax.jit(lambda v, *x: gca.apply(v, *x, True, mutable=["batch_stats"])[0].luma)
     adjusted = adjust(seen, one.ycbcr[..., :1], gray)
 
-    def loss(a, b):
-      return 1 - np.mean([
-        structural_similarity(
-          np.float64(x), np.float64(y), data_range=1, channel_axis=-1, gaussian_weights=True,
-          sigma=1.5, use_sample_covariance=False,
-        )
-        for x, y in zip(a, b, strict=True)
-      ])  # fmt: skip
-
     found, logs = after["cycle"]
     want = {
-      "loss/structure": loss(np.asarray(adjusted), gray),
-      "loss/cycle": loss(second[..., 1:], reference[..., 1:]),
+      "loss/structure": ssim_loss(np.asarray(adjusted), gray),
+      "loss/cycle": ssim_loss(second[..., 1:], reference[..., 1:]),
       "loss/smooth": 0.5 * float((one.smoothness + two.smoothness).mean()),
     }
     want["loss/total"] = want["loss/structure"] + want["loss/cycle"] + 0.1 * want["loss/smooth"]
@@ -201,28 +226,15 @@ class TestCycle:
     for a, b in leaves:
       np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
-  def test_every_phase_reads_the_same_names_and_no_more(self, make_cycle_config, make_pair):
-    """What a step asks a batch for, recorded while it is traced: no truth among it. It can be asked
-    for by name alone, so that nothing is read unseen."""
+  def test_no_phase_reads_the_truth(self, make_cycle_config, batch, after):
+    """What a step asks a batch for, recorded while it is traced."""
     config = make_cycle_config()
     config.loss.structure_kind, config.structure_share = "learned", 0.25
-    method, asked = CycleCNN(config), set()
-
-    class Recording:
-      def __init__(self, batch):
-        self._batch = batch
-
-      def __getitem__(self, name):
-        asked.add(name)
-        return self._batch[name]
-
+    method = CycleCNN(config)
     shapes = jax.eval_shape(lambda: method.init(KEY, {}))
-    for phase in ("structure", "cycle", "refinement"):
-      jax.eval_shape(
-        lambda s, b, phase=phase: method.train_step(s, Recording(b), KEY, Collective(), phase),
-        shapes, make_pair(n=2),
-      )  # fmt: skip
-    assert asked == {"mono", "color", "index"}
+    jax.eval_shape(lambda s, b: step_of(method)(s, b, "structure"), shapes, batch)
+    assert ASKED.keys() == {"structure", "cycle", "refinement"}
+    assert set.union(*ASKED.values()) == {"mono", "color", "index"}
 
 
 class TestRefinement:
@@ -231,21 +243,13 @@ class TestRefinement:
     assert all(names == {"refinement"} for names in changed(found, state).values())
     assert found.step == 1
 
-  def test_it_learns_on_the_second_pass_of_wac_in_use(self, method, state, batch, after, both):
+  def test_it_learns_on_the_second_pass_of_wac_in_use(self, method, state, batch, after, wac):
     """Running averages, unflipped, against the reference's own chroma: both losses."""
     reference = ycbcr_of(batch["color"] / 255).astype(np.float32)
-    second = _second_chroma(method, state, batch, reference)
+    second = _second_chroma(wac, batch, reference)
     logs = after["refinement"][1]
 
-    def loss(a):
-      return 1 - np.mean([
-        structural_similarity(
-          np.float64(x), np.float64(y), data_range=1, channel_axis=-1, gaussian_weights=True,
-          sigma=1.5, use_sample_covariance=False,
-        )
-        for x, y in zip(a, reference[..., 1:], strict=True)
-      ])  # fmt: skip
-
+    loss = lambda a: ssim_loss(a, reference[..., 1:])
     seen = {
       "params": state.params["refinement"], "batch_stats": state.model_state["refinement"]
     }  # fmt: skip
@@ -255,34 +259,40 @@ class TestRefinement:
     assert logs["loss/refined"] == pytest.approx(loss(np.asarray(refined)), rel=2e-3)
 
 
-def _second_chroma(method, state, batch, reference):
-  gray = (batch["mono"] / 255).astype(np.float32)
+@pytest.fixture(scope="module")
+def wac(method, state):
+  """WAC in use, by itself: (gray view, reference) -> its answer."""
   seen = {"params": state.params["wac"], "batch_stats": state.model_state["wac"]}
-  wac = jax.jit(method.networks["wac"].apply)
-  one = np.asarray(wac(seen, gray, reference).ycbcr)
+  apply = jax.jit(method.networks["wac"].apply)
+  return lambda gray, reference: apply(seen, gray, reference)
+
+
+def _second_chroma(wac, batch, reference):
+  gray = (batch["mono"] / 255).astype(np.float32)
+  one = np.asarray(wac(gray, reference).ycbcr)
   given = np.concatenate([gray, one[..., 1:]], -1)[:, :, ::-1]
-  return np.asarray(wac(seen, reference[:, :, ::-1, :1], given).ycbcr)[:, :, ::-1, 1:]
+  return np.asarray(wac(reference[:, :, ::-1, :1], given).ycbcr)[:, :, ::-1, 1:]
 
 
 class TestPredict:
-  def test_both_passes_are_wired_as_in_figure_four(self, method, state, batch, query, both):
+  def test_both_passes_are_wired_as_in_figure_four(self, method, state, batch, query, both, wac):
     first, second = both
     gray = np.asarray(query.gray)
     reference = ycbcr_of(query.reference).astype(np.float32)
-    seen = lambda name: {
-      "params": state.params[name], "batch_stats": state.model_state[name]
-    }  # fmt: skip
-    one = jax.jit(method.networks["wac"].apply)(seen("wac"), gray, reference)
+    one = wac(gray, reference)
     chroma = np.asarray(one.ycbcr)[..., 1:]
+    seen = {
+      "params": state.params["refinement"], "batch_stats": state.model_state["refinement"]
+    }  # fmt: skip
     refine = jax.jit(method.networks["refinement"].apply)
-    refined = refine(seen("refinement"), gray, chroma)
+    refined = refine(seen, gray, chroma)
     show = lambda y, c: np.clip(color.ycbcr_to_rgb(np.concatenate([y, c], -1)), 0, 1)
     np.testing.assert_allclose(first.rgb, show(gray, refined), atol=1e-4)
     np.testing.assert_allclose(first.extras["unrefined"], show(gray, chroma), atol=1e-4)
     np.testing.assert_allclose(first.extras["disparity"], one.disparity, atol=1e-3)
-    again = _second_chroma(method, state, batch, reference)
+    again = _second_chroma(wac, batch, reference)
     luma = reference[..., :1]
-    refined = refine(seen("refinement"), luma, again)
+    refined = refine(seen, luma, again)
     np.testing.assert_allclose(second.rgb, show(luma, refined), atol=1e-4)
     assert second.extras["unrefined"].shape == (2, 16, 32, 3)
 
@@ -357,7 +367,6 @@ class TestPredict:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("plain_volumes")
 def test_it_learns_to_find_a_shift(make_cycle_config, make_pair):
   """Forty steps on one pair, its views three pixels apart: the loss falls to a third."""
   config = make_cycle_config()

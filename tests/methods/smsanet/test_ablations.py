@@ -4,12 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
+from scs_jax.core import ablations
 from scs_jax.core import config as configs
-from scs_jax.core.contract import Collective
-from scs_jax.methods.smsanet.method import SMSANet
 from scs_jax.nn.saliency import networks
 
 configs.load("common")  # makes scs_jax.configs importable in a source tree as well
@@ -23,8 +21,8 @@ def ids(rows):
 
 
 @pytest.fixture(scope="module")
-def trace():
-  """A function: overlay -> (a tiny step's jaxpr as text, its parameters' shapes, its logs)."""
+def trace(trace_step):
+  """A function: overlay -> a tiny step."""
 
   class Brightness:
     def load(self, file):
@@ -37,18 +35,7 @@ def trace():
   def traced(overlay):
     config = configs.load("smsanet/paper").copy_and_resolve_references()
     config.network.width, config.network.attention_blocks = 1 / 32, (1, 3)
-    for key, value in overlay:
-      *parents, last = key.split(".")
-      node = functools.reduce(lambda node, part: node[part], parents, config)
-      assert config.is_locked and last in node, key
-      node[last] = value
-    method = SMSANet(config)
-    key = jax.random.key(0)
-    state = jax.eval_shape(lambda: method.init(key, {})).replace(frozen=method.load_frozen())
-    image = jax.ShapeDtypeStruct((1, 8, 8, 3), np.uint8)
-    step = lambda s, x: method.train_step(s, {"image": x}, key, Collective(), "train")
-    jaxpr, (_, logs) = jax.make_jaxpr(step, return_shape=True)(state, image)
-    return str(jaxpr), jax.tree.map(lambda x: x.shape, state.params["colorizer"]), set(logs)
+    return trace_step(ablations.overlay(config, dict(overlay)), (8, 8), "train")
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setitem(networks.NETWORKS, "pfanet", Brightness())
@@ -66,19 +53,14 @@ def test_the_rows_are_the_papers():
   assert printed == [(25.7688, 0.9136), (26.5478, 0.9185), (26.5411, 0.9294), (26.6579, 0.9301)]
 
 
-def test_every_row_computes_something_else(trace):
-  """Rows of a table differ from each other and, all but the full one, from `paper`."""
-  paper = trace({})
+def test_every_row_computes_something_else(trace, assert_rows_differ):
   for rows in ABLATIONS.values():
-    traced = [trace(row.overlay) for row in rows]
-    for i, one in enumerate(traced):
-      assert (one == paper) == (not rows[i].overlay), rows[i].name
-      assert all(one != other for other in traced[:i]), rows[i].name
+    assert_rows_differ(rows, lambda row: trace(row.overlay), trace({}))
 
 
 @pytest.mark.parametrize(("table", "row"), ROWS, ids=ids(ROWS))
 def test_a_row_has_what_it_says(trace, table, row):
-  _, modules, logs = trace(row.overlay)
+  modules, logs = trace(row.overlay).shapes["colorizer"], trace(row.overlay).logs
   kind = {"CBAM": "cbam", "SENet": "senet", "none": "none"}.get(row.name, "smsa")
   kind = "none" if row.name.startswith("BaseNet") else kind
   assert (

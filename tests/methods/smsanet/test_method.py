@@ -24,19 +24,27 @@ import zhang_forward as zhang
 KEY = jax.random.key(3)
 
 
-def _compile(method):
+@pytest.fixture(scope="module")
+def method(make_config):
+  config = make_config()
+  config.optimizer.learning_rate = 1e-2  # so that it soon learns
+  return SMSANet(config)
+
+
+@pytest.fixture(scope="module")
+def step(method):
   return jax.jit(lambda s, b: method.train_step(s, b, KEY, Collective(), method.phase(0)))
 
 
 @pytest.fixture(scope="module")
-def method(make_config):
-  return SMSANet(make_config())
+def fresh(method):
+  return jax.device_get(jax.jit(lambda key: method.init(key, {}))(KEY))
 
 
 @pytest.fixture(scope="module")
-def state(method):
+def state(fresh):
   """Fresh, its output layer loud enough to colour, no hidden unit of its attention at rest."""
-  state = jax.device_get(jax.jit(lambda key: method.init(key, {}))(KEY))
+  state = jax.tree.map(np.copy, fresh)
   state.params["colorizer"]["output"]["kernel"] = (
     np.random.default_rng(0).normal(size=(1, 1, 8, 2)).astype(np.float32)
   )
@@ -47,8 +55,8 @@ def state(method):
 
 
 @pytest.fixture(scope="module")
-def after(method, state, make_batch):
-  return jax.device_get(_compile(method)(state, make_batch(16)))
+def after(step, state, make_batch):
+  return jax.device_get(step(state, make_batch(16)))
 
 
 @pytest.fixture(scope="module")
@@ -97,32 +105,29 @@ class TestStep:
     for mu, grad in _leaves(moments, grads):
       np.testing.assert_allclose(mu, 0.1 * grad, rtol=2e-2, atol=1e-4 * largest)
 
-  def test_salient_term_joins(self, make_config, make_batch, state, redness):
+  def test_salient_term_joins(self, make_config, make_batch, draw_state, redness):
     config = make_config()
+    config.network.attention = "none"
     config.loss.salient, config.loss.salient_network = 1.0, "redness"
     config.loss.salient_file = redness
     method = SMSANet(config)
     frozen = method.load_frozen()
     assert float(frozen["saliency"]["w"]) == 3
-    step = _compile(method)
-    found, logs = step(state.replace(frozen=frozen), make_batch(16))
+    step = jax.jit(lambda s, b: method.train_step(s, b, KEY, Collective(), method.phase(0)))
+    found, logs = step(draw_state(method).replace(frozen=frozen), make_batch(16))
     assert set(logs) == {"loss/huber", "loss/salient", "loss/total"}
     np.testing.assert_allclose(logs["loss/total"], logs["loss/huber"] + logs["loss/salient"])
     assert found.frozen["saliency"]["w"] == 3  # read, never trained
 
-  def test_it_learns_a_colour(self, make_config):
+  def test_it_learns_a_colour(self, step, fresh):
     """Two flat colours told apart by their lightness: the error falls to a fifth in 30 steps.
 
     All positions tie in every maximum here: the gradient of `jnp.max` was NaN at the second step.
     """
-    config = make_config()
-    config.optimizer.learning_rate = 1e-2
-    method = SMSANet(config)
     image = np.zeros((4, 16, 16, 3), np.uint8)
     image[::2], image[1::2] = (200, 60, 40), (90, 160, 230)
     batch = {"image": image, "index": np.arange(4, dtype=np.uint32)}
-    step, told = _compile(method), []
-    state = jax.jit(lambda key: method.init(key, {}))(KEY)
+    state, told = fresh, []
     for _ in range(30):
       state, logs = step(state, batch)
       told.append(float(logs["loss/total"]))
