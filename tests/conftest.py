@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import pathlib
 import subprocess
+import types
 
 _CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "jax"
 # In the environment, so that processes that tests start have them as well.
@@ -340,3 +341,19 @@ def draw_state():
     return zeros.replace(**drawn)
 
   return draw
+
+
+@pytest.fixture(scope="module")
+def drawn_starts(draw_state):
+  """The built-in methods draw the states that they begin with: compiling an init takes long."""
+  from scs_jax.core import resolve
+
+  def init(self, key, batch, asked):
+    state = draw_state(types.SimpleNamespace(init=functools.partial(asked, self)))
+    return state.replace(model_state=jax.tree.map(np.abs, state.model_state))  # variances
+
+  with pytest.MonkeyPatch.context() as patch:
+    for name in resolve.BUILTIN:
+      method = resolve.resolve(name)
+      patch.setattr(method, "init", functools.partialmethod(init, asked=method.init))
+    yield

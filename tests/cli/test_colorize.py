@@ -1,6 +1,5 @@
 """`scs-jax colorize` from its flags to its exit code."""
 
-import importlib
 import math
 import os
 import pathlib
@@ -18,6 +17,12 @@ from scs_jax.cli import main as cli
 from scs_jax.errors import UserError
 from scs_jax.infer import jobs
 from scs_jax.training import models
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "infer"))
+
+import odd_pictures
+from seen import one_line
 
 
 class Painter:
@@ -53,13 +58,6 @@ def painter(tmp_path, monkeypatch):
 
 def run(*flags, given=("in",), out="out"):
   return cli.main(["colorize", *given, "--out", out, "--checkpoint", "run", "--quiet", *flags])
-
-
-def one_line(capfd, *parts):
-  err = capfd.readouterr().err
-  assert err.count("\n") == 1 and err.startswith("scs-jax: error: "), err
-  for part in parts:
-    assert part in err
 
 
 # --- flags
@@ -243,7 +241,7 @@ def test_a_video_in_and_out(painter, capfd):
 
 def test_two_hundred_odd_and_broken_pictures(painter, tmp_path, capfd):
   """Each is coloured at its size, listed with a cause, or counted as no picture; none is lost."""
-  made = odd_pictures().make(tmp_path / "odd")
+  made = odd_pictures.make(tmp_path / "odd")
   by_outcome = {kind: [odd for odd in made if odd.outcome == kind]
                 for kind in ("ok", "broken", "not a picture")}  # fmt: skip
   assert sum(map(len, by_outcome.values())) == len(made) >= 200
@@ -270,14 +268,6 @@ def test_two_hundred_odd_and_broken_pictures(painter, tmp_path, capfd):
   assert sorted(sizes) == sorted(odd.size for odd in by_outcome["ok"])
   assert run("--format", "png", given=["odd"]) == 1
   assert f"0 coloured, {count['ok']} skipped" in capfd.readouterr().out
-
-
-def odd_pictures():
-  """The module that makes them, which stands beside the tests of infer."""
-  folder = str(pathlib.Path(__file__).parents[1] / "infer")
-  if folder not in sys.path:
-    sys.path.insert(0, folder)
-  return importlib.import_module("odd_pictures")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`scs-jax colorize --mono M --color C` from its flags to its exit code."""
 
-import importlib
 import os
 import pathlib
 import sys
@@ -15,16 +14,12 @@ from scs_jax.cli import main as cli
 from scs_jax.infer.pairs import PairColorizer
 from scs_jax.training import models
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "infer"))
 
-def beside_infer(name):
-  """A module that stands beside the tests of infer."""
-  folder = str(pathlib.Path(__file__).parents[1] / "infer")
-  if folder not in sys.path:
-    sys.path.insert(0, folder)
-  return importlib.import_module(name)
+import block_matcher
+from seen import one_line
 
-
-block_matcher = beside_infer("block_matcher")
 pytestmark = pytest.mark.usefixtures("quick_matches")
 SIZE, SHIFT = (64, 96), 4
 
@@ -72,13 +67,6 @@ def run(*flags, given=("--mono", "m", "--color", "c"), out="out"):
 
 def inner(x, margin=SHIFT + 8):
   return np.asarray(x)[margin:-margin, margin:-margin].astype(np.float64)
-
-
-def one_line(capfd, *parts):
-  out, err = capfd.readouterr()
-  assert err.count("\n") == 1 and err.startswith("scs-jax: error: "), err
-  for part in parts:
-    assert part in err
 
 
 def test_two_folders(opened, capfd):

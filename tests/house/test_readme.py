@@ -1,11 +1,9 @@
 """What the README tells a newcomer to type does what it says, on small data and a small network."""
 
-import functools
 import pathlib
 import re
 import shlex
 import shutil
-import types
 
 import jax
 import jax.numpy as jnp
@@ -81,11 +79,6 @@ def commands() -> list[list[str]]:
   return [line[1:] for line in words if line and line[0].endswith("scs-jax")]
 
 
-def positive_statistics(state):
-  """A drawn state whose networks carry variances that could be some."""
-  return state.replace(model_state=jax.tree.map(np.abs, state.model_state))
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, make_tiny_config, make_smsanet_config, draw_state):
   """A folder with all that the README takes for granted, and nothing else."""
@@ -114,7 +107,8 @@ def place(tmp_path_factory, make_tiny_config, make_smsanet_config, draw_state):
   (folder / "models").mkdir()  # a stand-in: what ships is tested in test_packaging.py
   card = {"summary": "A stand-in.", "licence": "none", "figures": [], "data": [], "limits": []}
   for config in (make_tiny_config(), make_smsanet_config()):
-    state = positive_statistics(draw_state(resolve.build(config.lock())))
+    state = draw_state(resolve.build(config.lock()))
+    state = state.replace(model_state=jax.tree.map(np.abs, state.model_state))  # variances
     standin = folder / "models" / f"{config.method.name}.safetensors"
     model_file.write(standin, config, state, card={**card, "budget": {}})
   mine = next(block for block in blocks("python") if "mine.py" in block)
@@ -123,25 +117,19 @@ def place(tmp_path_factory, make_tiny_config, make_smsanet_config, draw_state):
 
 
 @pytest.fixture(scope="module")
-def quick_steps(draw_state):
-  """Trainings draw their states and make steps that change nothing: nothing large is compiled.
+def quick_steps(drawn_starts):
+  """Trainings make steps that change nothing, so that nothing large is compiled.
 
   All around them is what a training is. What the methods' steps do is tested in tests/methods and
   tests/contract.
   """
-
-  def init(self, key, batch, asked):
-    state = draw_state(types.SimpleNamespace(init=functools.partial(asked, self)))
-    return positive_statistics(state)
 
   def step(self, state, *unused):
     return state.replace(step=state.step + 1), {"loss/content": jnp.float32(1)}
 
   with pytest.MonkeyPatch.context() as patch:
     for name in resolve.BUILTIN:
-      kind = resolve.resolve(name)
-      patch.setattr(kind, "init", functools.partialmethod(init, asked=kind.init))
-      patch.setattr(kind, "train_step", step)
+      patch.setattr(resolve.resolve(name), "train_step", step)
     yield
 
 

@@ -18,6 +18,7 @@ class Reached(Exception):
   """The loss is being differentiated."""
 
 
+@pytest.mark.usefixtures("drawn_starts", "one_device")
 def test_the_files_on_the_way_are_those_that_readme_names(make_tiny_config, tmp_path, monkeypatch):
   """Stopped in the loss of SCSNet's first step, while it is traced: what is on the stack?"""
   way: list[str] = []

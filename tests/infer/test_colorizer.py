@@ -36,7 +36,7 @@ def make(pieces_method, pieces_state):
 @pytest.fixture(scope="module")
 def free(make):
   """One of large tiles, which memory does not bound."""
-  return make(tile=160)
+  return make(tile=416)
 
 
 @pytest.fixture(scope="module")
@@ -155,20 +155,20 @@ def test_a_gray_reference_is_warned_about(colorizer):
 
 def test_memory_that_runs_out_halves_the_tiles_and_goes_on(make, free, monkeypatch):
   lines = []
-  colorizer = make(tile=160, note=lines.append)
-  gray = _photo((100, 130))[..., 0]
+  colorizer = make(tile=416, note=lines.append)
+  gray = _photo((230, 250))[..., 0]
   expected = free(gray)
   paint = colorizer._painter.paint
 
   def fail_once(*args):
-    if colorizer._painter.ladder == (160,):
+    if colorizer._painter.ladder == (416,):
       raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
     return paint(*args)
 
   monkeypatch.setattr(colorizer._painter, "paint", fail_once)
   found = colorizer(gray)
   assert np.abs(found.astype(int) - expected).max() <= 1
-  assert len(lines) == 1 and "tiles of 80 pixels from here on" in lines[0]
+  assert len(lines) == 1 and "tiles of 208 pixels from here on" in lines[0]
 
 
 def test_a_limit_too_low_is_an_error_and_no_gray_picture(make):
@@ -183,7 +183,7 @@ def test_a_limit_too_low_is_an_error_and_no_gray_picture(make):
 def test_what_does_not_fit_as_a_whole_keeps_its_light_and_dark(make, monkeypatch):
   """The network sees less of it, without being asked; a limit on what it sees is not moved."""
   monkeypatch.setattr(colorizers, "LADDER", (96, 128))
-  gray = _photo((700, 800))[..., 0]
+  gray = _photo((1100, 1300))[..., 0]
   whole = make()
   recipe = whole._recipe(False)
   need = plan.measure(whole._painter, recipe, gray.shape, gray.shape)
@@ -231,21 +231,21 @@ def test_xla_compiles_what_is_counted_and_no_more(make):
 
 def test_a_limit_makes_tiles_smaller_for_the_picture_that_needs_it(make, free):
   """What is planned fits, and the result is the same."""
-  gray = _photo((100, 130))[..., 0]
+  gray = _photo((230, 250))[..., 0]
   expected = free(gray)
   lines = []
   needs = []
-  for tile in (160, 80):
+  for tile in (416, 208):
     one = make(tile=tile)
     recipe = one._recipe(False)
     need = plan.measure(one._painter, recipe, gray.shape, gray.shape)
     needs.append(need.host + need.program)
   assert needs[1] < needs[0]
   limit = sum(needs) // 2
-  colorizer = make(tile=160, memory_limit=limit, note=lines.append)
+  colorizer = make(tile=416, memory_limit=limit, note=lines.append)
   assert np.abs(colorizer(gray).astype(int) - expected).max() <= 1
-  assert len(lines) == 1 and "tiles of 80" in lines[0]
-  assert colorizer._painter.ladder == (80,)  # another one for each picture: other programs
+  assert len(lines) == 1 and "tiles of 208" in lines[0]
+  assert colorizer._painter.ladder == (208,)  # another one for each picture: other programs
 
 
 def test_a_network_that_diverged_is_an_error_and_no_gray_picture(pieces_method, pieces_state):

@@ -19,7 +19,7 @@ def _loud(state):
   def draw(path, x):
     names = [part.key for part in path if hasattr(part, "key")]
     noise = rng.normal(size=x.shape).astype(np.float32)
-    if names[-1] == "var":
+    if names[-1] in ("var", "scale"):
       return 0.5 + np.abs(noise)
     if names[-1] in ("bias", "mean"):
       return 0.3 * noise
