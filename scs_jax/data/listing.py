@@ -116,8 +116,13 @@ def describe_size(size: float) -> str:
   return f"{size:,.1f} TB"
 
 
-def list_local(root: pathlib.Path) -> Listing:
-  """Lists what is under a folder, results of `colorize` below it left out."""
+def list_local(root: pathlib.Path, keep_empty: bool = False) -> Listing:
+  """Lists what is under a folder, results of `colorize` below it left out.
+
+  Args:
+    root: the folder.
+    keep_empty: empty pictures are among the files, for who reports each that cannot be read.
+  """
   files, empty, others, results, visited, pending = [], 0, 0, [], set(), [""]
   while pending:
     relative = pending.pop()
@@ -150,7 +155,7 @@ def list_local(root: pathlib.Path) -> Listing:
         continue
       if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
         others += 1
-      elif stat.st_size == 0:
+      elif stat.st_size == 0 and not keep_empty:
         empty += 1
       else:
         files.append(scan.File(name, stat.st_size, stat.st_mtime_ns))

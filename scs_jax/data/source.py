@@ -78,7 +78,7 @@ class Stored(Source):
     return self.encoded(i)
 
   def file(self, i: int) -> scan.File:
-    """Returns name, bytes (0: not known before reading), and time or what else tells a change."""
+    """Returns name, bytes (0: unknown before it is read) and time, or what else tells a change."""
     raise NotImplementedError
 
   def label(self, i: int) -> str:

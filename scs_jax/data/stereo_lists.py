@@ -133,7 +133,7 @@ def _two_folders(spec: str) -> tuple[list[Record], list[str]]:
 def _pictures(folder: pathlib.Path) -> dict[str, str]:
   """Maps path without extension to path of a folder's pictures; two of one name: an error."""
   found: dict[str, str] = {}
-  for file in listing.list_local(folder).files:
+  for file in listing.list_local(folder, keep_empty=True).files:
     key = os.path.splitext(file.name)[0]
     if key in found:
       raise UserError(f"{folder} has both {found[key]} and {file.name}; keep one of them")

@@ -60,7 +60,7 @@ class References:
       what = "no regular file or folder" if self._root.exists() else "no such file or folder"
       raise UserError(f"--reference {path}: {what}; give a picture or a folder of them")
     if self._is_folder:
-      self._files = listing.list_local(self._root).files
+      self._files = listing.list_local(self._root, keep_empty=True).files
       self._names = [file.name for file in self._files]
       if not self._names:
         raise UserError(

@@ -13,7 +13,7 @@ from scs_jax.ops import check
 
 
 def _opponents(rgb: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(rg, yb) = (R - G, (R + G) / 2 - B) on the scale 0 .. 255, each [..., H, W]."""
+  """Computes (rg, yb) = (R - G, (R + G) / 2 - B) on the scale 0 .. 255, each [..., H, W]."""
   check.require_channels("rgb", rgb, 3)
   rgb = check.to_float(rgb)
   if rgb.ndim < 3:
@@ -31,7 +31,7 @@ def _colorfulness(rg: jax.Array, yb: jax.Array) -> jax.Array:
 
 
 def colorfulness_hs(rgb: jax.Array) -> jax.Array:
-  """Hasler & Suesstrunk 2003, M^(3): sigma_rgyb + 0.3 mu_rgyb of the opponents rg and yb.
+  """Computes Hasler & Suesstrunk 2003, M^(3): sigma_rgyb + 0.3 mu_rgyb of the opponents rg and yb.
 
   rg = R - G and yb = (R + G) / 2 - B over 0 .. 255; sigma^2 = var(rg) + var(yb) over the pixels
   (divided by their number), mu^2 = mean(rg)^2 + mean(yb)^2. In the authors' words 0 is not
@@ -48,7 +48,7 @@ def colorfulness_hs(rgb: jax.Array) -> jax.Array:
 
 
 def colorfulness_hs_abs(rgb: jax.Array) -> jax.Array:
-  """`colorfulness_hs` of |rg| and |yb|: what DDColor's code (Kang et al. 2023) calls CF.
+  """Computes `colorfulness_hs` of |rg| and |yb|, which DDColor's code (Kang et al. 2023) calls CF.
 
   Opposite colours do not cancel in the means, nor add to the deviations. For a picture whose
   opponents keep their signs both are the same.

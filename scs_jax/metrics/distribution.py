@@ -34,7 +34,7 @@ class Statistics:
   """
 
   def __init__(self, features: int):
-    """features: D."""
+    """Starts empty; features: D."""
     self.count = 0
     self.mean = np.zeros(features)
     self.scatter = np.zeros((features, features))
@@ -42,7 +42,7 @@ class Statistics:
 
   @classmethod
   def of(cls, features: np.ndarray) -> "Statistics":
-    """Of one array [n, D]."""
+    """Measures one array [n, D]."""
     return cls(np.shape(features)[-1]).update(features)
 
   def update(self, features: np.ndarray, mask: np.ndarray | None = None) -> "Statistics":
@@ -63,7 +63,7 @@ class Statistics:
     return self
 
   def _add(self, count: int, mean: np.ndarray, centred: np.ndarray) -> None:
-    """Chan et al. 1979: no large sums of squares, which would cancel.
+    """Adds after Chan et al. 1979: no large sums of squares, which would cancel.
 
     centred: any [m, D] whose product centred^T centred is the other part's scatter.
     """
@@ -77,7 +77,7 @@ class Statistics:
     self._factor = None
 
   def merge(self, other: "Statistics") -> "Statistics":
-    """Those of both sets together, new."""
+    """Returns new statistics of both sets together."""
     _require_same_features(self.mean, other.mean)
     both = Statistics(len(self.mean))
     both.scatter += self.scatter
@@ -88,7 +88,7 @@ class Statistics:
     return both
 
   def covariance(self) -> np.ndarray:
-    """[D, D], the scatter over n - 1 as numpy.cov and pytorch-fid have it.
+    """Returns the scatter over n - 1 as numpy.cov and pytorch-fid have it, [D, D].
 
     Raises:
       UserError: fewer than two samples.
@@ -101,7 +101,7 @@ class Statistics:
     return self.scatter / (self.count - 1)
 
   def frechet(self, other: "Statistics") -> float:
-    """The Frechet distance d^2 to another set, from 0.
+    """Computes the Frechet distance d^2 to another set, from 0.
 
     Raises:
       UserError: fewer than two samples in either.
@@ -111,14 +111,14 @@ class Statistics:
     return _distance(self.mean, self._root(), other.mean, other._root())
 
   def _root(self) -> np.ndarray:
-    """F [D, r] with F F^T = covariance; kept, as one real set is compared with many others."""
+    """Factors the covariance: F [D, r] with F F^T; kept, as a real set is compared with many."""
     if self._factor is None:
       self._factor = _factor(self.covariance(), self.count - 1)
     return self._factor
 
 
 def _distance(mean_a, root_a, mean_b, root_b) -> float:
-  """Tr (C_1 C_2)^(1/2) is the sum of the singular values of F_1^T F_2, where C_i = F_i F_i^T.
+  """Computes Tr (C_1 C_2)^(1/2): the sum of the singular values of F_1^T F_2, C_i = F_i F_i^T.
 
   They are the roots of the eigenvalues of the symmetric F_1^T C_2 F_1, without the square that
   would cost half of the digits: no matrix square root of a product that is not symmetric, which
@@ -132,7 +132,7 @@ def _distance(mean_a, root_a, mean_b, root_b) -> float:
 
 
 def _factor(covariance: np.ndarray, rank: int | None = None) -> np.ndarray:
-  """F [D, r] with F F^T = covariance, by eigenvectors.
+  """Factors the covariance by eigenvectors: F [D, r] with F F^T.
 
   rank: no more than this many eigenvalues differ from 0. The others come out as rounding errors,
   whose roots are not small: 1e-8 for 1e-16, as often as there are features.
@@ -157,7 +157,7 @@ def _require_same_features(a: np.ndarray, b: np.ndarray) -> None:
 
 
 def merge_all(parts: Iterable[Statistics]) -> Statistics:
-  """All of them, in order: hosts that merge the same parts get the same bits.
+  """Merges all of them, in order: hosts that merge the same parts get the same bits.
 
   Raises:
     ValueError: there is none.
@@ -172,7 +172,7 @@ def merge_all(parts: Iterable[Statistics]) -> Statistics:
 
 
 def merge_processes(statistics: Statistics) -> Statistics:
-  """Those of all processes together, the same in each; every process has to call it.
+  """Merges those of all processes, the same in each; every process has to call it.
 
   The numbers travel as words of 32 bits: JAX would round float64 to float32.
   """
@@ -192,7 +192,7 @@ def merge_processes(statistics: Statistics) -> Statistics:
 
 
 def cache_key(decides: Mapping) -> str:
-  """SHA-256 over all that decides the features of a set, a JSON mapping.
+  """Hashes all that decides the features of a set, a JSON mapping: SHA-256.
 
   That is: the hash of the list of files (names and sizes), what was done to them before the
   network saw them, and the hash of the network's weights.

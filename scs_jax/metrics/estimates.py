@@ -81,7 +81,7 @@ class Scores:
   trivial: dict[str, str] = dataclasses.field(default_factory=dict)
 
   def aside(self, mode: str) -> tuple[str, ...]:
-    """The trivial predictor of a mode, or none."""
+    """Returns the trivial predictor of a mode, or none."""
     return (self.trivial[mode],) if mode in self.trivial else ()
 
 
@@ -126,12 +126,12 @@ def is_of_color(metric: str) -> bool:
 
 
 def interval_of(metric: str) -> str:
-  """The metric whose interval tells how sure this one is: a gap's is that of the difference."""
+  """Names the metric whose interval tells how sure this one is: for a gap, the difference's."""
   return metric.replace(_GAP, _DIFFERENCE)
 
 
 def summarize(scores: Scores, seed: int) -> Summary:
-  """All means of all modes; predictors of a mode are resampled together.
+  """Computes all means of all modes; predictors of a mode are resampled together.
 
   Args:
     scores: what was measured; of each mode the first row is compared with every other.
@@ -214,7 +214,7 @@ def _of_mode(
 
 
 def _with_gaps(values: ByMetric, real: ByMetric) -> ByMetric:
-  """A predictor's scores, and how its colourfulness differs from the real picture's."""
+  """Returns a predictor's scores, and how its colourfulness differs from the real picture's."""
   whole = dict(values)
   for metric in real:
     difference = values[metric] - real[metric]
@@ -223,7 +223,7 @@ def _with_gaps(values: ByMetric, real: ByMetric) -> ByMetric:
 
 
 def _estimate(columns: Mapping[tuple[str, str], np.ndarray], counts, seed: int) -> dict:
-  """{key: Estimate} of columns [pictures] by (row, metric).
+  """Computes {key: Estimate} of columns [pictures] by (row, metric).
 
   Args:
     counts: key -> bool [pictures], those that count. Columns over the same pictures share their
@@ -273,7 +273,7 @@ def ranking(
   metric: tuple[str, str] = ("psnr_ab", "PSNR ab"),
   against: tuple[str, str] = ("bicubic_gray", "bicubic gray"),
 ):
-  """(numbers of the pictures with colour from best to worst, what they are ordered by).
+  """Returns (numbers of the pictures with colour from best to worst, what they are ordered by).
 
   By what colouring gains over a baseline in a metric of colour, so that pictures of little colour
   do not always come first; by that metric itself where there is no baseline. Where no picture has
@@ -323,7 +323,7 @@ class Correlation(NamedTuple):
 
 
 def correlate(first: np.ndarray, second: np.ndarray) -> Correlation:
-  """Of the figures [n] of the same pairs; pairs with one that is not finite are left out."""
+  """Correlates figures [n] of the same pairs; pairs with one that is not finite are left out."""
   there = np.isfinite(first) & np.isfinite(second)
   x, y = (np.asarray(values, np.float64)[there] for values in (first, second))
   n = len(x)
@@ -337,7 +337,7 @@ def correlate(first: np.ndarray, second: np.ndarray) -> Correlation:
 
 
 def correlations(scores: Scores) -> dict[str, dict[str, Correlation]]:
-  """{predictor: {metric: Correlation}} over the pairs that have both figures."""
+  """Computes {predictor: {metric: Correlation}} over the pairs that have both figures."""
   none: np.ndarray = np.array([], np.int64)
   numbers = [scores.records.get(mode, none) for mode in ("first", "second")]
   _, i, j = np.intersect1d(*numbers, return_indices=True)

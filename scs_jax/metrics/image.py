@@ -15,7 +15,7 @@ AB_RANGE = 2 * color.AB_MAX
 
 
 def psnr(a: jax.Array, b: jax.Array, data_range: float = 1.0) -> jax.Array:
-  """10 log10(data_range^2 / MSE) in dB, MSE over the last three axes (H, W, C); inf if MSE is 0.
+  """Computes 10 log10(data_range^2 / MSE) in dB, MSE over the last three axes; inf if MSE is 0.
 
   Args:
     a, b: [..., H, W, C] of one shape.
@@ -35,13 +35,13 @@ def psnr(a: jax.Array, b: jax.Array, data_range: float = 1.0) -> jax.Array:
 
 
 def psnr_rgb(a: jax.Array, b: jax.Array) -> jax.Array:
-  """PSNR over the three channels of sRGB [..., H, W, 3] in [0, 1]."""
+  """Computes PSNR over the three channels of sRGB [..., H, W, 3] in [0, 1]."""
   check.require_channels("a", a, 3)
   return psnr(a, b, 1.0)
 
 
 def psnr_ab(a: jax.Array, b: jax.Array) -> jax.Array:
-  """PSNR of colour alone: over the a and b planes of the Lab of sRGB [..., H, W, 3] in [0, 1].
+  """Computes PSNR of colour alone: over a and b of the Lab of sRGB [..., H, W, 3] in [0, 1].
 
   The data range is 220, that of [-110, 110]; no paper at hand states one. Compare it only with
   figures made here.
@@ -52,13 +52,13 @@ def psnr_ab(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def psnr_lightness(a: jax.Array, b: jax.Array) -> jax.Array:
-  """PSNR over the CIE lightness of sRGB [..., H, W, 3] in [0, 1]; the data range is 100."""
+  """Computes PSNR over the CIE lightness of sRGB [..., H, W, 3]; the data range is 100."""
   check.require_same_shape("a", a, "b", b)
   return psnr(color.lightness(a), color.lightness(b), color.L_MAX)
 
 
 def with_true_lightness(a: jax.Array, truth: jax.Array) -> jax.Array:
-  """sRGB [..., H, W, 3] in [0, 1]: the truth's L under a's ab, clipped to sRGB.
+  """Puts the truth's L over a's ab, clipped to sRGB [..., H, W, 3] in [0, 1].
 
   Reports that merge a network's ab with the L of the true picture show this picture (Bicer and
   Kaynak, Section V); no use of a method has that L. The ab are those of a finished picture, so that
@@ -70,19 +70,19 @@ def with_true_lightness(a: jax.Array, truth: jax.Array) -> jax.Array:
 
 
 def psnr_rgb_true_lightness(a: jax.Array, truth: jax.Array) -> jax.Array:
-  """PSNR of sRGB [..., H, W, 3] in [0, 1] with the truth's L: what remains is colour's error."""
+  """Computes PSNR of sRGB [..., H, W, 3] with the truth's L: what remains is colour's error."""
   return psnr(with_true_lightness(a, truth), truth, 1.0)
 
 
 def with_true_luma(a: jax.Array, truth: jax.Array) -> jax.Array:
-  """sRGB [..., H, W, 3] in [0, 1]: the truth's Y (BT.601) under a's Cb and Cr, clipped to sRGB."""
+  """Puts the truth's Y (BT.601) over a's Cb and Cr, clipped to sRGB [..., H, W, 3] in [0, 1]."""
   check.require_same_shape("a", a, "truth", truth)
   luma, chroma = color.rgb_to_ycbcr(truth)[..., :1], color.rgb_to_ycbcr(a)[..., 1:]
   return color.clip_gamut(color.ycbcr_to_rgb(jnp.concatenate([luma, chroma], axis=-1)))
 
 
 def psnr_rgb_true_luma(a: jax.Array, truth: jax.Array) -> jax.Array:
-  """PSNR of sRGB [..., H, W, 3] in [0, 1] after a's Y (BT.601) was replaced by the truth's.
+  """Computes PSNR of sRGB [..., H, W, 3] after a's Y (BT.601) was replaced by the truth's.
 
   What remains is the error of Cb and Cr, in RGB: two cameras that see another brightness differ in
   Y whatever a method does.
@@ -91,24 +91,24 @@ def psnr_rgb_true_luma(a: jax.Array, truth: jax.Array) -> jax.Array:
 
 
 def psnr_cbcr(a: jax.Array, b: jax.Array) -> jax.Array:
-  """PSNR over Cb and Cr (BT.601, full range) of sRGB [..., H, W, 3] in [0, 1]; data range 1."""
+  """Computes PSNR over Cb and Cr (BT.601, full range) of sRGB [..., H, W, 3]; data range 1."""
   check.require_channels("a", a, 3)
   check.require_same_shape("a", a, "b", b)
   return psnr(color.rgb_to_ycbcr(a)[..., 1:], color.rgb_to_ycbcr(b)[..., 1:], 1.0)
 
 
 def ssim_rgb_true_luma(a: jax.Array, truth: jax.Array) -> jax.Array:
-  """`ssim_rgb` after a's Y (BT.601) was replaced by the truth's."""
+  """Computes `ssim_rgb` after a's Y (BT.601) was replaced by the truth's."""
   return ssim(with_true_luma(a, truth), truth, 1.0)
 
 
 def ssim_rgb(a: jax.Array, b: jax.Array) -> jax.Array:
-  """SSIM (Gaussian window) of sRGB [..., H, W, 3] in [0, 1], the mean over the three channels."""
+  """Computes SSIM (Gaussian window) of sRGB [..., H, W, 3], the mean over the three channels."""
   check.require_channels("a", a, 3)
   return ssim(a, b, 1.0)
 
 
 def ssim_lightness(a: jax.Array, b: jax.Array) -> jax.Array:
-  """SSIM (Gaussian window) of the CIE lightness of sRGB [..., H, W, 3]; the data range is 100."""
+  """Computes SSIM (Gaussian window) of the CIE lightness of sRGB; the data range is 100."""
   check.require_same_shape("a", a, "b", b)
   return ssim(color.lightness(a), color.lightness(b), color.L_MAX)

@@ -32,6 +32,6 @@ def resampled_means(values: np.ndarray, seed: int, resamples: int = RESAMPLES) -
 
 
 def percentile_interval(means: np.ndarray, level: float = LEVEL) -> np.ndarray:
-  """[2, ...]: the bounds that leave (1 - level) / 2 of the first axis on either side."""
+  """Returns the bounds that leave (1 - level) / 2 of the first axis on either side: [2, ...]."""
   tail = 50.0 * (1.0 - level)
   return np.percentile(means, [tail, 100.0 - tail], axis=0)

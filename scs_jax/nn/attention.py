@@ -15,7 +15,7 @@ _NEGATIVE = -1e30
 
 
 def attention_map(query: Array, key: Array, mask: Array | None = None) -> Array:
-  """The correlation matrix itself: softmax over key positions of q . k / sqrt(C).
+  """Computes the correlation matrix itself: softmax over key positions of q . k / sqrt(C).
 
   Args:
     query: [N, Lq, C].
@@ -33,7 +33,7 @@ def attention_map(query: Array, key: Array, mask: Array | None = None) -> Array:
 
 
 def attend_plain(query: Array, key: Array, value: Array, mask: Array | None = None) -> Array:
-  """`attend` in the plain order, through the full matrix: the reference it is tested against."""
+  """Attends in the plain order, through the full matrix: the reference it is tested against."""
   weights = attention_map(query, key, mask)
   out = jnp.einsum("nqk,nkd->nqd", weights, value.astype(jnp.float32))
   return out.astype(value.dtype)
@@ -48,7 +48,7 @@ def attend(
   query_block: int = 1024,
   key_block: int = 1024,
 ) -> Array:
-  """softmax(q k^T / sqrt(C)) v, streamed over blocks of queries and of keys.
+  """Computes softmax(q k^T / sqrt(C)) v, streamed over blocks of queries and of keys.
 
   At most `query_block` x `key_block` correlations an image exist at any time, in the forward and
   in the backward pass: the softmax is carried along as a running maximum and sum, and a block is
@@ -109,7 +109,7 @@ def attend_prefix(
   query_block: int = 1024,
   key_block: int = 1024,
 ) -> Array:
-  """`attend` over the first `count` keys of a longer buffer: one program for any number of them.
+  """Attends over the first `count` keys of a longer buffer: one program for any number of them.
 
   The number of key blocks is known only when the program runs, so no gradient goes through.
 
@@ -146,7 +146,7 @@ def attend_prefix(
 
 
 def _nothing_yet(n: int, rows: int, features: int):
-  """Running maximum of q . k, sum of weights, weighted sum of values before the first key block."""
+  """Makes the running maximum of q . k, sum of weights and weighted sum before the first block."""
   return (
     jnp.full((n, rows), _NEGATIVE, jnp.float32),
     jnp.zeros((n, rows), jnp.float32),
@@ -155,7 +155,7 @@ def _nothing_yet(n: int, rows: int, features: int):
 
 
 def _take_in(q: Array, carry, k: Array, v: Array, mask: Array):
-  """The running softmax after one more block of keys, those with mask False left out."""
+  """Updates the running softmax by one more block of keys, those with mask False left out."""
   top, total, mixed = carry
   logits = jnp.einsum("nqc,nkc->nqk", q, k, preferred_element_type=jnp.float32)
   logits = jnp.where(mask[:, None, :], logits, _NEGATIVE)
@@ -172,7 +172,7 @@ def _take_in(q: Array, carry, k: Array, v: Array, mask: Array):
 
 
 def _blocks(x: Array, block: int) -> Array:
-  """[N, L, ...] -> [ceil(L / block), N, block, ...], zero (False) beyond L."""
+  """Splits [N, L, ...] into [ceil(L / block), N, block, ...], zero (False) beyond L."""
   length = x.shape[1]
   count = -(-length // block)
   pad = [(0, 0)] * x.ndim
@@ -182,7 +182,7 @@ def _blocks(x: Array, block: int) -> Array:
 
 
 def flatten_positions(x: Array) -> Array:
-  """[N, H, W, C] -> [N, H * W, C], row by row."""
+  """Flattens [N, H, W, C] to [N, H * W, C], row by row."""
   return x.reshape(x.shape[0], -1, x.shape[-1])
 
 
@@ -217,7 +217,7 @@ class SelfAttention(nn.Module):
     return self.key(x), self.value(x)
 
   def mix(self, x: Array, key: Array, value: Array, count: Array | None = None) -> Array:
-    """The layer's result at positions x [N, L, C], looking at the first `count` keys (or all)."""
+    """Computes the layer at positions x [N, L, C], looking at the first `count` keys (or all)."""
     blocks = {"query_block": self.query_block, "key_block": self.key_block}
     query = self.query(x)
     if not self.scaled:  # `attend` divides by it

@@ -76,7 +76,7 @@ class ResidualStack(nn.Module):
 
 
 def double_size(x: Array, size: tuple[int, int]) -> Array:
-  """Nearest-neighbour upsampling by two, cropped to `size`.
+  """Upsamples to nearest neighbours by two, cropped to `size`.
 
   Undoes a stride-2 `Conv`: ceil(H / 2) rows become H again, for odd H as well.
 

@@ -33,14 +33,14 @@ class Place:
   tile: int = flax.struct.field(pytree_node=False)
 
   def axes(self, stride: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """((first, length), (first, length)) of rows and columns of features at this stride."""
+    """Returns ((first, length), (first, length)) of rows and columns of features at this stride."""
     return (
       (self.top // stride, -(-self.height // stride)),
       (self.left // stride, -(-self.width // stride)),
     )
 
   def mask(self, stride: int) -> Array:
-    """bool [1, tile / stride, tile / stride, 1]: True for positions inside the picture."""
+    """Tells which positions are inside the picture: bool [1, tile / stride, tile / stride, 1]."""
     here = jnp.arange(self.tile // stride)
     rows, columns = (first + here < length for first, length in self.axes(stride))
     return (rows[:, None] & columns[None, :])[None, :, :, None]
@@ -48,7 +48,7 @@ class Place:
 
 @contextlib.contextmanager
 def zero_outside(place: Place):
-  """Within it, Linen's convolutions of this tile's features see zeros outside the picture."""
+  """Lets Linen's convolutions of this tile's features see zeros outside the picture."""
 
   def masked(run, args, kwargs, context):
     if not isinstance(context.module, nn.Conv) or context.method_name != "__call__":
@@ -63,7 +63,7 @@ def zero_outside(place: Place):
 
 
 def mean_of_four(x: Array, inside: Array | None = None) -> Array:
-  """Mean over 2 x 2 positions [N, H, W, C] -> [N, ceil(H / 2), ceil(W / 2), C].
+  """Averages over 2 x 2 positions [N, H, W, C] -> [N, ceil(H / 2), ceil(W / 2), C].
 
   An odd last row or column is averaged over what is there; so are positions where `inside`
   (bool [1, H, W, 1]) is False left out, and four such give 0.

@@ -67,7 +67,7 @@ def linear_to_srgb(linear: jax.Array) -> jax.Array:
 
 
 def _f(t: jax.Array) -> jax.Array:
-  """CIE Lab's f, the cube root and its tangent below DELTA^3, minus 4/29: so f(0) is exactly 0."""
+  """Computes CIE Lab's f, a cube root, its tangent below DELTA^3, minus 4/29: f(0) is exactly 0."""
   root = jnp.cbrt(jnp.maximum(t, _DELTA**3)) - 4 / 29
   return jnp.where(t > _DELTA**3, root, t / (3 * _DELTA**2))
 
@@ -77,7 +77,7 @@ def _f_inverse(f: jax.Array) -> jax.Array:
 
 
 def rgb_to_lab(rgb: jax.Array) -> jax.Array:
-  """CIE 15:2004, 8.2.1: L = 116 fy - 16, a = 500 (fx - fy), b = 200 (fy - fz), fx = f(X / Xn) ...
+  """Converts by CIE 15:2004, 8.2.1: L = 116 fy - 16, a = 500 (fx - fy), b = 200 (fy - fz) ...
 
   Args:
     rgb: float [..., 3], sRGB in [0, 1].
@@ -99,7 +99,7 @@ def _lab_to_linear(lab: jax.Array) -> jax.Array:
 
 
 def lab_to_rgb(lab: jax.Array) -> jax.Array:
-  """The inverse of `rgb_to_lab`, not clipped: `clip_gamut` or `compress_chroma` deal with the rest.
+  """Inverts `rgb_to_lab`, not clipped: `clip_gamut` or `compress_chroma` deal with the rest.
 
   The transfer curve is continued as an odd function, so that colours outside the gamut keep a
   gradient and `rgb_to_lab(lab_to_rgb(lab))` is `lab` everywhere.
@@ -163,25 +163,25 @@ def compress_chroma(lab: jax.Array) -> jax.Array:
 
 
 def lightness(rgb: jax.Array) -> jax.Array:
-  """CIE lightness of sRGB [..., 3] in [0, 1]: the L of `rgb_to_lab`, float32 [..., 1]."""
+  """Computes CIE lightness of sRGB [..., 3] in [0, 1]: the L of `rgb_to_lab`, float32 [..., 1]."""
   check.require_channels("rgb", rgb, 3)
   return 116 * _f(_mix(srgb_to_linear(rgb), _WHITE_XYZ_FROM_RGB[1:2]))
 
 
 def gray_to_lightness(gray: jax.Array) -> jax.Array:
-  """CIE lightness in [0, 100] of neutral sRGB gray levels [..., 1] in [0, 1]."""
+  """Computes CIE lightness in [0, 100] of neutral sRGB gray levels [..., 1] in [0, 1]."""
   check.require_channels("gray", gray, 1)
   return 116 * _f(srgb_to_linear(gray))
 
 
 def lightness_to_gray(lightness: jax.Array) -> jax.Array:
-  """The neutral sRGB gray level in [0, 1] whose CIE lightness [..., 1] is given (in [0, 100])."""
+  """Returns the neutral sRGB gray in [0, 1] whose CIE lightness [..., 1], in [0, 100], is given."""
   check.require_channels("lightness", lightness, 1)
   return linear_to_srgb(_f_inverse(check.to_float(lightness) / 116))
 
 
 def normalize_lab(lab: jax.Array) -> jax.Array:
-  """(L / 50 - 1, a / 110, b / 110), float32 [..., 3] in about [-1, 1]: what networks see."""
+  """Scales to (L / 50 - 1, a / 110, b / 110), float32 [..., 3], about [-1, 1], for networks."""
   check.require_channels("lab", lab, 3)
   lab = check.to_float(lab)
   scale = jnp.asarray([2 / L_MAX, 1 / AB_MAX, 1 / AB_MAX], lab.dtype)
@@ -189,7 +189,7 @@ def normalize_lab(lab: jax.Array) -> jax.Array:
 
 
 def denormalize_lab(normalized: jax.Array) -> jax.Array:
-  """The inverse of `normalize_lab`: [..., 3] about [-1, 1] to Lab units."""
+  """Inverts `normalize_lab`: [..., 3] about [-1, 1] to Lab units."""
   check.require_channels("normalized", normalized, 3)
   normalized = check.to_float(normalized)
   scale = jnp.asarray([L_MAX / 2, AB_MAX, AB_MAX], normalized.dtype)
@@ -197,14 +197,14 @@ def denormalize_lab(normalized: jax.Array) -> jax.Array:
 
 
 def rgb_to_ycbcr(rgb: jax.Array) -> jax.Array:
-  """ITU-R BT.601, full range (as in JPEG): [..., 3] in [0, 1]; Cb and Cr are centred at 0.5."""
+  """Converts by BT.601, full range (as in JPEG): [..., 3] in [0, 1]; Cb, Cr are centred at 0.5."""
   check.require_channels("rgb", rgb, 3)
   rgb = check.to_float(rgb)
   return _mix(rgb, _YCC_FROM_RGB) + _YCC_OFFSET.astype(rgb.dtype)
 
 
 def ycbcr_to_rgb(ycbcr: jax.Array) -> jax.Array:
-  """The inverse of `rgb_to_ycbcr`, not clipped: see `clip_gamut`."""
+  """Inverts `rgb_to_ycbcr`, not clipped: see `clip_gamut`."""
   check.require_channels("ycbcr", ycbcr, 3)
   ycbcr = check.to_float(ycbcr)
   return _mix(ycbcr - _YCC_OFFSET.astype(ycbcr.dtype), _RGB_FROM_YCC)

@@ -36,7 +36,7 @@ class Corner(NamedTuple):
 
 
 def mask(x: Array, size: Size | None) -> Array | None:
-  """bool [1, H, W, 1] for x [N, H, W, C]: True for the first rows and columns, as many as `size`.
+  """Masks x [N, H, W, C]: bool [1, H, W, 1], True for the first rows and columns by `size`.
 
   None where `size` is.
   """
@@ -47,17 +47,17 @@ def mask(x: Array, size: Size | None) -> Array | None:
 
 
 def strided(size: Size | None, stride: int) -> Size | None:
-  """The size of which every `stride`-th row and column is left, beginning with the first."""
+  """Returns the size of which every `stride`-th row and column is left, from the first on."""
   return None if size is None else tuple(-(-s // stride) for s in size)
 
 
 def clear(x: Array, inside: Array | None) -> Array:
-  """x [N, H, W, C] with zeros where `inside` (bool [1, H, W, 1]) is False; None: x as it is."""
+  """Zeroes x [N, H, W, C] where `inside` (bool [1, H, W, 1]) is False; None: x as it is."""
   return x if inside is None else jnp.where(inside, x, jnp.zeros((), x.dtype))
 
 
 def mean(x: Array, inside: Array | None) -> Array:
-  """Mean over the positions inside (None: all of them), [N, H, W, C] -> float32 [N, C]."""
+  """Averages over the positions inside (None: all), [N, H, W, C] -> float32 [N, C]."""
   x = x.astype(jnp.float32)
   if inside is None:
     return x.mean(axis=(1, 2))
@@ -65,14 +65,14 @@ def mean(x: Array, inside: Array | None) -> Array:
 
 
 def _resample(x: Array, axis: int, index: Array, weight: Array) -> Array:
-  """y[.., o, ..] = sum_t weight[o, t] x[.., index[o, t], ..] along an axis, float32."""
+  """Computes y[.., o, ..] = sum_t weight[o, t] x[.., index[o, t], ..] along an axis, float32."""
   shape = [-1 if i == axis else 1 for i in range(x.ndim)]
   take = lambda t: jnp.take(x, index[:, t], axis=axis, mode="clip").astype(jnp.float32)
   return sum(weight[:, t].reshape(shape) * take(t) for t in range(index.shape[1]))
 
 
 def _positions(length: int, old: Array | int, new: Array | int) -> tuple[Array, Array]:
-  """(i + 1/2) old / new - 1/2 for i < length, as a whole part and a rest in [0, 1)."""
+  """Splits (i + 1/2) old / new - 1/2, i < length, into a whole part and a rest in [0, 1)."""
   low, rest = jnp.divmod((2 * jnp.arange(length) + 1) * old - new, 2 * new)
   return low, rest / jnp.float32(2 * new)
 
@@ -80,7 +80,7 @@ def _positions(length: int, old: Array | int, new: Array | int) -> tuple[Array, 
 def resize_nearest(
   x: Array, shape: Shape, size: Size | None, new: Size | None, rule: str = sample.NEAREST[0]
 ) -> Array:
-  """ops.sample.resize_nearest of a picture of `size` to `new`, as an array [N, *shape, C]."""
+  """Computes ops.sample.resize_nearest of a picture of `size` to `new`, as [N, *shape, C]."""
   if size is None:
     return sample.resize_nearest(x, shape, rule)
   for axis, (length, old, now) in enumerate(zip(shape, size, new, strict=True), 1):
@@ -91,7 +91,7 @@ def resize_nearest(
 
 
 def resize_bilinear(x: Array, shape: Shape, size: Size | None, new: Size | None) -> Array:
-  """ops.sample.resize_bilinear by pixel areas, likewise; a floating dtype is kept."""
+  """Computes ops.sample.resize_bilinear by pixel areas, likewise; a floating dtype is kept."""
   if size is None:
     return sample.resize_bilinear(x, shape, align_corners=False)
   dtype = x.dtype
@@ -103,7 +103,7 @@ def resize_bilinear(x: Array, shape: Shape, size: Size | None, new: Size | None)
 
 
 def resize_bicubic(x: Array, shape: Shape, size: Size | None, new: Size | None) -> Array:
-  """ops.resize.resize_bicubic, likewise; `new` is at least half of `size`, and x float32."""
+  """Computes ops.resize.resize_bicubic, likewise; `new` is at least half of `size`, x float32."""
   if size is None:
     return resize.resize_bicubic(x, shape)
   for axis, (length, old, now) in enumerate(zip(shape, size, new, strict=True), 1):

@@ -15,7 +15,7 @@ def to_eight_bits(rgb: jax.Array) -> jax.Array:
 
 
 def degrade(rgb: jax.Array, size: Sequence[int]) -> jax.Array:
-  """SCSNet, Section 4.1: the bicubic kernel makes LR-HR pairs.
+  """Reduces by the bicubic kernel, as SCSNet (Section 4.1) makes LR-HR pairs.
 
   Equals MATLAB's imresize of doubles, rounded to 8 bits once, at the end. imresize of uint8, as
   public ports of it, clips and rounds after each axis: a tenth of the values then differ, by a few
@@ -32,7 +32,7 @@ def degrade(rgb: jax.Array, size: Sequence[int]) -> jax.Array:
 
 
 def degrade_region(rgb: jax.Array, span: jax.Array, size: int) -> jax.Array:
-  """`degrade` of the upper left span x span pixels, where `span` may be traced.
+  """Degrades the upper left span x span pixels, where `span` may be traced.
 
   One compiled program then serves every magnification span / size. The border of the region
   reflects like the border of a picture.
@@ -52,7 +52,7 @@ def degrade_region(rgb: jax.Array, span: jax.Array, size: int) -> jax.Array:
 
 
 def _shrink_weights(full: int, span: jax.Array, size: int) -> jax.Array:
-  """`resize_weights(span, size)` in the first `span` of `full` columns, zero beyond."""
+  """Puts `resize_weights(span, size)` in the first `span` of `full` columns, zero beyond."""
   scale = span / size
   centre = (jnp.arange(size, dtype=jnp.float32)[:, None] + 0.5) * scale - 0.5
   column = jnp.arange(full)[None, :]

@@ -14,13 +14,13 @@ _target: contextvars.ContextVar[str | None] = contextvars.ContextVar("target", d
 
 
 def target() -> str:
-  """One of "cpu", "gpu", "tpu"."""
+  """Returns one of "cpu", "gpu", "tpu"."""
   return _target.get() or jax.default_backend()
 
 
 @contextlib.contextmanager
 def compiling_for(platform: str) -> Iterator[None]:
-  """Within it, `target()` is `platform`. Traces made before are not made again."""
+  """Makes `target()` say `platform` within it. Traces made before are not made again."""
   token = _target.set(platform)
   try:
     yield

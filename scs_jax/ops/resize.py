@@ -20,7 +20,7 @@ _MOST_BLOCKS = 8  # each is a slice and a product to compile
 
 
 def cubic(x, xp=np):
-  """Keys' kernel (1981, a = -1/2) at distances x, by NumPy or with `xp=jax.numpy` by JAX."""
+  """Computes Keys' kernel (1981, a = -1/2) at distances x, by NumPy or `xp=jax.numpy`."""
   x = xp.abs(x)
   near = (1.5 * x - 2.5) * x * x + 1
   far = ((-0.5 * x + 2.5) * x - 4) * x + 2
@@ -47,7 +47,7 @@ def _resize_weights(in_size: int, out_size: int, antialias: bool) -> np.ndarray:
 
 
 def resize_weights(in_size: int, out_size: int, antialias: bool = True) -> np.ndarray:
-  """The matrix of a bicubic resize of one axis, as MATLAB's imresize builds it.
+  """Makes the matrix of a bicubic resize of one axis, as MATLAB's imresize builds it.
 
   Keys' kernel (a = -1/2) at u = (i + 1/2) / scale - 1/2, scale = out_size / in_size; widened by
   1 / scale when shrinking with `antialias`; rows normalised to 1, indices beyond the border
@@ -85,7 +85,7 @@ def _blocked(x: jax.Array, weights: np.ndarray, axis: int) -> jax.Array:
 
 
 def apply_weights(x: jax.Array, weights: np.ndarray, axis: int) -> jax.Array:
-  """y[.., o, ..] = sum_i weights[o, i] x[.., i, ..] along `axis`, for a static banded matrix.
+  """Computes y[.., o, ..] = sum_i weights[o, i] x[.., i, ..] along `axis`, weights static, banded.
 
   Large matrices are cut into blocks of output rows, each of which multiplies only the slice of
   `x` under its nonzero columns: no gather, and less work than the dense product. Differentiable in
@@ -138,7 +138,7 @@ def apply_separable(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.
 
 
 def resize_bicubic(x: jax.Array, size: Sequence[int], antialias: bool = True) -> jax.Array:
-  """Bicubic resize equal to MATLAB's imresize(A, [h w]) on doubles, borders included.
+  """Resizes bicubically, equal to MATLAB's imresize(A, [h w]) on doubles, borders included.
 
   `jax.image.resize(..., "cubic")` agrees inside, but drops and renormalises the taps beyond the
   border, where MATLAB reflects the image.

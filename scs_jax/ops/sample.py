@@ -36,7 +36,7 @@ def _grid(in_size: int, out_size: int) -> np.ndarray:
 
 
 def axis_aligned(in_size: int, out_size: int) -> Axis:
-  """Aligned corners: output i lies at i (in - 1) / (out - 1); a single output at 0.
+  """Aligns corners: output i lies at i (in - 1) / (out - 1); a single output at 0.
 
   First and last pixels of both grids coincide. The same as align_corners=True in PyTorch.
   """
@@ -44,7 +44,7 @@ def axis_aligned(in_size: int, out_size: int) -> Axis:
 
 
 def axis_centers(in_size: int, out_size: int) -> Axis:
-  """Pixel areas: output i lies at (i + 1/2) in / out - 1/2, clamped to the input's pixel centres.
+  """Aligns pixel areas: output i lies at (i + 1/2) in / out - 1/2, clamped to the input's centres.
 
   The same as align_corners=False in PyTorch.
   """
@@ -53,7 +53,7 @@ def axis_centers(in_size: int, out_size: int) -> Axis:
 
 
 def axis_weights(axis: Axis, in_size: int) -> np.ndarray:
-  """The matrix of linear interpolation at `axis`: float64 [out, in], rows summing to 1."""
+  """Makes the matrix of linear interpolation at `axis`: float64 [out, in], rows summing to 1."""
   rows = np.arange(len(axis.lo))
   frac = axis.frac.astype(np.float64)
   weights = np.zeros((len(axis.lo), in_size))
@@ -63,7 +63,7 @@ def axis_weights(axis: Axis, in_size: int) -> np.ndarray:
 
 
 def cell_coordinate(in_size: int, out_size: int) -> np.ndarray:
-  """SCSNet Eq. 3, z = mod(x, 1 / in) in * 2 - 1, at pixel centres x = (i + 1/2) / out.
+  """Computes SCSNet Eq. 3, z = mod(x, 1 / in) in * 2 - 1, at pixel centres x = (i + 1/2) / out.
 
   The input axis is cut into `in` cells; z runs from -1 at a cell's left (upper) edge towards +1 at
   its right (lower) one. Cell and remainder come from integers: (2 i + 1) in modulo 2 out.
@@ -76,7 +76,7 @@ def cell_coordinate(in_size: int, out_size: int) -> np.ndarray:
 
 
 def cell_coordinate_literal(in_size: int, out_size: int) -> np.ndarray:
-  """SCSNet Eq. 3 on the grid of the main feature, aligned corners: x = i / (out - 1).
+  """Computes SCSNet Eq. 3 on the main feature's grid, aligned corners: x = i / (out - 1).
 
   Taken literally the equation gives -1 at x = 1, where the text says +1: the last value is +1.
   A single output, first and last at once, gets 0, the middle of its cell.
@@ -100,7 +100,7 @@ def _spatial(x: jax.Array, size: Sequence[int]) -> tuple[jax.Array, tuple[int, i
 
 
 def resize_bilinear(x: jax.Array, size: Sequence[int], align_corners: bool = True) -> jax.Array:
-  """Bilinear interpolation without a gather: two products with banded matrices.
+  """Resizes bilinearly without a gather: two products with banded matrices.
 
   No antialiasing when shrinking. Equal to PyTorch's interpolate(mode="bilinear").
 

@@ -24,7 +24,7 @@ no value of its own gets one."""
 
 
 def smooth_along(values: Array, guide: Array, strength: float, spread: float) -> Array:
-  """`values` without what the guide has no edge for.
+  """Removes from `values` what the guide has no edge for.
 
   Args:
     values: float32 [N, H, W, C].
@@ -44,7 +44,7 @@ def smooth_along(values: Array, guide: Array, strength: float, spread: float) ->
 
 
 def fill_along(values: Array, known: Array, guide: Array, strength: float, spread: float) -> Array:
-  """`values` where they are known; elsewhere what is known around, spread along the guide.
+  """Keeps `values` where they are known; elsewhere what is known around, spread along the guide.
 
   Args:
     values: float32 [N, H, W, C]; where it is not known, anything finite.

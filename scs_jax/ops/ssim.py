@@ -28,7 +28,7 @@ def _taps(window: Window, size: int | None, sigma: float) -> np.ndarray:
 
 
 def _filter(x: jax.Array, taps: np.ndarray) -> jax.Array:
-  """Separable filter over axes -3 and -2, where the window lies inside."""
+  """Filters separably over axes -3 and -2, where the window lies inside."""
   # Banded products: sums of shifted slices take ten times as long in the gradient on a CPU.
   for axis in (-3, -2):
     size = x.shape[axis] - len(taps) + 1
@@ -50,7 +50,7 @@ def ssim_map(
   k1: float = 0.01,
   k2: float = 0.03,
 ) -> jax.Array:
-  """Wang 2004, Eq. 13, at each position where the window lies inside the image.
+  """Computes Wang 2004, Eq. 13, at each position where the window lies inside the image.
 
   SSIM = (2 ma mb + C1) (2 cab + C2) / ((ma^2 + mb^2 + C1) (va + vb + C2)), Ci = (ki data_range)^2.
 
@@ -108,7 +108,7 @@ def ssim(
   k1: float = 0.01,
   k2: float = 0.03,
 ) -> jax.Array:
-  """Mean of `ssim_map` over positions and channels: one number per image.
+  """Computes the mean of `ssim_map` over positions and channels: one number per image.
 
   Equal to scikit-image's structural_similarity: "gaussian" to gaussian_weights=True, sigma=1.5,
   use_sample_covariance=False; "uniform" to its defaults. As a loss take 1 - ssim: its gradient is

@@ -28,7 +28,7 @@ def _mix(x: jax.Array, matrix: np.ndarray) -> jax.Array:
 
 
 def rgb_to_lalphabeta(rgb: jax.Array) -> jax.Array:
-  """Ruderman's l, alpha, beta: decorrelated log-10 cone responses of RGB [..., 3] in [0, 1].
+  """Converts RGB [..., 3] in [0, 1] to Ruderman's l, alpha, beta: decorrelated log-10 responses.
 
   Of RGB as it is stored, as the paper's own figures are made. Responses below 1/255 count as that.
   """
@@ -38,14 +38,14 @@ def rgb_to_lalphabeta(rgb: jax.Array) -> jax.Array:
 
 
 def lalphabeta_to_rgb(lab: jax.Array) -> jax.Array:
-  """The inverse of `rgb_to_lalphabeta`, not clipped."""
+  """Inverts `rgb_to_lalphabeta`, not clipped."""
   check.require_channels("lab", lab, 3)
   log_lms = _mix(check.to_float(lab), _LOG_LMS_FROM_LALPHABETA)
   return _mix(10.0**log_lms, _RGB_FROM_LMS)
 
 
 def match_moments(x: jax.Array, like: jax.Array, flat: float = _FLAT) -> jax.Array:
-  """x with the mean and the standard deviation of `like`, each channel of each picture by itself.
+  """Gives x the mean and the standard deviation of `like`, each channel of each picture by itself.
 
   (x - mean x) std(like) / std(x) + mean(like). A channel of x whose deviation is below `flat` has
   nothing to scale but rounding: it takes the mean of `like`. Gradients are finite there too.
@@ -80,7 +80,7 @@ def _moments(x: jax.Array, flat: float) -> tuple[jax.Array, jax.Array]:
 
 
 def transfer_color(rgb: jax.Array, reference: jax.Array) -> jax.Array:
-  """Reinhard et al. 2001: rgb with the mean and deviation of the reference in l, alpha and beta.
+  """Gives rgb the reference's mean and deviation in l, alpha and beta (Reinhard et al. 2001).
 
   A gray picture has constant alpha and beta: it takes the reference's mean hue, one tint.
 

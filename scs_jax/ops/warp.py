@@ -14,7 +14,7 @@ _TRUNCATE = 4.0  # standard deviations of the Gaussian that are kept
 
 
 def _blur_rows(size: int, sigma: float) -> np.ndarray:
-  """[size, size + 2 r]: a Gaussian over the full neighbourhood of each of `size` outputs."""
+  """Makes a Gaussian over the full neighbourhood of each of `size` outputs: [size, size + 2 r]."""
   radius = max(1, math.ceil(_TRUNCATE * sigma))
   taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
   taps /= taps.sum()
@@ -27,7 +27,7 @@ def _blur_rows(size: int, sigma: float) -> np.ndarray:
 def elastic_displacement(
   key: jax.Array, shape: Sequence[int], alpha: float, sigma: float
 ) -> jax.Array:
-  """Simard 2003, Section 2: uniform(-1, 1) noise per pixel and axis, blurred, times alpha.
+  """Draws uniform(-1, 1) noise per pixel and axis, blurred, times alpha (Simard 2003, Section 2).
 
   The noise reaches past the image by the radius of the blur, so that the strength is the same at
   the border as inside: alpha / (2 sqrt(3 pi) sigma) pixels RMS per axis.
@@ -50,7 +50,7 @@ def elastic_displacement(
 
 
 def warp_bilinear(image: jax.Array, displacement: jax.Array) -> jax.Array:
-  """out(p) = image(p + displacement(p)), bilinear; positions beyond the border are clamped to it.
+  """Warps: out(p) = image(p + displacement(p)), bilinear; clamped to the border beyond it.
 
   Args:
     image: [H, W, C], any range.
@@ -100,7 +100,7 @@ def elastic_distortion(
 
 
 def default_elastic(size: int) -> tuple[float, float]:
-  """(alpha, sigma) for images of `size` pixels: 256 and 10.24 at 128, of equal look elsewhere.
+  """Returns (alpha, sigma) for images of `size` pixels: 256 and 10.24 at 128, alike elsewhere.
 
   SCSNet does not state them; this is about 4 pixels RMS at 128. Lengths scale with the size: sigma
   linearly, alpha by its square, since the blur divides the noise by sigma.

@@ -18,7 +18,7 @@ Array = jax.Array
 
 
 def candidate_weights(logits: Array) -> Array:
-  """V^W: softmax over the disparities whose candidate lies inside the picture.
+  """Computes V^W: softmax over the disparities whose candidate lies inside the picture.
 
   Args:
     logits: [N, d, H, W].
@@ -35,7 +35,7 @@ def candidate_weights(logits: Array) -> Array:
 
 @jax.custom_vjp
 def sheared_sum(weights: Array, values: Array) -> Array:
-  """Eq. 1: out(j, i) = sum_k weights(j, i, k) values(j, i + k), values being 0 beyond the border.
+  """Computes Eq. 1: out(j, i) = sum_k weights(j, i, k) values(j, i + k), 0 beyond the border.
 
   Args:
     weights: V^W, float32 [N, d, H, W].
@@ -82,12 +82,12 @@ sheared_sum.defvjp(_sum_forward, _sum_backward)
 
 
 def _widened(values: Array, depth: int) -> Array:
-  """[N, H, W, C] -> [N, C, H, W + depth - 1], zeros on the right."""
+  """Pads [N, H, W, C] on the right with zeros: [N, C, H, W + depth - 1]."""
   return jnp.pad(jnp.moveaxis(values, 3, 1), ((0, 0), (0, 0), (0, 0), (0, depth - 1)))
 
 
 def smoothness(weights: Array) -> Array:
-  """Eq. 11 for each example: the mean of |V^W(j, i, k) - V^W(j', i', k)| over 4-neighbours.
+  """Computes Eq. 11 for each example: mean |V^W(j, i, k) - V^W(j', i', k)| over 4-neighbours.
 
   N counts the pairs that exist: (j', i') lies inside the picture, k is any of the d, candidates
   beyond the border (weight 0) among them. The sum sees each pair from both ends and N counts it
@@ -106,12 +106,12 @@ def smoothness(weights: Array) -> Array:
 
 
 def _magnitude(x: Array) -> Array:
-  """|x| with gradient 0 at 0, where jnp.abs has 1: equal neighbours are not pushed apart."""
+  """Takes |x| with gradient 0 at 0, where jnp.abs has 1: equal neighbours are not pushed apart."""
   return x * lax.stop_gradient(jnp.sign(x))
 
 
 def expected_disparity(weights: Array) -> Array:
-  """sum_k k V^W(j, i, k), in pixels: [N, d, H, W] -> [N, H, W, 1]."""
+  """Computes sum_k k V^W(j, i, k), in pixels: [N, d, H, W] -> [N, H, W, 1]."""
   steps = jnp.arange(weights.shape[1], dtype=weights.dtype)
   return (weights * steps[:, None, None]).sum(1)[..., None]
 

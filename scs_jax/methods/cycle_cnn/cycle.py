@@ -29,24 +29,24 @@ class Twice(NamedTuple):
 
 
 def first_pass(colorize: Callable, stats: Tree, gray: Array, reference: Array, luma: bool):
-  """(I_C as YCbCr, WAC's whole answer, stats); arguments as of `twice`."""
+  """Returns (I_C as YCbCr, WAC's whole answer, stats); arguments as of `twice`."""
   one, stats = colorize(stats, gray, reference)
   # Without Y estimated there is only the view's own.
   return one.ycbcr if luma else recolor(gray, one.ycbcr[..., 1:]), one, stats
 
 
 def flip(x: Array) -> Array:
-  """Left to right, [N, H, W, C]."""
+  """Flips left to right, [N, H, W, C]."""
   return x[:, :, ::-1]
 
 
 def recolor(gray: Array, chroma: Array) -> Array:
-  """The concatenation of I_G with Cb and Cr: [N, H, W, 1] and [N, H, W, 2] to [N, H, W, 3]."""
+  """Joins I_G with Cb and Cr: [N, H, W, 1] and [N, H, W, 2] to [N, H, W, 3]."""
   return jnp.concatenate([gray, chroma], axis=-1)
 
 
 def second_inputs(gray: Array, reference: Array, first: Array) -> tuple[Array, Array]:
-  """(gray view, reference) of the second pass: R_G and (I_G, I_C^Cb, I_C^Cr), both flipped.
+  """Returns (gray view, reference) of the second pass: R_G and (I_G, I_C^Cb, I_C^Cr), both flipped.
 
   WAC looks to the right of a pixel; what matches a pixel of the reference lies to its left in the
   mono view. Flipping brings it to the right again (Section III-A).
@@ -55,7 +55,7 @@ def second_inputs(gray: Array, reference: Array, first: Array) -> tuple[Array, A
 
 
 def twice(colorize: Callable, stats: Tree, gray: Array, reference: Array, luma: bool) -> Twice:
-  """The two passes of Section III-A.
+  """Runs the two passes of Section III-A.
 
   Args:
     colorize: (stats, gray [N, H, W, 1], reference YCbCr [N, H, W, 3]) -> (Colorized, stats): WAC.

@@ -54,7 +54,7 @@ class FirstLayer(nn.Module):
 def convolve_pair(
   features_a: Array, features_b: Array, kernel: Array, depth: int, fold: int = 1, dtype=jnp.float32
 ) -> Volume:
-  """`conv3d` of the feature volume, which is not built.
+  """Computes `conv3d` of the feature volume, which is not built.
 
   Args:
     features_a, features_b: F_A and F_B [N, H, W, n].
@@ -85,17 +85,17 @@ def convolve_pair(
 
 
 def taps_inside(position: int, size: int) -> Taps:
-  """First and last of the taps -1, 0, 1 that stay inside at a position of an axis."""
+  """Returns the first and last of the taps -1, 0, 1 that stay inside at a position of an axis."""
   return (0 if position == 0 else -1), (0 if position == size - 1 else 1)
 
 
 def _classes(size: int) -> list[Taps]:
-  """The different sets of taps along an axis, in order of first appearance."""
+  """Returns the different sets of taps along an axis, in order of first appearance."""
   return list(dict.fromkeys(taps_inside(k, size) for k in (0, min(1, size - 1), size - 1)))
 
 
 def _maps_of_a(features: Array, kernel: Array, depth: int) -> dict[Taps, Array]:
-  """F_A's part of the result, for each set of depth taps: [N, H, W, m]."""
+  """Computes F_A's part of the result, for each set of depth taps: [N, H, W, m]."""
   classes = _classes(depth)
   sums = [kernel[first + 1 : last + 2].sum(0) for first, last in classes]
   out = _convolve(features, jnp.concatenate(sums, axis=-1), ((1, 1), (1, 1)))
@@ -105,7 +105,7 @@ def _maps_of_a(features: Array, kernel: Array, depth: int) -> dict[Taps, Array]:
 def _maps_of_b(
   features: Array, kernel: Array, depth: int, columns: Taps, start: int, length: int
 ) -> dict[Taps, Array]:
-  """F_B's part by x = i + k from `start` on, for each set of depth taps: [N, H, length, m]."""
+  """Computes F_B's part by x = i + k from `start` on, by set of depth taps: [N, H, length, m]."""
   width, classes = features.shape[2], _classes(depth)
   bands = jnp.concatenate([_band(kernel, taps, columns) for taps in classes], axis=-1)
   seen = min(length, width + 2 - start)  # further right all taps lie beyond the border
@@ -118,7 +118,7 @@ def _maps_of_b(
 
 
 def _band(kernel: Array, depth_taps: Taps, column_taps: Taps) -> Array:
-  """[3, 5, n, m]: taps added up by dk + di = -2 .. 2, those of the two sets alone."""
+  """Adds taps up by dk + di = -2 .. 2, those of the two sets alone: [3, 5, n, m]."""
   zero = jnp.zeros_like(kernel[0, :, 0])
   band = [zero] * 5
   for dk in range(depth_taps[0], depth_taps[1] + 1):
@@ -128,7 +128,7 @@ def _band(kernel: Array, depth_taps: Taps, column_taps: Taps) -> Array:
 
 
 def _sheared(maps_a, features_b, kernel_b, depth: int, fold: int, dtype) -> Array:
-  """The result's data, as though no tap ever fell outside to the left or right of the volume."""
+  """Computes the result as though no tap ever fell outside to the left or right of the volume."""
   width = features_b.shape[2]
   length = width + depth - 1
   maps_b = _maps_of_b(features_b, kernel_b, depth, (-1, 1), 0, length)
@@ -148,7 +148,7 @@ def _sheared(maps_a, features_b, kernel_b, depth: int, fold: int, dtype) -> Arra
 
 
 def _column(maps_a, features_b, kernel_b, depth: int, column: int) -> Array:
-  """The result at one column of the image, by disparity: [N, H, d, m]."""
+  """Computes the result at one column of the image, by disparity: [N, H, d, m]."""
   columns = taps_inside(column, features_b.shape[2])
   maps_b = _maps_of_b(features_b, kernel_b, depth, columns, column, depth)
   parts, k = [], 0

@@ -45,12 +45,12 @@ class Adjusted:
 
 
 def nodes() -> Array:
-  """x_1 .. x_S: 0, 4, ..., 252."""
+  """Returns the nodes x_1 .. x_S: 0, 4, ..., 252."""
   return jnp.arange(NODES, dtype=jnp.float32) * STRIDE
 
 
 def position_map(height: int, width: int) -> Array:
-  """Eq. 7-8: distance to the border above or below, and left or right, [H, W, 2] in pixels."""
+  """Computes Eq. 7-8: distance to the border above or below, and left or right, [H, W, 2]."""
   rows, columns = jnp.arange(height), jnp.arange(width)
   rows, columns = jnp.minimum(rows, height - 1 - rows), jnp.minimum(columns, width - 1 - columns)
   shape = (height, width)
@@ -59,12 +59,12 @@ def position_map(height: int, width: int) -> Array:
 
 
 def _log_distance(x: Array, node: Array) -> Array:
-  """log D_T, Eq. 4."""
+  """Computes log D_T, Eq. 4."""
   return -((x - node) ** 2) / (2 * SIGMA**2)
 
 
 def curve_nodes(x: Array, y: Array, log_confidence: Array) -> tuple[Array, Array]:
-  """Eq. 5-6: the curve's output at each node.
+  """Computes Eq. 5-6: the curve's output at each node.
 
   By logarithms of the weights: in float32 a node that no pixel comes within 60 levels of has no
   weight at all, 0 / 0. So it takes the levels of the pixels that come nearest, Eq. 5's own limit.
@@ -93,7 +93,7 @@ def curve_nodes(x: Array, y: Array, log_confidence: Array) -> tuple[Array, Array
 
 
 def apply_curve(x: Array, curve: Array) -> Array:
-  """Eq. 3: T(x), the nodes' outputs weighted by distance.
+  """Computes Eq. 3: T(x), the nodes' outputs weighted by distance.
 
   Any x has a value: beyond the nodes it is that of the last ones.
 
@@ -134,7 +134,7 @@ class GCA(nn.Module):
 
   @nn.compact
   def __call__(self, luma: Array, gray: Array, train: bool = False) -> Adjusted:
-    """I_C^Y and I_G, [N, H, W, 1] in [0, 1] each."""
+    """Returns I_C^Y and I_G, [N, H, W, 1] in [0, 1] each."""
     check.require_channels("luma", luma, 1)
     check.require_same_shape("luma", luma, "gray", gray)
     # float32 throughout: weights span e^-1000, and bfloat16 has no two neighbouring levels apart.
@@ -147,7 +147,7 @@ class GCA(nn.Module):
     return Adjusted(adjusted, jnp.exp(log_confidence), curve, support)
 
   def _logits(self, x: Array, y: Array, train: bool) -> Array:
-    """Layer 18 before its sigmoid, float32 [N, H, W, 1]."""
+    """Computes layer 18 before its sigmoid, float32 [N, H, W, 1]."""
     n, h, w, _ = x.shape
     # Levels and pixels as they are: the first layer's BatchNorm brings them to one scale.
     seen = [x, y]

@@ -59,7 +59,7 @@ class Similarity(nn.Module):
 
   @nn.compact
   def __call__(self, candidate: Array, gray: Array, train: bool = False) -> Array:
-    """Both [N, H, W, 1] in [0, 1]."""
+    """Compares the structure of two pictures, [N, H, W, 1] in [0, 1] each."""
     network = ResNet(
       self.features,
       self.pairs,
@@ -73,7 +73,7 @@ class Similarity(nn.Module):
 
 
 def _mean(x: Array) -> Array:
-  """Mean over a window, of what there is of it at the border."""
+  """Computes the mean over a window, of what there is of it at the border."""
   window = (WINDOW, WINDOW)
   return nn.avg_pool(x, window, padding="SAME", count_include_pad=False)
 
@@ -84,7 +84,7 @@ def _deviation(x: Array, mean: Array) -> Array:
 
 
 def register(gray: Array, luma: Array, search_range: int) -> tuple[Array, Array]:
-  """Block matching along the row by normalised cross-correlation.
+  """Matches blocks along the row by normalised cross-correlation.
 
   Args:
     gray: [N, H, W, 1], the mono view.
@@ -133,7 +133,7 @@ def make_samples(key: Array, index: Array, gray: Array, luma: Array, search_rang
   unit = 2 * (3 * jnp.pi) ** 0.5 * SMOOTHNESS  # elastic_displacement's amplitude for 1 pixel RMS
 
   def one(key, registered, good):
-    """Half of the examples stay registered; the others are warped, near or far."""
+    """Warps half of the examples, near or far; the others stay registered."""
     chance, far, gamma, gain = jax.random.uniform(stream(key, "levels"), (4,))
     field = elastic_displacement(stream(key, "warp"), (height, width), 1.0, SMOOTHNESS)
     field = field * unit * FURTHEST * jnp.where(chance < 0.5, 0.0, far)
@@ -149,7 +149,7 @@ def make_samples(key: Array, index: Array, gray: Array, luma: Array, search_rang
 
 
 def similarity_loss(logits: Array, samples: Samples) -> Array:
-  """Cross-entropy of the similarity over the well-registered pixels, float32 [N]."""
+  """Computes the cross-entropy of the similarity over the well-registered pixels, float32 [N]."""
   check.require_same_shape("logits", logits, "similarity", samples.similarity)
   target = samples.similarity
   entropy = -target * nn.log_sigmoid(logits) - (1 - target) * nn.log_sigmoid(-logits)
@@ -157,5 +157,5 @@ def similarity_loss(logits: Array, samples: Samples) -> Array:
 
 
 def structure(logits: Array) -> Array:
-  """1 - mean similarity, float32 [N]: what takes Eq. 9's place."""
+  """Computes 1 - mean similarity, float32 [N]: what takes Eq. 9's place."""
   return 1.0 - nn.sigmoid(logits).mean((1, 2, 3))

@@ -38,7 +38,7 @@ def without_mismatches(ycbcr: Array, gray: Array, tolerance: float) -> Array:
 
 
 def at_levels_of(gray: Array, luma: Array) -> Array:
-  """`luma` with the mean and the spread that `gray` has in the window around each pixel."""
+  """Returns `luma` with the mean and the spread that `gray` has in the window around each pixel."""
   mean, spread = _moments(luma)
   wanted_mean, wanted_spread = _moments(gray)
   return (luma - mean) * (wanted_spread + _LEAST_SPREAD) / (spread + _LEAST_SPREAD) + wanted_mean
@@ -50,7 +50,7 @@ def reach() -> int:
 
 
 def _moments(x: Array) -> tuple[Array, Array]:
-  """Mean and standard deviation over the part of each pixel's window that lies in the picture."""
+  """Computes mean and standard deviation over the part of each pixel's window in the picture."""
   mean = _window_mean(x)
   return mean, jnp.sqrt(jnp.maximum(_window_mean(x * x) - mean * mean, 0.0))
 

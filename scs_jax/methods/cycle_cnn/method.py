@@ -111,7 +111,7 @@ class CycleCNN(Method):
   # -- state ---------------------------------------------------------------------------------------
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
-    """A fresh state; the batch is not looked at."""
+    """Makes a fresh state; the batch is not looked at."""
     del batch
     view = lambda channels: jnp.zeros((1, _INIT, _INIT, channels))
     variables = {
@@ -160,7 +160,7 @@ class CycleCNN(Method):
     return self._update(state, trained, loss, collective)
 
   def _update(self, state: TrainState, trained, loss, collective: Collective):
-    """Gradient updates of the networks named; loss: (apply, params) -> (scalar, (logs, stats))."""
+    """Updates the networks named by gradient; loss: (apply, params) -> (scalar, (logs, stats))."""
     loss = functools.partial(loss, self.nets.training(collective.axis_name))
     params = {name: state.params[name] for name in trained}
     (value, (logs, stats)), grads = gradients(loss, params, collective)
@@ -178,7 +178,7 @@ class CycleCNN(Method):
     return state, logs
 
   def _structure_loss(self, state, samples, gray, apply, params):
-    """[4]'s loss, reconstructed: see learned_structure.py."""
+    """Computes [4]'s loss, reconstructed: see learned_structure.py."""
     stats = state.model_state[SIMILARITY]
     logits, stats = apply(SIMILARITY, params[SIMILARITY], stats, samples.candidate, gray)
     value = learned_structure.similarity_loss(logits, samples).mean()
@@ -186,7 +186,7 @@ class CycleCNN(Method):
     return value, (logs, {SIMILARITY: stats})
 
   def _cycle_loss(self, state, gray, reference, apply, params):
-    """Eq. 12. BatchNorm has the statistics of each pass; its averages move with both."""
+    """Computes Eq. 12. BatchNorm has the statistics of each pass; its averages move with both."""
     weights = self.config.loss
     colorize = functools.partial(apply, WAC_NAME, params[WAC_NAME])
     averages = state.model_state[WAC_NAME]
@@ -207,7 +207,7 @@ class CycleCNN(Method):
     return value, (logs, stats)
 
   def _refinement_loss(self, state, second, reference, apply, params):
-    """Section III-H: the second-time chroma, refined, against the reference's own; SSIM."""
+    """Compares the second-time chroma, refined, with the reference's own (Section III-H); SSIM."""
     averages, chroma = state.model_state[REFINEMENT], second[..., 1:]
     refined, stats = apply(REFINEMENT, params[REFINEMENT], averages, reference[..., :1], chroma)
     value = objective.chroma(refined, reference[..., 1:]).mean()
@@ -229,7 +229,7 @@ class CycleCNN(Method):
     return self._prediction(state, query, *self.nets.color_once(state, gray, reference))
 
   def colorize_twice(self, state: TrainState, query: Query) -> tuple[Prediction, Prediction]:
-    """(what `predict` gives, the second-time colorization of the reference).
+    """Returns (what `predict` gives, the second-time colorization of the reference).
 
     The second pass starts from the unrefined colours, as in training; the result of both is
     refined, and has as Y the picture's own that was coloured. Extras of the second, where asked
@@ -261,7 +261,7 @@ def _display(ycbcr: Array) -> Array:
 
 
 def _views(query: Query) -> tuple[Array, Array]:
-  """(I_G, R_C as YCbCr) of a query that is a pair.
+  """Returns (I_G, R_C as YCbCr) of a query that is a pair.
 
   Raises:
     UserError: it is none.

@@ -65,7 +65,7 @@ class Networks:
       )
 
   def training(self, axis_name: str | None) -> Callable:
-    """(name, params, stats, *inputs) -> (output, new averages): with the batch's statistics.
+    """Makes (name, params, stats, *inputs) -> (output, new averages), by the batch's statistics.
 
     They are the whole batch's, however it is spread over devices.
     """
@@ -79,20 +79,20 @@ class Networks:
     return apply
 
   def use(self, state: TrainState, name: str, *inputs):
-    """A network's output with its running averages: of an example, whatever is beside it."""
+    """Runs a network with its running averages: of an example, whatever is beside it."""
     variables = {"params": state.params[name], "batch_stats": state.model_state[name]}
     return self.modules[name].apply(variables, *inputs)
 
   def color(self, state: TrainState, stats: Tree, *inputs):
-    """(WAC's answer in use, stats), as cycle.twice takes it."""
+    """Returns (WAC's answer in use, stats), as cycle.twice takes it."""
     return self.use(state, WAC_NAME, *inputs), stats
 
   def color_twice(self, state: TrainState, gray: Array, reference: Array) -> cycle.Twice:
-    """Both passes of WAC in use; gray [N, H, W, 1], the reference's YCbCr [N, H, W, 3]."""
+    """Runs both passes of WAC in use; gray [N, H, W, 1], the reference's YCbCr [N, H, W, 3]."""
     return cycle.twice(functools.partial(self.color, state), None, gray, reference, self.luma)
 
   def color_once(self, state: TrainState, gray: Array, reference: Array) -> tuple[Array, Array]:
-    """The first pass alone: (I_C as YCbCr [N, H, W, 3], expected disparity [N, H, W, 1])."""
+    """Runs the first pass alone: (I_C as YCbCr [N, H, W, 3], expected disparity [N, H, W, 1])."""
     color = functools.partial(self.color, state)
     ycbcr, whole, _ = cycle.first_pass(color, None, gray, reference, self.luma)
     return ycbcr, whole.disparity
@@ -100,7 +100,7 @@ class Networks:
   def adjust(
     self, state: TrainState, params: Tree, luma: Array, gray: Array, apply: Callable
   ) -> tuple[Array, dict[str, Tree]]:
-    """(I_C^Y brought to the levels of I_G, the averages that changed), in training.
+    """Returns (I_C^Y brought to the levels of I_G, the averages that changed), in training.
 
     Args:
       params: of the networks that are trained, by name.
@@ -124,7 +124,7 @@ class Networks:
     return self.gca.apply({}, luma, gray)
 
   def refine(self, state: TrainState, gray: Array, ycbcr: Array) -> Array:
-    """YCbCr of a view's own Y and the refined Cb and Cr; unrefined where there is no network.
+    """Joins a view's own Y and the refined Cb and Cr; unrefined where there is no network.
 
     Where the config asks for it, colours of wrong matches are replaced before, and all are smoothed
     along the edges of Y after: the reference's noise is in the colours that are averaged, and mono

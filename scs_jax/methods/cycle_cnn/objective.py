@@ -18,13 +18,13 @@ LEAST_SIDE = 11  # of a picture that the window fits into
 
 
 def structure(adjusted: Array, gray: Array) -> Array:
-  """Eq. 9: 1 - SSIM(T(I_C^Y), I_G), float32 [N] from [N, H, W, 1] in [0, 1] twice."""
+  """Computes Eq. 9: 1 - SSIM(T(I_C^Y), I_G), float32 [N] from [N, H, W, 1] in [0, 1] twice."""
   check.require_channels("adjusted", adjusted, 1)
   return 1.0 - ssim(adjusted, gray)
 
 
 def chroma(found: Array, true: Array) -> Array:
-  """Eq. 10: 1 - (SSIM of Cb + SSIM of Cr) / 2, float32 [N] from [N, H, W, 2] in [0, 1] twice.
+  """Computes Eq. 10: 1 - (SSIM of Cb + SSIM of Cr) / 2, float32 [N] of two [N, H, W, 2].
 
   L_cycle for the second-time colorization against the reference; and, of the refined chroma, the
   refinement network's own objective (Section III-H).
@@ -34,7 +34,7 @@ def chroma(found: Array, true: Array) -> Array:
 
 
 def total(terms: dict[str, Array], loss) -> tuple[Array, Logs]:
-  """Eq. 12: sum of lambda L over the terms, a mean over this device's examples.
+  """Computes Eq. 12: sum of lambda L over the terms, a mean over this device's examples.
 
   Args:
     terms: "structure", "cycle" or "smooth" -> [N]; a term whose weight is 0 may be left out.

@@ -34,7 +34,7 @@ class Refinement(nn.Module):
 
   @nn.compact
   def __call__(self, gray: Array, chroma: Array, train: bool = False) -> Array:
-    """Refined chroma.
+    """Computes refined chroma.
 
     Args:
       gray: [N, H, W, 1] in [0, 1], the picture that is coloured.

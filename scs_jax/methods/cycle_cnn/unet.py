@@ -104,7 +104,7 @@ class UNet(nn.Module):
 
 
 def check_sizes(height: int, width: int, depth: int) -> None:
-  """ValueError unless all three are multiples of 16."""
+  """Raises ValueError unless all three are multiples of 16."""
   sizes = {"height": height, "width": width, "search range": depth}
   for name, size in sizes.items():
     if size < 1 or size % MULTIPLE:
@@ -113,7 +113,7 @@ def check_sizes(height: int, width: int, depth: int) -> None:
 
 
 def by_disparity(volume: Volume) -> Array:
-  """A volume of one channel as [N, d, H, W], whatever its layout."""
+  """Converts a volume of one channel to [N, d, H, W], whatever its layout."""
   n, groups, h, w, fold = volume.data.shape
   return volume.data.transpose(0, 1, 4, 2, 3).reshape(n, groups * fold, h, w)
 
@@ -134,7 +134,7 @@ def reach_of_rows() -> int:
 
 
 def _rows(row: int) -> tuple[int, int]:
-  """First and last row of the features that a logit of `row` depends on."""
+  """Returns the first and last row of the features that a logit of `row` depends on."""
   plain = lambda first, last: (first - 1, last + 1)
   halved = lambda first, last: (2 * first - 1, 2 * last + 1)
   # out[2 i - 1 + t] takes in[i], t = 0 .. 2.

@@ -45,7 +45,7 @@ class Volume:
     return self.data.shape[-1] // self.fold
 
   def plain(self) -> Array:
-    """[N, D, H, W, C]."""
+    """Returns the volume as [N, D, H, W, C]."""
     n, groups, h, w, lanes = self.data.shape
     if self.fold == 1:
       return self.data
@@ -54,7 +54,7 @@ class Volume:
 
 
 def from_plain(x: Array, fold: int = 1) -> Volume:
-  """A volume [N, D, H, W, C] with `fold` disparities in the last axis; fold divides D."""
+  """Folds a volume [N, D, H, W, C]: `fold` disparities in the last axis; fold divides D."""
   n, d, h, w, c = x.shape
   if fold < 1 or d % fold:
     raise ValueError(f"fold {fold} does not divide the depth {d}")
@@ -65,7 +65,7 @@ def from_plain(x: Array, fold: int = 1) -> Volume:
 
 
 def refold(volume: Volume, fold: int) -> Volume:
-  """The same volume with `fold` disparities in the last axis."""
+  """Returns the same volume with `fold` disparities in the last axis."""
   return volume if volume.fold == fold else from_plain(volume.plain(), fold)
 
 
@@ -91,7 +91,7 @@ def conv3d(
   fold: int | None = None,
   platform: str | None = None,
 ) -> Volume:
-  """3 x 3 x 3 cross-correlation, one zero on every side: out[o] = sum_t kernel[t] in[stride o-1+t].
+  """Cross-correlates 3 x 3 x 3, zero-padded by one: out[o] = sum_t kernel[t] in[stride o-1+t].
 
   PyTorch's Conv3d(3, stride, padding=1) with weight [Cout, Cin, 3, 3, 3] has the kernel
   weight.transpose(2, 3, 4, 1, 0).
@@ -112,7 +112,7 @@ def conv3d(
 def conv3d_transposed(
   volume: Volume, kernel: Array, fold: int | None = None, platform: str | None = None
 ) -> Volume:
-  """The adjoint of the stride-2 `conv3d`, to twice the size: out[2 i - 1 + t] += kernel[t] in[i].
+  """Computes the adjoint of the stride-2 `conv3d`: out[2 i - 1 + t] += kernel[t] in[i].
 
   PyTorch's ConvTranspose3d(3, stride=2, padding=1, output_padding=1) with weight
   [Cin, Cout, 3, 3, 3] has the kernel weight.transpose(2, 3, 4, 0, 1), nothing flipped.
@@ -156,7 +156,7 @@ _ON_CPU = {
 
 
 def _group_conv(volume: Volume, kernel: Array, steps: _Steps, depth: int, fold: int) -> Array:
-  """The convolution as one over groups of disparities, rows and columns."""
+  """Computes the convolution as one over groups of disparities, rows and columns."""
   placement, first = _placement(volume.fold, fold, steps)
   banded = jnp.einsum("uift,tyxcd->uyxicfd", placement.astype(kernel.dtype), _flip(kernel, steps))
   u, y, x, i, c, f, d = banded.shape

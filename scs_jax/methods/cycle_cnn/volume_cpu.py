@@ -40,7 +40,7 @@ def convolve(x: Array, kernel: Array) -> Array:
 
 @jax.custom_vjp
 def convolve_by_two(x: Array, kernel: Array) -> Array:
-  """`volume.conv3d` with stride 2: sizes become ceil(size / 2)."""
+  """Computes `volume.conv3d` with stride 2: sizes become ceil(size / 2)."""
   n, d, h, w, _ = x.shape
   c = kernel.shape[-1]
   taps = kernel.astype(jnp.float32).reshape(3, -1, c)
@@ -57,7 +57,7 @@ def convolve_by_two(x: Array, kernel: Array) -> Array:
 
 @jax.custom_vjp
 def convolve_transposed(x: Array, kernel: Array) -> Array:
-  """`volume.conv3d_transposed`: [N, D, H, W, Cin] -> [N, 2 D, 2 H, 2 W, Cout]."""
+  """Computes `volume.conv3d_transposed`: [N, D, H, W, Cin] -> [N, 2 D, 2 H, 2 W, Cout]."""
   n, d, h, w, c_in = x.shape
   c = kernel.shape[-1]
   # Both phases of a row beside each other are 2 C channels; one convolution for each phase of rows.
@@ -86,7 +86,7 @@ def convolve_transposed(x: Array, kernel: Array) -> Array:
 
 
 def _to_one_channel(x: Array, kernel: Array) -> Array:
-  """One output channel: 27 planes of products [27, N, H, W], summed where they meet."""
+  """Computes one output channel: 27 planes of products [27, N, H, W], summed where they meet."""
   h, w = x.shape[2:4]
   flat = kernel.astype(jnp.float32).reshape(27, -1)
 
@@ -102,7 +102,7 @@ def _to_one_channel(x: Array, kernel: Array) -> Array:
 
 
 def _from_one_channel(x: Array, kernel: Array, upper: Array) -> tuple[Array, Array]:
-  """The gradients of `_to_one_channel`, from 27 shifted planes of `upper` [N, D, H, W]."""
+  """Computes the gradients of `_to_one_channel`, from 27 shifted planes of `upper` [N, D, H, W]."""
   h, w = x.shape[2:4]
   flat = kernel.astype(jnp.float32).reshape(27, -1)
   taps = [(a, b) for a in range(3) for b in range(3)]
@@ -119,7 +119,7 @@ def _from_one_channel(x: Array, kernel: Array, upper: Array) -> tuple[Array, Arr
 
 
 def _gather(parts, shape, dtype) -> Array:
-  """The volume [N, D, ...] whose plane i is the sum of what planes i - 1, i and i + 1 give it.
+  """Sums, in plane i of a volume [N, D, ...], what planes i - 1, i and i + 1 give it.
 
   `parts(i)` is what plane i gives to planes i - 1, i and i + 1, float32.
   """
@@ -136,7 +136,7 @@ def _gather(parts, shape, dtype) -> Array:
 
 
 def _plane(x: Array, i) -> Array:
-  """float32 [N, H, W, C]: plane i of a volume, zeros beyond its ends."""
+  """Cuts plane i of a volume, float32 [N, H, W, C], zeros beyond its ends."""
   last = x.shape[1] - 1
   plane = lax.dynamic_index_in_dim(x, jnp.clip(i, 0, last), 1, keepdims=False)
   return jnp.where((i >= 0) & (i <= last), plane, 0).astype(jnp.float32)
@@ -147,7 +147,7 @@ def _put(volume: Array, plane: Array, i) -> Array:
 
 
 def _conv2d(x: Array, kernel: Array, padding) -> Array:
-  """A 2-D convolution computed with one row too many.
+  """Computes a 2-D convolution with one row too many.
 
   XLA hands 2-D convolutions to YNNPACK, half as fast here as its Eigen kernel (jaxlib 0.10), unless
   the result is larger than the input.
@@ -165,7 +165,7 @@ def _conv2d(x: Array, kernel: Array, padding) -> Array:
 
 
 def _patches(plane: Array, stride: int) -> Array:
-  """[N, ceil(H / stride), ceil(W / stride), 9 C]: the 3 x 3 neighbourhoods."""
+  """Gathers the 3 x 3 neighbourhoods: [N, ceil(H / stride), ceil(W / stride), 9 C]."""
   h, w = plane.shape[1:3]
   padded = jnp.pad(plane, ((0, 0), (1, 1), (1, 1), (0, 0)))
   taps = [(a, b) for a in range(3) for b in range(3)]
@@ -173,7 +173,7 @@ def _patches(plane: Array, stride: int) -> Array:
 
 
 def _kernel_gradient(x: Array, upper: Array) -> Array:
-  """float32 [3, 3, 3, Cin, Cout]: sum over o of x[o - 1 + t] upper[o]."""
+  """Sums x[o - 1 + t] upper[o] over o: float32 [3, 3, 3, Cin, Cout]."""
   h, w, c_in = x.shape[2:]
   c = upper.shape[-1]
 
@@ -189,7 +189,7 @@ def _kernel_gradient(x: Array, upper: Array) -> Array:
 
 
 def _kernel_gradient_by_two(x: Array, upper: Array) -> Array:
-  """float32 [3, 3, 3, Cin, Cout]: sum over o of x[2 o - 1 + t] upper[o]."""
+  """Sums x[2 o - 1 + t] upper[o] over o: float32 [3, 3, 3, Cin, Cout]."""
   c_in, c = x.shape[-1], upper.shape[-1]
 
   def step(i, total):
@@ -205,7 +205,7 @@ def _kernel_gradient_by_two(x: Array, upper: Array) -> Array:
 
 
 def _product(a: Array, b: Array) -> Array:
-  """[A, B]: the sum over positions of a [N, H, W, A] times b [N, H, W, B]."""
+  """Sums a [N, H, W, A] times b [N, H, W, B] over positions: [A, B]."""
   return jnp.einsum("pa,pb->ab", a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]))
 
 

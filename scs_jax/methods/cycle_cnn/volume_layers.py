@@ -96,7 +96,7 @@ class VolumeNorm(nn.Module):
 
 
 def _channel_mean(x: Array, fold: int, axis_name: str | None) -> Array:
-  """float32 [C]: the mean over all but channels, and over devices."""
+  """Computes the mean over all but channels, and over devices: float32 [C]."""
   lanes = x.mean((0, 1, 2, 3), dtype=jnp.float32)
   mean = lanes.reshape(fold, -1).mean(0)
   return mean if axis_name is None else jax.lax.pmean(mean, axis_name)

@@ -101,7 +101,7 @@ class WAC(nn.Module):
 
 
 def check_search_range(search_range: int) -> None:
-  """UserError unless the U-Net can halve it four times."""
+  """Raises UserError unless the U-Net can halve it four times."""
   if search_range < 1 or search_range % unet.MULTIPLE:
     up = max(-(-search_range // unet.MULTIPLE), 1) * unet.MULTIPLE
     raise UserError(f"search_range {search_range} is no multiple of {unet.MULTIPLE}; use {up}")

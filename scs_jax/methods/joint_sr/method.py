@@ -95,7 +95,7 @@ class JointSR(Method):
   # -- state ---------------------------------------------------------------------------------------
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
-    """A fresh state; the batch is not looked at (all sizes are the config's)."""
+    """Makes a fresh state; the batch is not looked at (all sizes are the config's)."""
     del batch
     channels = 3 if self.task == "super_resolution" else 1
     variables = self.network.init(
@@ -116,7 +116,7 @@ class JointSR(Method):
   # -- training ------------------------------------------------------------------------------------
 
   def phase(self, step: int) -> str:
-    """The side of the input: those of `input_sizes` take turns, each a program of its own."""
+    """Names the side of the input: `input_sizes` take turns, each a program of its own."""
     sizes = self.config.input_sizes
     return str(sizes[step % len(sizes)])
 
@@ -128,7 +128,7 @@ class JointSR(Method):
     collective: Collective,
     phase: str,
   ) -> tuple[TrainState, Logs]:
-    """One update of the network and, with an adversarial term, one of the discriminator.
+    """Updates the network and, with an adversarial term, the discriminator.
 
     batch: "image" uint8 [N, crop, crop, 3]. No randomness: `key` is not used.
     """
@@ -172,13 +172,13 @@ class JointSR(Method):
     )
 
   def _judge(self, collective: Collective):
-    """(discriminator's parameters, pictures [N, h, w, 3]) -> logits [N]."""
+    """Runs the discriminator: (its parameters, pictures [N, h, w, 3]) -> logits [N]."""
     module = self.discriminator.clone(axis_name=collective.axis_name)
     # Its BatchNorm never reads running averages, so none are kept.
     return lambda tree, x: module.apply({"params": tree}, x, mutable=["batch_stats"])[0]
 
   def _examples(self, batch: contract.Batch, side: int) -> tuple[Array, Array]:
-    """uint8 crops -> (what the network sees, what it should give), in its units.
+    """Converts uint8 crops to (what the network sees, what it should give), in its units.
 
     Section III-A: Lab of the crop; its L, reduced to `side`, is the input; its ab the target.
     """
@@ -252,7 +252,7 @@ class JointSR(Method):
 
 
 def merge(lightness: Array, ab: Array) -> Array:
-  """Section V: the final picture, from some L and the network's ab.
+  """Makes the final picture of Section V from some L and the network's ab.
 
   Colours beyond sRGB give up chroma, so that L stays what it is.
 
@@ -271,12 +271,12 @@ def merge(lightness: Array, ab: Array) -> Array:
 
 
 def _signed(rgb: Array) -> Array:
-  """[0, 1] -> [-1, 1]."""
+  """Maps [0, 1] to [-1, 1]."""
   return 2.0 * rgb - 1.0
 
 
 def _nearest(section) -> str:
-  """The rule of the decoder's enlargements, which configs of earlier runs lack."""
+  """Returns the rule of the decoder's enlargements, which configs of earlier runs lack."""
   rule = section.get("nearest", NEAREST[0])
   if rule not in NEAREST:
     raise UserError(f"network.nearest is {rule!r}; expected one of {', '.join(NEAREST)}")
@@ -284,7 +284,7 @@ def _nearest(section) -> str:
 
 
 def _network(config, dtype):
-  """The network of the config's task."""
+  """Makes the network of the config's task."""
   section, remat = config.network, config.remat == "blocks"
   if config.task == "joint":
     return network.EncoderDecoder(

@@ -33,7 +33,7 @@ _SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
 
 
 def decoder_sizes(size: Size, out_size: Size, schedule: Sequence[int], xp=np) -> list[Size]:
-  """(height, width) after each of the decoder's first six convolutions.
+  """Returns (height, width) after each of the decoder's first six convolutions.
 
   `schedule`, made for an input of 96, times H / 96 and W / 96, half rounded up; nowhere more than
   the size asked for, which is the last. With `xp=jax.numpy` for sizes that are traced.
@@ -84,7 +84,7 @@ class Unit(nn.Module):
 
 
 def _kept(module: type[nn.Module], remat: bool) -> type[nn.Module]:
-  """A module of (x, train), or with `remat` one that keeps its input alone for the gradient."""
+  """Makes a module of (x, train); with `remat` one that keeps its input alone for the gradient."""
   return nn.remat(module, static_argnums=(2,)) if remat else module
 
 
@@ -111,7 +111,7 @@ class EncoderDecoder(nn.Module):
   def __call__(
     self, lightness: Array, size: Size, train: bool = False, part: corner.Corner = _WHOLE
   ) -> Array:
-    """Normalised L, [N, H, W, 1] -> normalised ab, float32 [N, *size, 2].
+    """Maps normalised L, [N, H, W, 1], to normalised ab, float32 [N, *size, 2].
 
     `part` is the corner of both that pictures and results fill, not for training.
     """
@@ -182,7 +182,7 @@ class ResidualNetwork(nn.Module):
   def __call__(
     self, picture: Array, size: Size, train: bool = False, part: corner.Corner = _WHOLE
   ) -> Array:
-    """Normalised L [N, H, W, 1] -> normalised Lab; or RGB in [-1, 1] -> the same; [N, *size, 3].
+    """Maps normalised L to normalised Lab, or RGB in [-1, 1] to the same; [N, *size, 3].
 
     `part` is the corner of both that pictures and results fill, not for training.
     """
@@ -214,7 +214,7 @@ class ResidualNetwork(nn.Module):
     return start + x.astype(jnp.float32)
 
   def _color(self, x: Array, train: bool, here: corner.Size | None) -> Array:
-    """The branch for colour: [N, H, W, features], to 1/8 and back."""
+    """Computes the branch for colour: [N, H, W, features], to 1/8 and back."""
     common = {"axis_name": self.axis_name, "dtype": self.dtype}
     unit, block = _kept(Unit, self.remat), _kept(ResidualBlock, self.remat)
     skips = []
@@ -232,7 +232,7 @@ class ResidualNetwork(nn.Module):
 
 
 def _between(a: Array, b: Array) -> Array:
-  """The square root of a b, rounded to the nearest, in integers: float32 is too coarse for it."""
+  """Computes the rounded square root of a b in integers: float32 is too coarse for it."""
   root = jnp.sqrt((a * b).astype(jnp.float32)).astype(jnp.int32)
   near = root + jnp.arange(-1, 3)
   # n + 1/2 squared is no integer: the root lies above it where n n + n < a b.
@@ -253,7 +253,7 @@ class Discriminator(nn.Module):
 
   @nn.compact
   def __call__(self, rgb: Array) -> Array:
-    """RGB in [-1, 1], [N, H, W, 3] -> float32 logits [N]; above 0 says: a true picture."""
+    """Scores RGB in [-1, 1], [N, H, W, 3]: float32 logits [N], above 0 for a true picture."""
     conv = functools.partial(nn.Conv, kernel_size=(3, 3), padding=((1, 1), (1, 1)))
     x = conv(self.width, kernel_init=HE, dtype=self.dtype, name="first")(rgb.astype(self.dtype))
     x = nn.leaky_relu(x, SLOPE)

@@ -11,7 +11,7 @@ Array = jax.Array
 
 
 def mean_square(a: Array, b: Array, weights: Array | float = 1.0) -> Array:
-  """Section III-C: element-wise squared error, a mean over all elements of an example.
+  """Computes Section III-C: element-wise squared error, a mean over an example's elements.
 
   Args:
     a, b: [N, ...], in the network's units: ab / 110, L / 50 - 1, RGB in [-1, 1].
@@ -28,7 +28,7 @@ def mean_square(a: Array, b: Array, weights: Array | float = 1.0) -> Array:
 def generator_loss(
   answer: Array, target: Array, fake_logits: Array | None, loss
 ) -> tuple[Array, Logs]:
-  """Squared error plus, where there is a discriminator, `loss.adversarial` times -log D(G(x)).
+  """Adds `loss.adversarial` times -log D(G(x)), with a discriminator, to the squared error.
 
   Args:
     answer, target: what the network gives and should give, [N, h, w, C] in its units.
@@ -51,7 +51,7 @@ def generator_loss(
 
 
 def discriminator_loss(real_logits: Array, fake_logits: Array) -> tuple[Array, Logs]:
-  """-log D(x) - log(1 - D(G(x))), Ledig et al. 2017, Eq. 2; logits [N] each -> (scalar, logs)."""
+  """Computes -log D(x) - log(1 - D(G(x))), Ledig et al. 2017, Eq. 2, of logits: (scalar, logs)."""
   loss = (jax.nn.softplus(-real_logits) + jax.nn.softplus(fake_logits)).mean()
   return loss, {
     "loss/discriminator": loss,

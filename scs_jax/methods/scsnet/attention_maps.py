@@ -88,7 +88,7 @@ def look(method, state: TrainState, gray, reference, points) -> Looked:
 
 
 def _look(net: network.SCSNet, params, gray: Array, reference: Array, at: list[Array]):
-  """([(weights, valves), ... a level], RGB); the steps of `SCSNet.__call__` in turn."""
+  """Runs `SCSNet.__call__` in steps: ([(weights, valves), ... a level], RGB)."""
   run = functools.partial(net.apply, {"params": params})
   gray = color.gray_to_lightness(gray) / 50.0 - 1.0
   lab = color.normalize_lab(color.rgb_to_lab(reference))

@@ -141,7 +141,7 @@ class ContinuousPixelMapping(nn.Module):
 
 
 def layers_of(params, dtype: Any) -> list[tuple[Array, Array]]:
-  """[(kernel, bias), ...] from CPM's parameters, for `map_pixels`."""
+  """Lists [(kernel, bias), ...] of CPM's parameters, for `map_pixels`."""
   count = len(params) // 2
   return [
     (params[f"kernel_{i}"].astype(dtype), params[f"bias_{i}"].astype(dtype)) for i in range(count)
@@ -149,7 +149,7 @@ def layers_of(params, dtype: Any) -> list[tuple[Array, Array]]:
 
 
 def map_pixels_plain(layers, features: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
-  """CPM in the paper's order: F^{x,y} = concat(main feature, Z_rel), then four linear layers."""
+  """Computes CPM in the paper's order: concat(main feature, Z_rel), then four linear layers."""
   main = interpolate(features, rows, columns)
   shape = (*main.shape[:3], 1)
   zy = jnp.broadcast_to(jnp.asarray(rows.cell)[None, :, None, None], shape)
@@ -164,7 +164,7 @@ def map_pixels_plain(layers, features: Array, rows: PixelAxis, columns: PixelAxi
 def map_pixels(
   layers, features: Array, rows: PixelAxis, columns: PixelAxis, chunk_floats: int = _CHUNK_FLOATS
 ) -> Array:
-  """CPM with the first layer at low resolution and output rows in chunks.
+  """Computes CPM with the first layer at low resolution and output rows in chunks.
 
   Args:
     layers: [(kernel, bias), ...], the first kernel [C + 2, width] with (z_y, z_x) last.
@@ -210,7 +210,7 @@ def map_pixels(
 
 
 def remaining_layers(layers, x: Array) -> Array:
-  """All layers but the first, whose result before its ReLU x is: float32 [..., out]."""
+  """Runs all layers but the first, whose result before its ReLU x is: float32 [..., out]."""
   for kernel, bias in layers[1:-1]:
     x = nn.relu(x) @ kernel + bias
   kernel, bias = layers[-1]
@@ -228,19 +228,19 @@ def _window(rows: PixelAxis, chunk: int) -> int:
 
 
 def _in_chunks(values, chunk: int) -> Array:
-  """[P] -> [ceil(P / chunk), chunk]; the last value repeats (what it computes is cut off)."""
+  """Splits [P] into [ceil(P / chunk), chunk]; the last value repeats (its results are cut off)."""
   values = jnp.asarray(values)
   pad = -len(values) % chunk
   return jnp.pad(values, (0, pad), mode="edge").reshape(-1, chunk)
 
 
 def interpolate(x: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
-  """The main feature: bilinear values of x [N, H, W, C] at the pixels, [N, P, Q, C]."""
+  """Computes the main feature: bilinear values of x [N, H, W, C] at the pixels, [N, P, Q, C]."""
   return _along(_along(x, rows.low, rows.fraction, 1), columns.low, columns.fraction, 2)
 
 
 def gather(x: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
-  """`interpolate` for pixels at places known only when the program runs, by four gathers.
+  """Interpolates at places known only when the program runs, by four gathers.
 
   Without gradients there is no scatter to pay for, and a few pixels in a large tile would waste a
   product with dense weights.
@@ -256,7 +256,7 @@ def gather(x: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
 
 
 def _along(x: Array, low, fraction, axis: int) -> Array:
-  """Linear interpolation along one axis, as a product with the (banded) weight matrix.
+  """Interpolates linearly along one axis, as a product with the (banded) weight matrix.
 
   A product, not a gather: matrix units do it at full rate, and its transpose, which the backward
   pass needs, is a product again instead of a scatter.

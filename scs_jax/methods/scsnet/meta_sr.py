@@ -76,7 +76,7 @@ class MetaUpscale(nn.Module):
 
   @nn.compact
   def __call__(self, features: Array, rows: MetaAxis, columns: MetaAxis) -> Array:
-    """features [N, H, W, C], P rows and Q columns -> float32 [N, P, Q, out_features]."""
+    """Upsamples features [N, H, W, C] to float32 [N, P, Q, out_features]."""
     taps = KERNEL * KERNEL * features.shape[-1]
     # Weights of taps terms: a sum of them should start near gray, as CPM does (cpm._QUIET).
     quiet = nn.initializers.variance_scaling(0.01 / taps, "fan_in", "truncated_normal")
@@ -92,7 +92,7 @@ class MetaUpscale(nn.Module):
 
 
 def upscale(layers, features: Array, rows: MetaAxis, columns: MetaAxis, chunk_floats: int) -> Array:
-  """Weight prediction and the convolutions by it, `chunk_floats` weights at a time, whole rows.
+  """Predicts weights and convolves by them, `chunk_floats` weights at a time, whole rows.
 
   Args:
     layers: ((kernel [3, hidden], bias), (kernel [hidden, taps * out], bias)).
@@ -128,7 +128,7 @@ def upscale(layers, features: Array, rows: MetaAxis, columns: MetaAxis, chunk_fl
 
 
 def predict_weights(layers, offset: Array, inverse: Array, columns: MetaAxis, taps: int) -> Array:
-  """The two linear layers: weights [P, Q, taps, out] for rows of these offsets and 1 / r."""
+  """Runs the two linear layers: weights [P, Q, taps, out] of rows of these offsets and 1 / r."""
   (first, first_bias), (second, second_bias) = layers
   shape = (len(offset), len(columns.offset))
   # One r in the paper; where the axes differ, the mean of both in the sense of areas.
@@ -146,7 +146,7 @@ def predict_weights(layers, offset: Array, inverse: Array, columns: MetaAxis, ta
 
 
 def neighbourhoods(x: Array) -> Array:
-  """[N, H, W, C] -> [N, H, W, k k C]: each position's k x k features, zero beyond the border."""
+  """Gathers each position's k x k features, zero beyond the border: [N, H, W, k k C]."""
   reach = KERNEL // 2
   height, width = x.shape[1:3]
   padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))

@@ -143,7 +143,7 @@ class SCSNet(Method):
   # -- state ---------------------------------------------------------------------------------------
 
   def load_frozen(self) -> dict:
-    """The perceptual network's weights from the file that the config names."""
+    """Loads the perceptual network's weights from the file that the config names."""
     return {} if self.perceptual is None else {"perceptual": self.perceptual.load()}
 
   def frozen_shapes(self) -> dict:
@@ -151,7 +151,7 @@ class SCSNet(Method):
     return {} if self.perceptual is None else {"perceptual": self.perceptual.shapes()}
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
-    """A fresh state; the batch is not looked at (all sizes are the config's)."""
+    """Makes a fresh state; the batch is not looked at (all sizes are the config's)."""
     del batch
     size = 8  # parameters do not depend on it
     gray, lab = jnp.zeros((1, size, size, 1)), jnp.zeros((1, size, size, 3))
@@ -177,7 +177,7 @@ class SCSNet(Method):
   # -- training ------------------------------------------------------------------------------------
 
   def phase(self, step: int) -> str:
-    """Section 4.1: the two modes take turns; a config can fix one."""
+    """Names the mode: the two take turns (Section 4.1); a config can fix one."""
     if self.config.mode == "alternate":
       return "referential" if step % 2 else "automatic"
     return self.config.mode
@@ -190,7 +190,7 @@ class SCSNet(Method):
     collective: Collective,
     phase: str,
   ) -> tuple[TrainState, Logs]:
-    """One generator update, then one discriminator update on the same pictures (Eq. 4-7).
+    """Updates the generator, then the discriminator on the same pictures (Eq. 4-7).
 
     batch: "image" uint8 [N, crop, crop, 3], "index" uint32 [N], the samples' global numbers, and
     optionally "reference" uint8 [N, r, r, 3] with "use_reference" bool [N]: another photograph to
@@ -256,7 +256,7 @@ class SCSNet(Method):
     return run(gray, initial, features, rows, columns, carried, method="generate")
 
   def _scores(self, state, params, lab, target, update_stats=False):
-    """Discriminator scores (generated, true), each [N, h, w, 1], in one pass.
+    """Scores (generated, true) by the discriminator, each [N, h, w, 1], in one pass.
 
     Interleaved, not one after the other: a batch sharded over devices then stays where it is.
     """
@@ -271,7 +271,7 @@ class SCSNet(Method):
     return part(scores), changed["batch_stats"]
 
   def _examples(self, batch: contract.Batch, key: Array, phase: str):
-    """Decoded uint8 crops -> (gray, reference, target, rows, columns), all on the device.
+    """Makes (gray, reference, target, rows, columns) of decoded uint8 crops, all on the device.
 
     Section 4.1: the low-resolution source by the bicubic kernel; the reference is the image
     itself at the reference size, flipped at random and elastically distorted.
@@ -299,7 +299,7 @@ class SCSNet(Method):
     return gray, reference, target, rows, columns
 
   def _magnify(self, image: Array, key: Array):
-    """(target, low-resolution RGB, reference RGB, rows, columns) at this step's magnification p.
+    """Makes (target, low-resolution RGB, reference RGB, rows, columns) at magnification p.
 
     A range of magnifications draws p = K / input_size, K a whole number of pixels, once a step:
     the K x K corner of the crop is degraded to the input size, and a window as large as the
@@ -353,7 +353,7 @@ def _network_lab(rgb: Array) -> Array:
 
 
 def random_turn(key: Array, probability: float) -> Array:
-  """An angle from the whole circle with this probability, else 0 (radians)."""
+  """Draws an angle from the whole circle with this probability, else 0 (radians)."""
   k_turned, k_angle = jax.random.split(key)
   angle = jax.random.uniform(k_angle, minval=-jnp.pi, maxval=jnp.pi)
   return jnp.where(jax.random.bernoulli(k_turned, probability), angle, 0.0)
@@ -372,7 +372,7 @@ def rotate_hue(lab: Array, angle: Array) -> Array:
 
 
 def distort(keys: Array, image: Array, config) -> Array:
-  """Random horizontal flip and elastic distortion (Simard et al. 2003) of each reference.
+  """Flips and distorts (Simard et al. 2003) each reference at random.
 
   Args:
     keys: [N], one an example.
@@ -390,7 +390,7 @@ def distort(keys: Array, image: Array, config) -> Array:
 
 
 def _choice(section, name: str, known: tuple[str, ...]) -> str:
-  """A switch that configs of earlier runs lack, checked; its first value is the default."""
+  """Reads a switch that configs of earlier runs lack, checked; its first value is the default."""
   value = section.get(name, known[0])
   if value not in known:
     raise UserError(f"network.{name} is {value!r}; expected one of {', '.join(known)}")
@@ -398,7 +398,7 @@ def _choice(section, name: str, known: tuple[str, ...]) -> str:
 
 
 def _split(params: dict) -> dict[str, dict]:
-  """One tree of modules -> what both modes use, and what the reference adds."""
+  """Splits a tree of modules into what both modes use, and what the reference adds."""
   names = (*network.REFERENCE_MODULES, network.CONCATENATION)
   reference = {name: params[name] for name in names if name in params}
   generator = {name: tree for name, tree in params.items() if name not in reference}

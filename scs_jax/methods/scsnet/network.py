@@ -79,7 +79,7 @@ class Decoder(nn.Module):
     return self.enlarge(self.self_attention(x), size)
 
   def enlarge(self, x: Array, size: tuple[int, int]) -> Array:
-    """All that follows the self-attention."""
+    """Runs all that follows the self-attention."""
     half = (-(-size[0] // 2), -(-size[1] // 2))
     x = self.quarter(x)
     x = nn.relu(self.up_0(double_size(x, half)))
@@ -180,7 +180,7 @@ class SCSNet(nn.Module):
       self.pixel_shuffle = PixelShuffle(w[0], self.factor, dtype=dtype)
 
   def encode(self, gray: Array) -> tuple[Array, Array]:
-    """Initial convolution and phi_E^s.
+    """Runs the initial convolution and phi_E^s.
 
     Args:
       gray: normalised L, float32 [N, H, W, 1] in [-1, 1].
@@ -194,7 +194,7 @@ class SCSNet(nn.Module):
   def aggregate(
     self, source: Array, reference: Array, want_maps: bool = False
   ) -> tuple[Array, Array | None, tuple[Attention, ...]]:
-    """phi_E^r and PVCAttn (Eq. 1-2): F_int of the referential mode, and what was carried.
+    """Runs phi_E^r and PVCAttn (Eq. 1-2): F_int of the referential mode, and what was carried.
 
     Args:
       source: F_s.
@@ -209,7 +209,7 @@ class SCSNet(nn.Module):
     return self.pvcattn(source, features, want_maps, reference[..., 1:])
 
   def fuse(self, initial: Array, color: Array, mixed: bool = False) -> Array:
-    """phi_D, psi_E and the 3 x 3 fusion: F_cs [N, H, W, 256] from F_s^init and F_int.
+    """Runs phi_D, psi_E and the 3 x 3 fusion: F_cs [N, H, W, 256] from F_s^init and F_int.
 
     `mixed`: the decoder's self-attention has been applied to F_int before.
     """
@@ -221,37 +221,37 @@ class SCSNet(nn.Module):
   # -- the parts, for a picture in pieces (pieces.py) or looked at (attention_maps.py) -------------
 
   def source_levels(self, source: Array, place: Place | None = None) -> list[Array]:
-    """F_s of a tile -> what each pyramid level asks the reference with."""
+    """Maps F_s of a tile to what each pyramid level asks the reference with."""
     return self.pvcattn.source_levels(source, place)
 
   def reference_memories(
     self, reference: Array, place: Place | None = None
   ) -> list[tuple[Array, Array]]:
-    """A tile of the reference, normalised Lab -> (keys, values) of each level."""
+    """Maps a tile of the reference, normalised Lab, to (keys, values) of each level."""
     first = nn.relu(self.reference_initial(reference.astype(self.dtype)))
     return self.pvcattn.memories(self.reference_encoder(first), reference[..., 1:], place)
 
   def join_levels(
     self, targets: list[Array], place: Place | None = None
   ) -> tuple[Array, Array | None]:
-    """The levels' results of a tile -> F_int, and what was carried."""
+    """Joins the levels' results of a tile into F_int, and what was carried."""
     return self.pvcattn.join(targets, place)
 
   def self_memory(self, color: Array) -> tuple[Array, Array]:
-    """F_int -> keys and values of the decoder's self-attention."""
+    """Maps F_int to keys and values of the decoder's self-attention."""
     return self.decoder.self_attention.memory(color)
 
   def self_mix(self, color: Array, key: Array, value: Array, count: Array) -> Array:
-    """F_int at some positions [N, L, C] -> the self-attention's result there."""
+    """Maps F_int at some positions [N, L, C] to the self-attention's result there."""
     return self.decoder.self_attention.mix(color, key, value, count)
 
   def fuse_mixed(self, gray: Array, color: Array) -> Array:
-    """`fuse` of a tile, from L and the self-attention's result."""
+    """Runs `fuse` on a tile, from L and the self-attention's result."""
     initial = nn.relu(self.initial(gray.astype(self.dtype)))
     return self.fuse(initial, color, mixed=True)
 
   def pvcattn_level(self) -> ValveCrossAttention:
-    """One level's VCAttn, unbound: the same module for all levels, for their own parameters."""
+    """Returns one level's VCAttn, unbound: the same module for all levels, for their parameters."""
     return ValveCrossAttention(
       self.level_features,
       self.key_features,
@@ -273,7 +273,7 @@ class SCSNet(nn.Module):
     columns: Axis,
     carried: Array | None = None,
   ) -> Array:
-    """Everything after F_int: normalised Lab, float32 [N, P, Q, 3], at the pixels asked for.
+    """Computes everything after F_int: normalised Lab, float32 [N, P, Q, 3], at the pixels asked.
 
     rows, columns: as `variants.axis` gives them for the upsampler. carried: as `join` returns it.
     """
@@ -301,7 +301,7 @@ class SCSNet(nn.Module):
     size: tuple[int, int] | None = None,
     want_maps: bool = False,
   ):
-    """The whole network.
+    """Runs the whole network.
 
     Args:
       gray: normalised L, float32 [N, H, W, 1].
@@ -325,12 +325,12 @@ class SCSNet(nn.Module):
 
 
 def blend_chroma(lab: Array, carried: Array) -> Array:
-  """Predicted Lab [N, P, Q, 3] under what was carried there [N, P, Q, 3], see `join`."""
+  """Puts predicted Lab [N, P, Q, 3] under what was carried there [N, P, Q, 3], see `join`."""
   return lab.at[..., 1:].multiply(carried[..., :1]).at[..., 1:].add(carried[..., 1:])
 
 
 def start_as_twins(generator: dict, reference: dict) -> dict:
-  """The reference branch's parameters, begun such that it sees what the source branch sees.
+  """Makes the reference branch's parameters, begun such that it sees what the source branch sees.
 
   Encoder, pre-convolutions and keys are the source's encoder, pre-convolutions and queries; the
   first convolution sees L as the source's does, and a, b at half their usual strength. So a patch
@@ -373,7 +373,7 @@ class PatchDiscriminator(nn.Module):
 
   @nn.compact
   def __call__(self, lab: Array, update_stats: bool = False) -> Array:
-    """Normalised Lab [N, H, W, 3] -> float32 scores [N, h, w, 1], one a patch."""
+    """Scores normalised Lab [N, H, W, 3]: float32 [N, h, w, 1], one a patch."""
     conv = functools.partial(nn.Conv, kernel_size=(4, 4), padding=((1, 1), (1, 1)))
     x = lab.astype(self.dtype)
     for i in range(self.layers + 1):

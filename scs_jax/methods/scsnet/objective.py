@@ -31,7 +31,7 @@ def generator_terms(
   loss,
   collective: Collective,
 ) -> tuple[Array, Logs]:
-  """Eq. 4: lambda_C L_C + lambda_P L_P + lambda_Adv L_Adv^G, a mean over this device's examples.
+  """Computes Eq. 4: lambda_C L_C + lambda_P L_P + lambda_Adv L_Adv^G, a mean over examples.
 
   Args:
     lab, target: generated and true pictures, normalised Lab [N, P, Q, 3].
@@ -68,7 +68,7 @@ def generator_terms(
 def discriminator_loss(
   real_scores: Array, fake_scores: Array, loss, collective: Collective
 ) -> tuple[Array, Logs]:
-  """L_Adv^D (Eq. 7 and its reading), a mean over this device's examples and positions."""
+  """Computes L_Adv^D (Eq. 7 and its reading), a mean over examples and positions."""
   real_mean, fake_mean = _means(real_scores, fake_scores, collective)
   if loss.adversarial_form == "literal":
     term = losses.literal_discriminator(fake_scores, real_mean)
@@ -84,11 +84,11 @@ def discriminator_loss(
 
 
 def _means(real: Array, fake: Array, collective: Collective) -> tuple[Array, Array]:
-  """E D(x) and E D(x~) over the whole batch, whatever the number of devices."""
+  """Computes E D(x) and E D(x~) over the whole batch, whatever the number of devices."""
   return collective.mean((jnp.mean(real), jnp.mean(fake)))
 
 
 def warn_if_literal(form: str) -> None:
-  """A warning, once, where Eq. 7 is to be taken as printed."""
+  """Warns, once, where Eq. 7 is to be taken as printed."""
   if form == "literal":
     warnings.warn(LITERAL_WARNING, stacklevel=3)

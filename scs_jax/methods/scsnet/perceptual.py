@@ -55,7 +55,7 @@ class PerceptualTerm:
     self.module = self.network.module(preprocessing=_as_it_is, dtype=dtype)
 
   def load(self) -> dict:
-    """The weights and their colour preprocessing, from the file that the config names.
+    """Loads the weights and their colour preprocessing, from the file that the config names.
 
     Raises:
       UserError: no file given, or not this network's; says how to get it or switch the term off.
@@ -75,7 +75,7 @@ class PerceptualTerm:
     return {"params": params, "matrix": float32(3, 3), "offset": float32(3)}
 
   def __call__(self, frozen: dict, lab: Array, target: Array) -> Array:
-    """Normalised Lab [N, H, W, 3] of the generated and the true picture -> float32 [N]."""
+    """Compares normalised Lab [N, H, W, 3] of the generated and the true picture: float32 [N]."""
 
     def features(picture: Array) -> dict[str, Array]:
       # Not clipped to the gamut: a colour beyond it still has a gradient that leads back.
@@ -93,7 +93,7 @@ class PerceptualTerm:
 
 @functools.lru_cache(maxsize=2)
 def _read(name: str, file: str):
-  """A weight file, read once however often it is asked for."""
+  """Reads a weight file, once however often it is asked for."""
   return NETWORKS[name].load(file)
 
 

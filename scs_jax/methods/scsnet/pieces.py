@@ -27,7 +27,7 @@ REFERENCE_KEYS = 16_384
 
 
 def recipe(net: network.SCSNet, params, referential: bool) -> Recipe:
-  """The stages of one mode.
+  """Lists the stages of one mode.
 
   Args:
     net: the network.
@@ -210,7 +210,7 @@ def _axis(convention: str, in_size: int, out_size: int) -> Pixels:
 
 
 def _pixels(dtype, residual_lightness, variables, features, rows, columns):
-  """CPM's remaining layers, as in `cpm.map_pixels`, at S x S pixels."""
+  """Runs CPM's remaining layers, as in `cpm.map_pixels`, at S x S pixels."""
   layers = cpm.layers_of(variables["params"]["cpm"], dtype)
   kernel = layers[0][0]
   x = cpm.gather(features["low"], rows, columns)

@@ -82,7 +82,7 @@ class ValveCrossAttention(nn.Module):
       self.log_temperature = self.param("log_temperature", start, ())
 
   def memory(self, reference: Array, chroma: Array | None = None) -> tuple[Array, Array]:
-    """K_r and V_r at reference positions [..., Cr]; `chroma`: a, b there, where it is carried."""
+    """Computes K_r and V_r at reference positions [..., Cr]; `chroma`: a, b there, if carried."""
     value = self.value(reference)
     if self.carry_chroma:
       value = jnp.concatenate([value, chroma.astype(value.dtype)], axis=-1)
@@ -96,7 +96,7 @@ class ValveCrossAttention(nn.Module):
     count: Array | None = None,
     mean: Array | None = None,
   ):
-    """F_t at source positions [N, L, C], and the valves V1, V2 [N, L, 1] or None.
+    """Computes F_t at source positions [N, L, C], and the valves V1, V2 [N, L, 1] or None.
 
     Args:
       source: F_s, one row a position.
@@ -214,13 +214,13 @@ class PyramidValveCrossAttention(nn.Module):
     self.post = Conv(self.features, dtype=self.dtype)
 
   def source_levels(self, source: Array, place: Place | None = None) -> list[Array]:
-    """The pre-convolved pyramid of F_s [N, H, W, C]; `place` for a tile at stride 4 (below too)."""
+    """Convolves the pyramid of F_s [N, H, W, C]; `place` for a tile at stride 4 (below too)."""
     return [conv(x) for conv, x in zip(self.source, self._averaged(source, place), strict=True)]
 
   def memories(
     self, reference: Array, chroma: Array | None = None, place: Place | None = None
   ) -> list[tuple[Array, Array]]:
-    """(K_r, V_r) of each level, as maps [N, h, w, ...]."""
+    """Computes (K_r, V_r) of each level, as maps [N, h, w, ...]."""
     levels = zip(
       self.vcattn,
       self.reference,
@@ -231,7 +231,7 @@ class PyramidValveCrossAttention(nn.Module):
     return [vcattn.memory(conv(x), ab) for vcattn, conv, x, ab in levels]
 
   def join(self, targets: list[Array], place: Place | None = None) -> tuple[Array, Array | None]:
-    """The levels' results, enlarged to the first one's size, joined.
+    """Joins the levels' results, enlarged to the first one's size.
 
     Returns:
       F_int [N, H, W, features], and what was carried: [N, H, W, 3], the share of the colour that is
@@ -256,7 +256,7 @@ class PyramidValveCrossAttention(nn.Module):
     return self.post(features), jnp.concatenate([left, chroma], axis=-1)
 
   def _chroma(self, chroma: Array | None, place: Place | None) -> list[Array | None]:
-    """The reference's a, b [N, Hr, Wr, 2] at the positions of each level."""
+    """Returns the reference's a, b [N, Hr, Wr, 2] at the positions of each level."""
     if not self.carry_chroma:
       return [None] * self.levels
     for stride in (1, 2):
@@ -272,7 +272,7 @@ class PyramidValveCrossAttention(nn.Module):
   def __call__(
     self, source: Array, reference: Array, want_maps: bool = False, chroma: Array | None = None
   ):
-    """F_int, what was carried (`join`), and what was attended to.
+    """Computes F_int, what was carried (`join`), and what was attended to.
 
     Args:
       source: F_s [N, Hs, Ws, C].
@@ -296,13 +296,13 @@ class PyramidValveCrossAttention(nn.Module):
 
 
 def enlarge(x: Array, place: Place, stride: int, to: int) -> Array:
-  """A tile's map at one stride, bilinear by pixel centres, at a finer one."""
+  """Samples a tile's map at one stride at a finer one, bilinear by pixel centres."""
   axes = zip(place.axes(to), place.axes(stride), strict=True)
   return interpolate(x, *(_centers(*axis, place.tile // to) for axis in axes))
 
 
 def _centers(fine, coarse, size: int) -> PixelAxis:
-  """`sample.axis_centers` for a tile: `size` positions of the fine axis on the coarse one.
+  """Computes `sample.axis_centers` for a tile: `size` positions of the fine axis on the coarse one.
 
   Args:
     fine, coarse: (first position of the tile, length of the whole axis), traced integers.

@@ -29,7 +29,7 @@ class Concatenation(nn.Module):
 
   @nn.compact
   def __call__(self, source: Array, reference: Array) -> Array:
-    """source [N, H, W, C], reference [N, h, w, C] -> [N, H, W, features]."""
+    """Joins source [N, H, W, C] and reference [N, h, w, C] into [N, H, W, features]."""
     there = sample.resize_bilinear(reference, source.shape[1:3], align_corners=False)
     both = jnp.concatenate([source, there.astype(source.dtype)], axis=-1)
     return Conv(self.features, dtype=self.dtype, name="join")(both)
@@ -53,7 +53,7 @@ class PixelShuffle(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """[N, H, W, C] -> float32 [N, factor H, factor W, out_features]."""
+    """Upsamples [N, H, W, C] to float32 [N, factor H, factor W, out_features]."""
     for i, step in enumerate(steps_of(self.factor)):
       x = Conv(self.features * step * step, dtype=self.dtype, name=f"up_{i}")(x)
       x = nn.relu(shuffle(x, step))
@@ -70,7 +70,7 @@ class PixelShuffle(nn.Module):
 
 
 def steps_of(factor: int) -> list[int]:
-  """Whole factors of 2 or more whose product is `factor`, in falling order: 4 -> [2, 2]."""
+  """Splits `factor` into whole factors of 2 or more, in falling order: 4 -> [2, 2]."""
   found = []
   while factor > 1:
     step = next(s for s in range(2, factor + 1) if factor % s == 0)
@@ -80,7 +80,7 @@ def steps_of(factor: int) -> list[int]:
 
 
 def shuffle(x: Array, step: int) -> Array:
-  """[N, H, W, step step C] -> [N, step H, step W, C]: channels become pixels."""
+  """Makes channels pixels: [N, H, W, step step C] -> [N, step H, step W, C]."""
   n, h, w, c = x.shape
   x = x.reshape(n, h, w, step, step, c // (step * step))
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * step, w * step, -1)
@@ -96,6 +96,6 @@ def axis(
 
 
 def axis_window(upsampler: str, in_size: int, full_size, start, length: int):
-  """`axis` of a part of a virtual output, as cpm.pixel_axis_window; not for pixel_shuffle."""
+  """Interpolates `axis` of a part of a virtual output, as cpm.pixel_axis_window."""
   window = meta_axis if upsampler == "meta_sr" else pixel_axis_window
   return window(in_size, full_size, start, length)

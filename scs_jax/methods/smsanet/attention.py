@@ -22,7 +22,7 @@ Array = jax.Array
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def highest(x: Array, axis: int) -> Array:
-  """Maximum along an axis; its gradient goes to the first place that has it.
+  """Computes the maximum along an axis; its gradient goes to the first place that has it.
 
   That of `jnp.max` compares x with the maximum again and divides by the matches: none, and NaN,
   where XLA computes x twice and rounds it differently (seen on a CPU, in SMSA after block 1).
@@ -45,13 +45,13 @@ highest.defvjp(_highest_forward, _highest_backward)
 
 
 def pool_channels(x: Array) -> Array:
-  """MAP of Eq. 1: maximum and mean over the channels, [N, H, W, C] -> float32 [N, H, W, 2]."""
+  """Computes MAP of Eq. 1: maximum and mean over the channels, float32 [N, H, W, 2]."""
   x = x.astype(jnp.float32)
   return jnp.stack([highest(x, 3), x.mean(axis=-1)], axis=-1)
 
 
 def split(pooled: Array, side: int, inside: Array | None = None) -> Array:
-  """Split of Eq. 1: one maximum and one mean for each patch of side x side positions.
+  """Computes Split of Eq. 1: one maximum and one mean for each patch of side x side positions.
 
   Where `side` does not divide the size, the last patches are smaller: what is there counts.
 
@@ -92,7 +92,7 @@ def _lengths(size: int, side: int) -> np.ndarray:
 
 
 def enlarge(weights: Array, side: int, size: tuple[int, int]) -> Array:
-  """Up of Eq. 2: each patch's weight at all of its positions, [N, h, w, 1] -> [N, *size, 1]."""
+  """Computes Up of Eq. 2: a patch's weight at all its positions, [N, h, w, 1] -> [N, *size, 1]."""
   n, h, w, c = weights.shape
   grown = jnp.broadcast_to(weights[:, :, None, :, None], (n, h, side, w, side, c))
   return grown.reshape(n, h * side, w * side, c)[:, : size[0], : size[1]]
@@ -109,7 +109,7 @@ class Excitation(nn.Module):
 
   @nn.compact
   def __call__(self, v: Array) -> Array:
-    """float32 [N, C] -> logits [N, C]."""
+    """Maps float32 [N, C] to logits [N, C]."""
     channels = v.shape[-1]
     hidden = nn.Dense(max(1, channels // self.reduction), use_bias=False, name="squeeze")(v)
     return nn.Dense(channels, use_bias=False, name="excite")(nn.relu(hidden))
@@ -200,7 +200,7 @@ NAMES = ("smsa", "cbam", "senet", "none")
 def make_attention(
   kind: str, reduction: int, scales: int, start: float, dtype: Any, name: str
 ) -> nn.Module | None:
-  """The module of a config's name, to be called in a compact method; None for "none"."""
+  """Makes the module of a config's name, to be called in a compact method; None for "none"."""
   if kind == "smsa":
     return SMSA(reduction, scales, start, dtype, name=name)
   if kind == "cbam":

@@ -67,7 +67,7 @@ class SMSANet(Method):
   # -- state ---------------------------------------------------------------------------------------
 
   def load_frozen(self) -> dict:
-    """The saliency network's weights, where the salient loss is asked for.
+    """Loads the saliency network's weights, where the salient loss is asked for.
 
     Warns where training would teach channel attention nothing: see `blindness`.
     """
@@ -80,7 +80,7 @@ class SMSANet(Method):
     return {} if self.salient is None else {"saliency": self.salient.shapes()}
 
   def init(self, key: Array, batch: contract.Batch) -> TrainState:
-    """A fresh state; the batch is not looked at."""
+    """Makes a fresh state; the batch is not looked at."""
     del batch
     gray = jnp.zeros((1, 8, 8, 1))  # parameters do not depend on the size
     variables = self.network.init(contract.stream(key, NETWORK), gray)
@@ -101,7 +101,7 @@ class SMSANet(Method):
     collective: Collective,
     phase: str,
   ) -> tuple[TrainState, Logs]:
-    """One update of L_total (Eq. 7); batch: "image" uint8 [N, crop, crop, 3]."""
+    """Takes one update of L_total (Eq. 7); batch: "image" uint8 [N, crop, crop, 3]."""
     del key, phase
     lab = color.rgb_to_lab(batch["image"].astype(jnp.float32) / 255.0)
     # BatchNorm's statistics are the whole batch's, however it is spread over devices.

@@ -76,7 +76,7 @@ class Block(nn.Module):
     attention: Callable[[Array, Array | None], Array] | None = None,
     inside: Array | None = None,
   ) -> Array:
-    """Features [N, H, W, C] to [N, H, W, `features`]; `attention` stands before the BatchNorm."""
+    """Maps [N, H, W, C] to [N, H, W, `features`]; `attention` stands before the BatchNorm."""
     for i in range(self.convs):
       x = nn.Conv(
         self.features,
@@ -186,7 +186,7 @@ class Colorizer(nn.Module):
     return AB_MAX * jnp.tanh(x.astype(jnp.float32))
 
   def _stage(self, number: int, train: bool, inside: Array | None):
-    """(self, features) -> those after a block with its attention."""
+    """Makes (self, features) -> those after a block with its attention."""
 
     def stage(self, x: Array) -> Array:
       block, attention = self._block(number), self._attention(number)
@@ -209,7 +209,7 @@ class Colorizer(nn.Module):
     )
 
   def _join(self, number: int, x: Array, shortcut: Array, inside: Array | None) -> Array:
-    """Double size by a transposed convolution 4 x 4, plus the shortcut's 3 x 3, and a ReLU."""
+    """Doubles the size: a transposed convolution 4 x 4, plus the shortcut's 3 x 3, and a ReLU."""
     features = scaled(BLOCKS[number].features, self.width)
     up = DoublingConv(features, self.dtype, name=f"up_{number}")(x)
     short = nn.Conv(

@@ -24,12 +24,12 @@ MASKS = ("soft", "binary")
 
 
 def huber_delta(loss) -> float:
-  """Eq. 5's delta for ab / 110: the config's number is in ab units or normalised already."""
+  """Returns Eq. 5's delta for ab / 110: the config's is in ab units or normalised already."""
   return loss.huber_delta / (color.AB_MAX if loss.huber_unit == "ab" else 1.0)
 
 
 def object_mask(saliency: Array, kind: str, threshold: float) -> Array:
-  """phi(.) of Eq. 6, "the foreground object binary map", from a saliency map in [0, 1].
+  """Computes phi(.) of Eq. 6, "the foreground object binary map", from saliency in [0, 1].
 
   Args:
     saliency: [N, H, W, 1].
@@ -63,7 +63,7 @@ class SalientTerm:
     self.network = networks.NETWORKS[self.name]
 
   def load(self) -> Any:
-    """The network's weights, from the file that the config names.
+    """Loads the network's weights, from the file that the config names.
 
     Raises:
       UserError: no file given, or not this network's; says how to get one or switch the term off.
@@ -75,11 +75,11 @@ class SalientTerm:
     return self.network.shapes()
 
   def masks(self, params, rgb: Array) -> Array:
-    """phi(rgb): [N, H, W, 3] -> [N, H, W, 1] in [0, 1]."""
+    """Computes phi(rgb): [N, H, W, 3] -> [N, H, W, 1] in [0, 1]."""
     return object_mask(self.network.apply(params, rgb), self.kind, self.threshold)
 
   def __call__(self, params, rgb: Array, target: Array) -> Array:
-    """RGB of the generated and the true picture [N, H, W, 3] -> float32 [N]."""
+    """Compares RGB of the generated and the true picture [N, H, W, 3]: float32 [N]."""
     true = jax.lax.stop_gradient(self.masks(params, target))
     return losses.masked_absolute(rgb, self.masks(params, rgb), target, true)
 
@@ -87,7 +87,7 @@ class SalientTerm:
 def colorizer_loss(
   ab: Array, lab: Array, salient: SalientTerm | None, frozen, loss
 ) -> tuple[Array, Logs]:
-  """Eq. 7: L_huber + alpha_1 L_sal, a mean over this device's examples.
+  """Computes Eq. 7: L_huber + alpha_1 L_sal, a mean over this device's examples.
 
   Args:
     ab: generated, [N, H, W, 2] in ab units.
@@ -115,5 +115,5 @@ def colorizer_loss(
 
 @functools.lru_cache(maxsize=2)
 def _read(network: networks.Saliency, file: str) -> Any:
-  """A weight file, read once however often it is asked for."""
+  """Reads a weight file, once however often it is asked for."""
   return network.load(file)

@@ -73,7 +73,7 @@ class Converted(NamedTuple):
 
 
 def layout(width: float = 1.0) -> list[Tensor]:
-  """Every tensor of the published network that this one has, at a width multiplier."""
+  """Lists every tensor of the published network that this one has, at a width multiplier."""
   found: list[Tensor] = []
   channels, seen = INPUTS, {}
 
@@ -108,7 +108,7 @@ def layout(width: float = 1.0) -> list[Tensor]:
 
 
 def turn(array: np.ndarray, kind: str) -> np.ndarray:
-  """A published tensor in our layout.
+  """Converts a published tensor to our layout.
 
   PyTorch's transposed convolution spreads the kernel from each input position; ours slides it over
   the spread-out input, which sees it turned by 180 degrees.
@@ -156,7 +156,7 @@ def from_published(
 
 
 def _left_out(tensors: list[Tensor]) -> dict[str, str]:
-  """Names that a published file may have besides ours, and why they are left out."""
+  """Lists names that a published file may have besides ours, and why they are left out."""
   known = dict.fromkeys(_CLASS_HEAD, "left out: class head")
   for tensor in tensors:
     stem, dot, last = tensor.name.rpartition(".")
@@ -183,7 +183,7 @@ def _put(tree: Tree, path: str, array: np.ndarray) -> None:
 
 
 def lightness_only(variables: Tree, mask_centre: float = 0.0) -> Tree:
-  """The base for L alone: the first convolution's L slice, all else as it is.
+  """Makes the base for L alone: the first convolution's L slice, all else as it is.
 
   Equal to the four-channel base without a hint (ab and mask 0). A centred mask is then the constant
   -centre, which joins the bias: exact but for the first convolution's border pixels, where its
@@ -199,7 +199,7 @@ def lightness_only(variables: Tree, mask_centre: float = 0.0) -> Tree:
 
 
 def automatic(variables: Tree, mask_centre: float = 0.0) -> tuple[ConfigDict, TrainState]:
-  """Zhang et al. 2017's own network as a method's config and state: SMSANet without attention.
+  """Makes config and state of Zhang et al. 2017's own network: SMSANet without attention.
 
   Args:
     variables: as in `Converted`.

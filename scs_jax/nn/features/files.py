@@ -38,7 +38,7 @@ _SAFETENSORS = {
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Arrays:
-  """Named arrays of the weight file at `path`.
+  """Reads the named arrays of the weight file at `path`.
 
   Args:
     path: a PyTorch state dict, Keras HDF5, `.npz` or `.safetensors` file, told by content.
@@ -81,7 +81,7 @@ def read_given(path: str | os.PathLike[str] | None, what: str, advice: str) -> A
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-  """SHA-256 of a file, in hex: which weights a figure was taken with.
+  """Hashes a file, SHA-256 in hex: which weights a figure was taken with.
 
   Raises:
     UserError: the file cannot be read.
@@ -101,7 +101,7 @@ def _one_line(source: str, error: Exception) -> str:
 
 
 def _reader(file: IO[bytes], source: str) -> Callable[[IO[bytes], str], Arrays]:
-  """The function that reads what `file` holds, judged by its content."""
+  """Finds the function that reads what `file` holds, judged by its content."""
   head = file.read(512)
   if head.startswith(_HDF5_MAGIC):
     return _read_hdf5
@@ -131,7 +131,7 @@ def _describe(head: bytes) -> str:
 
 
 def _read_archive(file: IO[bytes], source: str) -> Arrays:
-  """PyTorch's zip format or an `.npz`, which both are zip archives."""
+  """Reads PyTorch's zip format or an `.npz`, which both are zip archives."""
   with zipfile.ZipFile(file) as archive:
     names = archive.namelist()
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
@@ -170,7 +170,7 @@ def _header_size(head: bytes) -> int:
 
 
 def _read_safetensors(file: IO[bytes], source: str) -> Arrays:
-  """Eight bytes with the header's size, the header as JSON, then the arrays' bytes."""
+  """Reads eight bytes with the header's size, the header as JSON, then the arrays' bytes."""
   size = _header_size(file.read(8))
   header = json.loads(file.read(size))
   body = file.read()
@@ -195,7 +195,7 @@ def select_arrays(
   network: str,
   source: str,
 ) -> Arrays:
-  """The `wanted` arrays as finite float32, after a complete check of what the file holds.
+  """Returns the `wanted` arrays as finite float32, after a complete check of what the file holds.
 
   Args:
     arrays: what a file holds, by its own names.

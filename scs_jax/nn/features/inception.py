@@ -244,7 +244,7 @@ class Inception(nn.Module):
 
 
 def _kernels(divisor: int) -> dict[tuple[str, ...], tuple[int, int, int, int]]:
-  """OIHW shape of every convolution by path into the parameters."""
+  """Lists the OIHW shape of every convolution by path into the parameters."""
   image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
   shapes = jax.eval_shape(Inception(divisor).init, jax.random.key(0), image)["params"]
   flat = traverse_util.flatten_dict(shapes)
@@ -306,7 +306,7 @@ def _program() -> Apply:
 
 
 def load(path: str | os.PathLike[str] | None) -> tuple[Apply, Variables]:
-  """(apply, variables): `apply(variables, rgb)` gives pool3, compiled once a shape.
+  """Makes (apply, variables): `apply(variables, rgb)` gives pool3, compiled once a shape.
 
   Args:
     path: the published file, or the same arrays as `.npz` or `.safetensors`.

@@ -141,7 +141,7 @@ def from_arrays(
 
 
 def split(arrays: Mapping[str, np.ndarray], source: str = "weights") -> tuple[dict, dict, str]:
-  """(backbone, heads, net) under the names that `from_arrays` takes, from one file of both.
+  """Reads (backbone, heads, net) under the names that `from_arrays` takes, from one file of both.
 
   Heads of the other network may be there as well, and are left out.
 
@@ -176,7 +176,7 @@ def _program(net: str) -> Apply:
 def load(
   backbone: str | os.PathLike[str] | None, *heads: str | os.PathLike[str] | None
 ) -> tuple[Apply, Variables, str]:
-  """(apply, variables, net): `apply(variables, a, b)` gives [N], compiled once a shape.
+  """Makes (apply, variables, net): `apply(variables, a, b)` gives [N], compiled once a shape.
 
   Args:
     backbone: torchvision's AlexNet or VGG16; or, alone, one file of network and heads.

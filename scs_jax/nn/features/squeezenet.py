@@ -100,7 +100,7 @@ class SqueezeNet(nn.Module):
 
 
 def max_pool_ceil(x: Array) -> Array:
-  """3 x 3 max pooling with stride 2 in Caffe's ceil mode: a partial window at the end counts.
+  """Pools 3 x 3 by stride 2 in Caffe's ceil mode: a partial window at the end counts.
 
   Args:
     x: [N, h, w, C] with h, w >= 2.
@@ -116,7 +116,7 @@ def max_pool_ceil(x: Array) -> Array:
 def _kernel_shapes(
   last: str, conv1_width: int, fire_widths: tuple[tuple[int, int], ...]
 ) -> dict[tuple[str, ...], tuple[int, int, int, int]]:
-  """OIHW shape by path into the parameters, up to and with layer `last`."""
+  """Lists the OIHW shape by path into the parameters, up to and with layer `last`."""
   layers = preprocess.layers_up_to(LAYERS, (last,))
   shapes: dict[tuple[str, ...], tuple[int, int, int, int]] = {("conv1",): (conv1_width, 3, 7, 7)}
   channels = conv1_width

@@ -43,12 +43,12 @@ _DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16
 
 
 def item_size(dtype: str) -> int:
-  """Bytes per element of a NumPy type name or of "bfloat16"."""
+  """Returns the bytes per element of a NumPy type name or of "bfloat16"."""
   return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
 def decode(raw: bytes, dtype: str) -> np.ndarray:
-  """One-dimensional array of little-endian `raw`; bfloat16 becomes float32, which is exact."""
+  """Reads little-endian `raw`, one-dimensional; bfloat16 becomes float32, which is exact."""
   if dtype != "bfloat16":
     return np.frombuffer(raw, np.dtype(dtype))
   return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
@@ -154,7 +154,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _load(file: IO[bytes], source: str) -> tuple[Any, dict[str, _Storage]]:
-  """The next pickle of the seekable `file`, and the storages that it refers to."""
+  """Reads the next pickle of the seekable `file`, and the storages that it refers to."""
   start = file.tell()
   # The unpickler allocates its memo up to whatever index a pickle mentions.
   for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
@@ -170,7 +170,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _to_array(tensor: _Tensor, data: dict[str, np.ndarray]) -> np.ndarray:
-  """The read-only array that `tensor` describes; nothing is copied, whatever its strides."""
+  """Makes the read-only array that `tensor` describes; nothing is copied, whatever its strides."""
   storage, offset = tensor.storage, tensor.offset
   shape, strides = tuple(tensor.shape), tuple(tensor.strides)
   if not (

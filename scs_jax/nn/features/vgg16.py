@@ -83,12 +83,12 @@ class VGG16(nn.Module):
 
 
 def _block(layer: str) -> int:
-  """0 .. 4, which is also how often the size was halved before that layer."""
+  """Returns 0 .. 4, which is also how often the size was halved before that layer."""
   return int(layer[4]) - 1
 
 
 def _kernel_shapes(last: str, widths: tuple[int, ...]) -> dict[str, tuple[int, int, int, int]]:
-  """HWIO shape of each layer's kernel, up to and with `last`."""
+  """Lists the HWIO shape of each layer's kernel, up to and with `last`."""
   shapes, channels = {}, 3
   for name in preprocess.layers_up_to(LAYERS, (last,)):
     shapes[name] = (3, 3, channels, widths[_block(name)])
@@ -97,7 +97,7 @@ def _kernel_shapes(last: str, widths: tuple[int, ...]) -> dict[str, tuple[int, i
 
 
 def _torchvision_indices() -> dict[str, int]:
-  """Position of each convolution in torchvision's `features`: ReLUs and poolings count too."""
+  """Lists each convolution's position in torchvision's `features`: ReLUs and poolings count too."""
   indices, at = {}, 0
   for name in LAYERS:
     at += int(name.endswith("_1") and _block(name) > 0)
@@ -158,7 +158,7 @@ def from_torchvision(
 def _unwrap(
   arrays: Mapping[str, np.ndarray], prefixes: tuple[str, ...]
 ) -> Mapping[str, np.ndarray]:
-  """The entries below the first of `prefixes` that occurs, without it; all of them if none does."""
+  """Selects the entries below the first of `prefixes` that occurs, without it; all if none does."""
   for prefix in prefixes:
     inside = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
     if inside:
@@ -214,7 +214,7 @@ def from_keras(
 def _from_ours(
   arrays: Mapping[str, np.ndarray], widths: tuple[int, ...], last: str, source: str
 ) -> tuple[Params, Preprocessing]:
-  """Inverse of `save_npz`."""
+  """Reads what `save_npz` wrote."""
   name = str(arrays["preprocessing"])
   if name not in BY_NAME:
     raise UserError(

@@ -70,7 +70,7 @@ class Activation(nn.Module):
 
 
 def _convolve(x: Array, kernel: Array) -> Array:
-  """Stride 1, zero-padded to the same size; kernel HWIO with an odd side."""
+  """Convolves at stride 1, zero-padded to the same size; kernel HWIO with an odd side."""
   pad = kernel.shape[0] // 2
   return jax.lax.conv_general_dilated(
     x, kernel, (1, 1), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -204,13 +204,13 @@ class CSNet(nn.Module):
 
 
 def geometry(stage: int, block: int) -> tuple[int, bool]:
-  """(side of the OctConv's kernel, whether it halves) of a block."""
+  """Returns (side of the OctConv's kernel, whether it halves) of a block."""
   halve = stage >= 2 and block == 0
   return (3 if halve or stage == 0 else 1), halve
 
 
 def predict(params: Params, rgb: Array, widths: Widths = CSNET_L_X2, side: int = SIDE) -> Array:
-  """Saliency as the published test makes it: the picture as a square of 224 pixels, then back.
+  """Predicts saliency as the published test does: the picture as a square of 224 pixels, then back.
 
   Both resizes are bilinear at pixel areas without antialiasing. The published test mirrors the half
   pixel beyond the border where it enlarges; here the border's pixel is repeated.

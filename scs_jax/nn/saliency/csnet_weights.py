@@ -132,7 +132,7 @@ def _hwio(kernel: np.ndarray) -> np.ndarray:
 
 
 def _fold(weight, bias, mean, variance, name: str, source: str) -> tuple[np.ndarray, np.ndarray]:
-  """(scale, bias) that equal weight (x - mean) / sqrt(variance + epsilon) + bias."""
+  """Computes (scale, bias) that equal weight (x - mean) / sqrt(variance + epsilon) + bias."""
   if variance.min() < 0:
     raise UserError(
       f"{source}: expected variances in {name}.running_var, got {variance.min():g}; "

@@ -50,7 +50,7 @@ class Saliency:
     return f"{path}: no such file: {self.help}" if path else f"no {self.title} weights: {self.help}"
 
   def load(self, path: str | os.PathLike[str] | None) -> Params:
-    """Parameters, as NumPy arrays, from the weight file that the user brings.
+    """Reads parameters, as NumPy arrays, from the weight file that the user brings.
 
     Raises:
       UserError: no file, a damaged one, or another network's; says what to do.
@@ -61,12 +61,12 @@ class Saliency:
     return self.from_arrays(files.read_arrays(path), source=path)
 
   def shapes(self) -> Params:
-    """The parameters' shapes; no file is needed."""
+    """Returns the parameters' shapes; no file is needed."""
     picture = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     return jax.eval_shape(self.module().init, jax.random.key(0), picture)["params"]
 
   def apply(self, params: Mapping[str, Any], rgb: Array) -> Array:
-    """The soft map, differentiable in reverse mode with respect to `rgb`.
+    """Computes the soft map, differentiable in reverse mode with respect to `rgb`.
 
     Each picture's map depends on that picture alone. Resizing to what the network was made for, and
     back, happens in here.

@@ -151,12 +151,12 @@ class PFANet(nn.Module):
 
 
 def _enlarge(x: Array, shape: tuple[int, ...]) -> Array:
-  """To the height and width of `shape`, bilinear with aligned corners."""
+  """Enlarges to the height and width of `shape`, bilinear with aligned corners."""
   return resize_bilinear(x, shape[1:3], align_corners=True)
 
 
 def predict(params: Params, rgb: Array, widths: Widths = PUBLISHED, side: int = SIDE) -> Array:
-  """Saliency as the published code makes it: on the picture padded to a square, of 256 pixels.
+  """Predicts saliency as the published code does: the picture padded to a square, of 256 pixels.
 
   The padding is the mean colour (zero once the mean is subtracted), half on either side. Both
   resizes are bilinear at pixel areas without antialiasing, as OpenCV's.

@@ -125,7 +125,7 @@ def from_arrays(
 
 
 def _canonical(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
-  """By `layer/part`, the two dense layers by their order; other names stay as they are."""
+  """Renames to `layer/part`, the two dense layers by their order; other names stay as they are."""
   parsed = {name: _NAME.fullmatch(name) for name in arrays}
   numbers = {
     dense[0]: int(dense[1] or 0)
