@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from scs_jax.cli import main as cli
-from scs_jax.training import chips, plan
+from scs_jax.training import chips, machines
 
 _METHOD = """
 import jax, jax.numpy as jnp, optax
@@ -67,7 +67,7 @@ def machine(monkeypatch):
   """Two of this machine's devices, as chips that we know."""
   chip = chips.Chip("toy", 1e9, 5e8, memory=2**22, bandwidth=1e12, links=1e9)
   monkeypatch.setattr(
-    plan, "local", lambda: plan.Machine("two toys", jax.devices()[:2], "cpu", chip)
+    machines, "local", lambda: machines.Machine("two toys", jax.devices()[:2], "cpu", chip)
   )
   return chip
 

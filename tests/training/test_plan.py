@@ -11,7 +11,8 @@ import pytest
 from scs_jax.core import resolve
 from scs_jax.errors import UserError
 from scs_jax.training import chips, plan
-from scs_jax.training.plan import Machine, PhasePlan, Planner, TooLarge
+from scs_jax.training.machines import Machine
+from scs_jax.training.plan import PhasePlan, Planner, TooLarge
 
 
 def test_the_batch_found_is_the_last_that_fits():
@@ -109,7 +110,7 @@ def test_the_compilers_own_refusal_is_read():
     "Used 33.05G of 15.75G hbm. Exceeded hbm capacity by 17.30G."
   )
   machine = Machine("v5e:2x2", [], "tpu", chips.find("TPU v5 lite"))
-  error = plan.explain(RuntimeError(text), 1, machine)
+  error = plan.explain(RuntimeError(text), 1, machine, machine.room("bfloat16"))
   assert isinstance(error, TooLarge)
   assert error.needed == pytest.approx(33.05 * 2**30)
   assert "1 example a device need 33.05 GiB, a TPU v5e has 15.75 GiB" in str(error)
@@ -117,9 +118,9 @@ def test_the_compilers_own_refusal_is_read():
     "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries "
     "(29.67G) exceeds available HBM (15.75G)."
   )
-  assert plan.explain(RuntimeError(hopeless), 1, machine).needed == pytest.approx(29.67 * 2**30)
+  assert plan.explain(RuntimeError(hopeless), 1, machine, 1).needed == pytest.approx(29.67 * 2**30)
   other = RuntimeError("something else")
-  assert plan.explain(other, 1, machine) is other
+  assert plan.explain(other, 1, machine, 1) is other
 
 
 def test_frozen_shapes_are_those_of_the_weights(make_smsanet_config):
