@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import importlib.util
+import math
 import os
 import re
 import sys
@@ -80,9 +81,9 @@ class Machine:
     room = f"{_preallocated():.0%} of {chip.memory / GIB:.1f} GiB, which JAX takes at its start"
     if self.absent:
       said.append(
-        "memory holds the program's own buffers alone: not the workspaces of algorithms that cuDNN "
-        "and cuBLAS choose on the device, NVIDIA's own context, NCCL's buffers, or what lies "
-        f"between buffers; free is what is left of {room} (XLA_PYTHON_CLIENT_MEM_FRACTION), after "
+        "memory holds the program's own buffers alone: not the workspaces of the algorithms that "
+        "cuDNN chooses on the device, NVIDIA's own context, NCCL's buffers, or what lies between "
+        f"buffers; free is what is left of {room} (XLA_PYTHON_CLIENT_MEM_FRACTION), after "
         f"another {_WORKSPACES[dtype]:.0%} for workspaces"
       )
     else:
@@ -140,7 +141,7 @@ def _tpus(name: str) -> Machine:
 
   _set_environment(_NO_TPU)
   try:
-    with quiet():
+    with _quiet():
       described = topologies.get_topology_desc(platform="tpu", topology_name=name)
   except Exception as error:
     text = str(error)
@@ -171,7 +172,7 @@ def _gpus(name: str) -> Machine:
   gpu = GPUS[shape["kind"]]
   _set_environment(_NO_GPU)
   try:
-    with quiet():
+    with _quiet():
       described = topologies.get_topology_desc(
         platform="cuda",
         target_config=gpu.description(),
@@ -214,7 +215,22 @@ def _set_environment(values: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def quiet():
+def compilation(machine: Machine):
+  """Within it programs are compiled for the machine: silently, and where it is absent past JAX's
+  cache, from which a program for devices that are not there cannot be read."""
+  name = "jax_persistent_cache_min_compile_time_secs"
+  kept = getattr(jax.config, name)
+  if machine.absent:
+    jax.config.update(name, math.inf)
+  try:
+    with _quiet():
+      yield
+  finally:
+    jax.config.update(name, kept)
+
+
+@contextlib.contextmanager
+def _quiet():
   """Keeps a compiler's own words about machines that are not there off the terminal."""
   sys.stderr.flush()
   kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)

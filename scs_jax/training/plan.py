@@ -19,7 +19,7 @@ from scs_jax.ops import platform
 from scs_jax.training import flops, hlo, update
 from scs_jax.training.chips import Chip
 from scs_jax.training.collectives import traffic
-from scs_jax.training.machines import GIB, Machine, quiet
+from scs_jax.training.machines import GIB, Machine, compilation
 from scs_jax.training.parallel import Parallel
 
 
@@ -110,7 +110,7 @@ class Planner:
       batch = {name: like(x) for name, x in self._batch_shapes(config).items()}
       work = flops.count(lambda *shapes: step(*shapes, phase), state, batch)
       try:
-        with quiet():
+        with compilation(self.machine):
           lowered = step.lower(state, batch, phase)
           compiled = lowered.compile(compiler_options=dict(self.machine.options))
       except Exception as error:
