@@ -3,10 +3,11 @@
     python benchmarks/plan_table.py --machines tpu --out benchmarks/results/plan_tpu.json
     python benchmarks/plan_table.py --machines gpu --out benchmarks/results/plan_gpu.json
 
-Each config is compiled by `scs-jax plan`, in a process of its own. Larger slices of a TPU kind are
-not compiled: a chip's own work and memory do not change with their number when each takes as many
-examples, and of the traffic only (n - 1) / n does. Their rows say "estimated". No machine is
-needed: `pip install 'scs_jax[tpu]'` for TPUs, `'scs_jax[gpu-plan]'` for GPUs.
+Each config is compiled by `scs-jax plan`, in a process of its own. Larger slices of a TPU kind, and
+machines of the kind in a network, need not be compiled: a chip's own work and memory do not change
+with their number when each takes as many examples, and the traffic of gradients follows from what
+it is on few. Their rows then say "estimated". No machine is needed:
+`pip install 'scs_jax[tpu]'` for TPUs, `'scs_jax[gpu-plan]'` for GPUs.
 
 A case whose record is in --out already is not compiled again; delete the file for new ones.
 JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1 in the environment compiles for TPUs in less than half the
@@ -16,6 +17,7 @@ time; such rows say so: memory and traffic of what the compiler did not try as h
 import argparse
 import datetime
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -24,6 +26,8 @@ import time
 
 import harness
 
+from scs_jax.training import chips, gpus
+
 # Examples a chip: the papers' batch on one device.
 CONFIGS = {
   "scsnet/paper": (4, ("dtype=bfloat16",)),
@@ -31,10 +35,10 @@ CONFIGS = {
   "joint_sr/paper": (160, ("dtype=bfloat16",)),
   "cycle_cnn/paper": (1, ("dtype=bfloat16", "remat=blocks")),
 }
-# Machines that are compiled, and those that are scaled from each.
+# Machines that are compiled, and those that are scaled from each where they are not.
 MACHINES = {
   "tpu": {"v5e:4x4": ("v5e:16x16",), "v6e:16x16": (), "v5p:4x4x4": ()},
-  "gpu": {"h100:8": (), "a100-80:8": (), "h100:4x8": ()},
+  "gpu": {"h100:8": ("h100:4x8",), "a100-80:8": (), "h100:4x8": ()},
 }
 # Pictures of the sets that the papers count epochs over; SCSNet's ImageNet-C, the report's COCO.
 IMAGES = {"scsnet/paper": 407_041, "joint_sr/paper": 118_287}
@@ -51,17 +55,33 @@ def main() -> int:
   args = parser.parse_args()
   out = pathlib.Path(args.out)
   records = json.loads(out.read_text()) if out.exists() else []
-  done = {(r["config"], r["machine"]) for r in records}
-  for compiled, scaled in MACHINES[args.machines].items():
+  machines = MACHINES[args.machines]
+  records = complete(records, machines)
+  for compiled in machines:
     for config in args.configs:
-      if (config, compiled) in done or (args.topologies and compiled not in args.topologies):
+      if args.topologies and compiled not in args.topologies:
+        continue
+      if any(_is(r, config, compiled) and not r["estimated"] for r in records):
         continue
       print(f"{config} {compiled} ...", file=sys.stderr, flush=True)
-      record = plan(config, compiled)
-      records += [record, *(scale(record, name) for name in scaled)]
+      records = complete([*records, plan(config, compiled)], machines)
       harness.save(out, records, markdown(args.machines, records))
   print(markdown(args.machines, records))
   return 0
+
+
+def complete(records: list[dict], machines: dict) -> list[dict]:
+  """Those that were compiled, and estimates of the others."""
+  found = [record for record in records if not record["estimated"]]
+  for record in list(found):
+    for machine in machines.get(record["machine"], ()):
+      if not any(_is(other, record["config"], machine) for other in found):
+        found.append(scale(record, machine))
+  return found
+
+
+def _is(record: dict, config: str, machine: str) -> bool:
+  return (record["config"], record["machine"]) == (config, machine)
 
 
 def plan(config: str, machine: str) -> dict:
@@ -90,24 +110,45 @@ def scale(record: dict, machine: str) -> dict:
   scaled = dict(record, machine=machine, estimated=True)
   if "failed" in record:
     return scaled
-  chips = 1
-  for side in machine.partition(":")[2].split("x"):
-    chips *= int(side)
-  per_chip, before = record["per_device_batch"], record["chips"]
-  share = (1 - 1 / chips) / (1 - 1 / before)
-  ratio = chips / before
-  scaled |= {
-    "chips": chips,
-    "batch": per_chip * chips,
-    "images_per_second_at_most": record["images_per_second_at_most"] * ratio,
-    "programs": [
+  kind, _, shape = machine.partition(":")
+  sides = [int(side) for side in shape.split("x")]
+  count, before = math.prod(sides), record["chips"]
+  if kind in gpus.GPUS:
+    programs = [_over_nodes(program, kind, *sides) for program in record["programs"]]
+    scaled["nodes"] = sides[0]
+  else:
+    share = (1 - 1 / count) / (1 - 1 / before)
+    programs = [
       program | {"sent_bytes_per_chip": program["sent_bytes_per_chip"] * share}
       for program in record["programs"]
-    ],
+    ]
+  seconds = sum(program["share_of_steps"] * program["seconds_at_least"] for program in programs)
+  batch = record["per_device_batch"] * count
+  scaled |= {
+    "chips": count,
+    "batch": batch,
+    "programs": programs,
+    "step_seconds_at_least": seconds,
+    "images_per_second_at_most": batch / seconds,
   }
   if "hours_at_least" in record:
-    scaled["hours_at_least"] = record["hours_at_least"] / ratio
+    scaled["hours_at_least"] = record["examples_shown"] / batch * seconds / 3600
   return scaled
+
+
+def _over_nodes(program: dict, kind: str, nodes: int, each: int) -> dict:
+  """A program of one node on several: what is summed in a node, 2 S (g - 1) / g bytes of each of
+  its g chips, is summed between N nodes too, another 2 S / g (N - 1) / N."""
+  between = program["sent_bytes_per_chip"] / (each - 1) * (nodes - 1) / nodes
+  speed = chips.find(gpus.GPUS[kind].device_kind).network
+  bounds = program["bounds_seconds"] | {"network": between / speed}
+  limit = max(bounds, key=bounds.get)
+  return program | {
+    "sent_between_nodes_bytes_per_chip": between,
+    "bounds_seconds": bounds,
+    "seconds_at_least": bounds[limit],
+    "bound_by": limit,
+  }
 
 
 HEADS = {
@@ -140,7 +181,7 @@ def markdown(kind: str, records: list[dict]) -> str:
     f"{max(r['date'] for r in records)}. {how} Times are lower bounds "
     "from the chip's peak arithmetic and bandwidths: a real step is slower, often several times. "
     "Of programs that take turns (phases) memory is the largest one's, work the mean. *Estimated*: "
-    "not compiled, scaled from the compiled slice of that kind. Hours: all examples that the "
+    "not compiled, scaled from fewer chips of that kind. Hours: all examples that the "
     "config shows.",
     "",
     *_left_out(records),

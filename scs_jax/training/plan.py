@@ -8,12 +8,14 @@ import collections
 import dataclasses
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from scs_jax.core import resolve
+from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
 from scs_jax.ops import platform
 from scs_jax.training import flops, hlo, update
@@ -56,6 +58,23 @@ class PhasePlan:
     return found
 
 
+class Program(NamedTuple):
+  """One of a method's programs, compiled.
+
+  Attributes:
+    phase: which.
+    compiled: (state, batch) -> (state, logs), where the machine is there to call it on.
+    state, batch: shapes of what it takes, with where they lie.
+    flops: as PhasePlan's, over all devices.
+  """
+
+  phase: str
+  compiled: Any
+  state: TrainState
+  batch: Mapping[str, jax.ShapeDtypeStruct]
+  flops: float
+
+
 class TooLarge(UserError):
   """The step needs more device memory than there is; `needed` in bytes where the compiler says."""
 
@@ -90,11 +109,11 @@ class Planner:
     self.phases = _phases(method, int(config.steps))
     self.room = machine.room(config.dtype)
 
-  def compile(self, per_device: int, phase: str) -> PhasePlan:
+  def program(self, per_device: int, phase: str) -> Program:
     """One program at this many pictures a device.
 
     Raises:
-      TooLarge: it does not fit into the chip.
+      TooLarge: the compiler says that it does not fit.
     """
     count = len(self.machine.devices)
     config = self.config.copy_and_resolve_references()
@@ -115,19 +134,32 @@ class Planner:
           compiled = lowered.compile(compiler_options=dict(self.machine.options))
       except Exception as error:
         raise explain(error, per_device, self.machine, self.room) from error
-    memory, room = peak_memory(compiled), self.room
-    if room is not None and memory > room:
-      raise TooLarge(_does_not_fit(per_device, memory, self.machine.chip, room), memory)
-    text = compiled.as_text()
-    sent = traffic(text, count, self.machine.per_node)
+    return Program(phase, compiled, state, batch, work)
+
+  def figures(self, program: Program) -> PhasePlan:
+    """What the compiler says of it."""
+    count, compiled = len(self.machine.devices), program.compiled
+    sent = traffic(compiled.as_text(), count, self.machine.per_node)
     return PhasePlan(
-      phase=phase,
-      flops=work / count,
-      memory=memory,
+      phase=program.phase,
+      flops=program.flops / count,
+      memory=peak_memory(compiled),
       memory_bytes=hlo.bytes_accessed(compiled),
       sent=sent.inside,
       sent_between=sent.between,
     )
+
+  def compile(self, per_device: int, phase: str) -> PhasePlan:
+    """One program's figures at this many pictures a device.
+
+    Raises:
+      TooLarge: it does not fit into the chip.
+    """
+    found = self.figures(self.program(per_device, phase))
+    if self.room is not None and found.memory > self.room:
+      message = _does_not_fit(per_device, found.memory, self.machine.chip, self.room)
+      raise TooLarge(message, found.memory)
+    return found
 
   def compile_all(self, per_device: int) -> list[PhasePlan]:
     """Every program at this many pictures a device; TooLarge where one does not fit."""
