@@ -51,12 +51,15 @@ _COLLECTIVE = re.compile(
 
 
 def _sent(found: re.Match, line: str, devices: int, per_node: int) -> Traffic:
-  kind, sizes = found["kind"], hlo.sizes(found["result"])
+  kind, result = found["kind"], found["result"]
+  # What is asynchronous may name its operands too: in a tuple of their own, ahead of the result, or
+  # beside it where it is a gather or a permutation, the result then being the larger.
+  apart = found["start"] and result.startswith("((")
+  sizes = hlo.sizes(result.partition("), ")[2] if apart else result)
   if not sizes:
     return Traffic(0.0, 0.0)
-  # An asynchronous gather's result holds its operand too; the gathered array is the larger.
-  gathers = kind in ("all-gather", "collective-permute") and found["start"]
-  size = float(max(sizes) if gathers else sum(sizes))
+  beside = found["start"] and not apart and kind in ("all-gather", "collective-permute")
+  size = float(max(sizes) if beside else sum(sizes))
   if kind == "collective-permute":
     pairs = _listed(line, "source_target_pairs")
     crosses = {a // per_node != b // per_node for a, b in pairs if a != b}

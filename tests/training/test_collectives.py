@@ -21,6 +21,9 @@ from scs_jax.training.collectives import traffic
     # S (n - 1) / n of the whole, which is the larger part of an asynchronous gather's result
     ("%g = f32[1000]{0} all-gather(f32[250]{0} %x), replica_groups={{0,1,2,3}}", 3000),
     ("%g = (f32[250]{0}, f32[1000]{0}) all-gather-start(%x), replica_groups={{0,1,2,3}}", 3000),
+    ("%g = ((f32[250]{0}, f32[250]{0}), (f32[1000]{0}, f32[1000]{0})) all-gather-start(%x, %y), "
+     "replica_groups={{0,1,2,3}}", 6000),
+    ("%a = ((f32[1000]{0}), f32[1000]{0}) all-reduce-start(%x), replica_groups={{0,1,2,3}}", 6000),
     ("%s = f32[250]{0} reduce-scatter(f32[1000]{0} %x), replica_groups={{0,1,2,3}}", 3000),
     ("%e = f32[1000]{0} all-to-all(%x), replica_groups={{0,1,2,3}}", 3000),
     ("%p = bf16[10,10]{1,0} collective-permute(%x), source_target_pairs={{0,1}}", 200),

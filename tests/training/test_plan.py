@@ -186,9 +186,9 @@ def test_a_small_config_is_planned_for_two_gpus_that_are_not_there(planner):
   same = here.compile(2, phase)
   assert program["flops_per_chip"] == same.flops == recorded["flops_per_chip"]
   assert program["sent_bytes_per_chip"] == pytest.approx(same.sent, rel=0.1)
-  # Convolutions read and write their arrays, as calls of a library too.
-  for name in ("memory_bytes", "memory_traffic_bytes"):
-    assert program[name] == pytest.approx(recorded[name], rel=0.2), name
+  # Versions of XLA give products to cuBLAS, with 32 MiB to work in, or do them themselves.
+  assert program["memory_bytes"] == pytest.approx(recorded["memory_bytes"], abs=33 * 2**20)
+  assert program["memory_traffic_bytes"] == pytest.approx(recorded["memory_traffic_bytes"], rel=0.2)
 
 
 def test_pmap_cannot_be_planned(planner):
