@@ -56,6 +56,9 @@ def main() -> int:
   environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(harness.ROOT / ".cache" / "jax")}
   if args.platform:
     environment["JAX_PLATFORMS"] = _platforms(args.platform)
+  if args.tiny:  # a try need not wait for LLVM
+    flags = os.environ.get("XLA_FLAGS", "")
+    environment["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()
   most = {"seconds": 60 * MOST * args.minutes}
   run = lambda case: _run(most | case, end, environment)
   results = {"date": str(datetime.date.today()), "minutes": args.minutes, "tiny": args.tiny}
@@ -146,7 +149,7 @@ def _run(case: dict, end: float, environment: dict) -> dict:
   if case["part"] == "tests":
     return {"passed": code in (0, 5), "summary": last}
   if code:
-    return {"failed": (said.strip().splitlines() or [f"exit code {code}"])[-1]}
+    return {"failed": _reason(code, said)}
   return json.loads(last)
 
 
@@ -185,13 +188,19 @@ def _process(command: list[str], seconds: float, environment: dict):
   return None, printed, said
 
 
+def _reason(code: int, said: str) -> str:
+  if code < 0:
+    return f"ended by {signal.Signals(-code).name}"
+  return (said.strip().splitlines() or [f"exit code {code}"])[-1]
+
+
 def _trained(case: dict, code: int | None, said: str) -> dict:
   log = harness.ROOT / case["workdir"] / "metrics.jsonl"
   lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
   rates = [line["images_per_second"] for line in lines if "images_per_second" in line]
   if not rates:
     if code:
-      return {"failed": (said.strip().splitlines() or [f"exit code {code}"])[-1]}
+      return {"failed": _reason(code, said)}
     return {"skipped": "no time for the first line of the log"}
   scores = {k: v for line in lines for k, v in line.items() if k.startswith("automatic/psnr")}
   return {"step": lines[-1]["step"], "images_per_second": rates[-1], "scores": scores}

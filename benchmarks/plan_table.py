@@ -110,6 +110,8 @@ def scale(record: dict, machine: str) -> dict:
   scaled = dict(record, machine=machine, estimated=True)
   if "failed" in record:
     return scaled
+  # What is said of the traffic in one machine is not what it is among several.
+  scaled["left_out"] = record.get("left_out", [])[:1]
   kind, _, shape = machine.partition(":")
   sides = [int(side) for side in shape.split("x")]
   count, before = math.prod(sides), record["chips"]
@@ -218,6 +220,13 @@ def markdown(kind: str, records: list[dict]) -> str:
       note,
     ]
     lines.append(head + " | ".join(map(str, cells)) + " |")
+  missing = [
+    f"{config} on {machine}"
+    for machine in MACHINES[kind]
+    for config in CONFIGS
+    if not any(_is(record, config, machine) for record in records)
+  ]
+  lines += ["", f"Not compiled yet: {', '.join(missing)}."] if missing else []
   return "\n".join(lines) + "\n"
 
 
