@@ -51,6 +51,7 @@ def main() -> int:
   parser.add_argument("--pairs", default="bundled")
   parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
   args = parser.parse_args()
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the case under way, too
   out = pathlib.Path(args.out)
   end = args.started + 60 * args.minutes
   environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(harness.ROOT / ".cache" / "jax")}
@@ -177,7 +178,7 @@ def _process(command: list[str], seconds: float, environment: dict):
     return child.returncode, printed, said
   except subprocess.TimeoutExpired:
     os.killpg(child.pid, signal.SIGTERM)
-  except BaseException:  # Ctrl-C does not reach another session
+  except BaseException:  # no signal to this process reaches another session
     os.killpg(child.pid, signal.SIGTERM)
     raise
   try:
