@@ -44,11 +44,11 @@ def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--started", type=float, default=time.time(), help=argparse.SUPPRESS)
   parser.add_argument("--minutes", type=float, default=10.0)
-  parser.add_argument("--out", default="runs/accelerator.json")
+  parser.add_argument("--out", default="runs/accelerator.json", type=_place)
   parser.add_argument("--platform", choices=("cpu", "gpu", "tpu"))
   parser.add_argument("--tiny", action="store_true")
-  parser.add_argument("--data", default="bundled")
-  parser.add_argument("--pairs", default="bundled")
+  parser.add_argument("--data", default="bundled", type=_place)
+  parser.add_argument("--pairs", default="bundled", type=_place)
   parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
   args = parser.parse_args()
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the case under way, too
@@ -82,6 +82,11 @@ def main() -> int:
   harness.save(out, results, _markdown(results))
   print(_markdown(results))
   return 0
+
+
+def _place(name: str) -> str:
+  """A path as seen from anywhere, since the cases run in the source tree."""
+  return name if name == "bundled" else str(pathlib.Path(name).resolve())
 
 
 def _platforms(name: str) -> str:
