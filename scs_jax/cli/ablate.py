@@ -95,7 +95,7 @@ def run(args) -> int:
       collect=args.collect,
       dry_run=args.dry_run,
       quiet=args.quiet,
-      tell=lambda line: print(line, flush=True),
+      log=lambda line: print(line, flush=True),
     )
   if args.dry_run or found.stopped:
     return 0

@@ -2,16 +2,19 @@
 
 from scs_jax.cli import arguments
 
-HELP = """Compiles the very step that `scs-jax train` runs, for a TPU slice or for the devices at
-hand, and prints what it takes: parameters, arithmetic, device memory used and free, traffic between
-chips, and from the chip's peak figures the time below which a step cannot be. Nothing is trained,
-no pictures and no weight files are read, and no TPU is needed: its compiler comes with
-`pip install 'scs_jax[tpu]'`.
+HELP = """Compiles the very step that `scs-jax train` runs, for a TPU slice, for NVIDIA GPUs or for
+the devices at hand, and prints what it takes: parameters, arithmetic, device memory used and free,
+traffic between chips and between machines, and from the chip's peak figures the time below which a
+step cannot be. Nothing is trained, no pictures and no weight files are read, and no TPU or GPU is
+needed: their compilers come with `pip install 'scs_jax[tpu]'` and `'scs_jax[gpu-plan]'`.
 
-Topologies: KIND:SHAPE, such as v5e:4x4 (16 chips), v5e:16x16, v6e:16x16, v5p:4x4x4 (64 chips)."""
+Topologies: KIND:SHAPE for TPUs, such as v5e:4x4 (16 chips), v5e:16x16, v6e:16x16, v5p:4x4x4 (64
+chips). For GPUs KIND (one), KIND:GPUS or KIND:MACHINESxGPUS, such as h100:8 and h100:4x8; kinds are
+h100, h200, b200, a100-80, a100-40, l4 and rtx4090."""
 
 EXAMPLES = """
 scs-jax plan --config scsnet/paper --topology v5e:4x4 --config.dtype=bfloat16
+scs-jax plan --config scsnet/paper --topology h100:4x8 --config.dtype=bfloat16
 scs-jax plan --config cycle_cnn/paper --topology v5e:2x2 --find-batch
 scs-jax plan --config scsnet/small --per-device-batch 4
 scs-jax plan --config scsnet/paper --topology v6e:16x16 --images 407041 --json
@@ -22,7 +25,7 @@ def add_arguments(parser) -> None:
   add = parser.add_argument
   arguments.add_config(parser)
   add("--topology", metavar="KIND:SHAPE",
-      help="a TPU slice; default: the devices of this machine")
+      help="a TPU slice or NVIDIA GPUs; default: the devices of this machine")
   batch = parser.add_mutually_exclusive_group().add_argument
   batch("--per-device-batch", type=int, metavar="N",
         help="examples a chip and step; default: the config's batch_size over the chips, or 1")

@@ -94,7 +94,7 @@ def ablate(
   collect: bool = False,
   dry_run: bool = False,
   quiet: bool = False,
-  tell: Callable[[str], None] = lambda line: None,
+  log: Callable[[str], None] = lambda line: None,
 ) -> Ablation:
   """Trains every row of a table from one seed and order of data, and measures it.
 
@@ -115,7 +115,7 @@ def ablate(
     collect: train nothing; write the table of what is there.
     dry_run: check everything and stop.
     quiet: no progress bars.
-    tell: receives lines for a person who waits.
+    log: receives lines for a person who waits.
 
   Returns:
     An Ablation: `.results` and `.cells` have the figures, `.show()` prints the table; table.md,
@@ -132,7 +132,7 @@ def ablate(
     table, config, workdir=workdir, overrides=overrides, steps=steps, rows=rows, limit=limit,
     fid_weights=fid_weights, index=index, count=count,
   )  # fmt: skip
-  tell(ablate_plan.describe(plan))
+  log(ablate_plan.describe(plan))
   if dry_run:
     return Ablation(plan)
   if collect:
@@ -141,8 +141,8 @@ def ablate(
   spec = {"table": plan.name, "spec": plan.table.spec(), "settings": plan.settings}
   _write(plan.folder, SPEC, (json.dumps(spec, indent=2) + "\n").encode())
   for number, name in enumerate(() if collect else plan.chosen, 1):
-    tell(f"[{number} of {len(plan.chosen)}] {name}")
-    if not _train(plan, plan.rows[name], quiet, tell):
+    log(f"[{number} of {len(plan.chosen)}] {name}")
+    if not _train(plan, plan.rows[name], quiet, log):
       return dataclasses.replace(_collect(plan), stopped=True)
     _collect(plan).write(plan.folder)
   found = _collect(plan)
@@ -182,7 +182,7 @@ def _train(plan: Plan, row: Row, quiet: bool, tell) -> bool:
   there = ablations_result.require_ours(row.folder, row.identity, row.earlier)
   same = there is not None and not ablations_result.changes(there.identity, row.identity)
   if same and there.status == "done":
-    tell("  done already")
+    log("  done already")
     return True
   row.folder.mkdir(parents=True, exist_ok=True)
   RowResult(row.name, "running", row.identity).write(row.folder)

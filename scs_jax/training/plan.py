@@ -1,51 +1,28 @@
 """Costs of a training step on a machine that need not be there.
 
-The step that `train` runs is compiled ahead of time, for the devices at hand or for a TPU topology
-that libtpu knows, and the compiler is asked what it would use. Nothing is allocated or run.
+The step that `train` runs is compiled ahead of time, for the devices at hand or for a machine that
+is not there, and the compiler is asked what it would use. Nothing is allocated or run.
 """
 
 import collections
-import contextlib
 import dataclasses
 import math
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from scs_jax.core import resolve
+from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
 from scs_jax.ops import platform
-from scs_jax.training import chips, flops, update
+from scs_jax.training import flops, hlo, update
 from scs_jax.training.chips import Chip
-from scs_jax.training.collectives import sent_bytes
+from scs_jax.training.collectives import traffic
+from scs_jax.training.machines import GIB, Machine, compilation
 from scs_jax.training.parallel import Parallel
-
-GIB = 2**30
-
-# libtpu would ask the metadata server, which only a TPU VM has, and serve one process at a time.
-_NO_MACHINE = {
-  "TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"
-}  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Machine:
-  """Devices to compile for.
-
-  Attributes:
-    name: as the user wrote it.
-    devices: real ones, or those of a topology.
-    kind: "cpu", "gpu" or "tpu".
-    chip: what one of them can do, where that is known.
-  """
-
-  name: str
-  devices: Sequence
-  kind: str
-  chip: Chip | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +34,8 @@ class PhasePlan:
     flops: multiplications and additions of matrix products and convolutions (training/flops.py).
     memory: bytes of device memory in use at the peak: state, batch, temporaries, code.
     memory_bytes: bytes read and written, as far as the compiler knows (a loop counts once).
-    sent: bytes that a chip sends to others in collectives.
+    sent: bytes that a chip sends in collectives to others of its node (of its slice).
+    sent_between: and to those of other nodes.
   """
 
   phase: str
@@ -65,6 +43,7 @@ class PhasePlan:
   memory: int
   memory_bytes: float
   sent: float
+  sent_between: float = 0.0
 
   def bounds(self, chip: Chip, dtype: str) -> dict[str, float]:
     """Seconds below which a step cannot be, by what limits it."""
@@ -74,7 +53,26 @@ class PhasePlan:
     }
     if chip.links:
       found["interconnect"] = self.sent / chip.links
+    if chip.network and self.sent_between:
+      found["network"] = self.sent_between / chip.network
     return found
+
+
+class Program(NamedTuple):
+  """One of a method's programs, compiled.
+
+  Attributes:
+    phase: which.
+    compiled: (state, batch) -> (state, logs), where the machine is there to call it on.
+    state, batch: shapes of what it takes, with where they lie.
+    flops: as PhasePlan's, over all devices.
+  """
+
+  phase: str
+  compiled: Any
+  state: TrainState
+  batch: Mapping[str, jax.ShapeDtypeStruct]
+  flops: float
 
 
 class TooLarge(UserError):
@@ -83,42 +81,6 @@ class TooLarge(UserError):
   def __init__(self, message: str, needed: float | None):
     super().__init__(message)
     self.needed = needed
-
-
-def local() -> Machine:
-  """Returns all devices of this process's backend."""
-  devices = jax.devices()
-  first = devices[0]
-  name = f"{len(devices)} local device{'s' if len(devices) > 1 else ''} ({first.device_kind})"
-  return Machine(name, devices, first.platform, chips.find(first.device_kind))
-
-
-def topology(name: str) -> Machine:
-  """Describes a TPU slice by name, e.g. "v5e:4x4", "v6e:16x16", "v5p:4x4x8".
-
-  Raises:
-    UserError: libtpu is not installed, or does not know the name.
-  """
-  from jax.experimental import topologies
-
-  for key, value in _NO_MACHINE.items():
-    os.environ.setdefault(key, value)
-  try:
-    with _quiet():
-      described = topologies.get_topology_desc(platform="tpu", topology_name=name)
-  except Exception as error:
-    text = str(error)
-    if "support not installed" in text or ("libtpu" in text and "No such file" in text):
-      raise UserError(
-        "a TPU topology needs libtpu, which is not installed; pip install 'scs_jax[tpu]', or "
-        "leave --topology out to plan for the devices at hand"
-      ) from error
-    raise UserError(
-      f"topology {name!r} is not one that libtpu knows ({text.splitlines()[0][:200]}); expected "
-      "KIND:SHAPE as v5e:4x4, v5e:16x16, v6e:16x16 or v5p:4x4x4"
-    ) from error
-  devices = list(described.devices)
-  return Machine(name, devices, "tpu", chips.find(devices[0].device_kind))
 
 
 class Planner:
@@ -145,12 +107,13 @@ class Planner:
       shapes = jax.eval_shape(lambda key: method.init(key, {}), jax.random.key(0))
     self.parameters = {name: _size(tree) for name, tree in shapes.params.items()}
     self.phases = _phases(method, int(config.steps))
+    self.room = machine.room(config.dtype)
 
-  def compile(self, per_device: int, phase: str) -> PhasePlan:
+  def program(self, per_device: int, phase: str) -> Program:
     """Compiles one program at this many pictures a device.
 
     Raises:
-      TooLarge: it does not fit into the chip.
+      TooLarge: the compiler says that it does not fit.
     """
     count = len(self.machine.devices)
     config = self.config.copy_and_resolve_references()
@@ -166,21 +129,37 @@ class Planner:
       batch = {name: like(x) for name, x in self._batch_shapes(config).items()}
       work = flops.count(lambda *shapes: step(*shapes, phase), state, batch)
       try:
-        with _quiet():
-          compiled = step.lower(state, batch, phase).compile()
+        with compilation(self.machine):
+          lowered = step.lower(state, batch, phase)
+          compiled = lowered.compile(compiler_options=dict(self.machine.options))
       except Exception as error:
-        raise explain(error, per_device, self.machine) from error
-    memory = peak_memory(compiled)
-    chip = self.machine.chip
-    if chip is not None and memory > chip.memory:
-      raise TooLarge(_does_not_fit(per_device, memory, chip), memory)
+        raise explain(error, per_device, self.machine, self.room) from error
+    return Program(phase, compiled, state, batch, work)
+
+  def figures(self, program: Program) -> PhasePlan:
+    """Asks the compiler what it takes."""
+    count, compiled = len(self.machine.devices), program.compiled
+    sent = traffic(compiled.as_text(), count, self.machine.per_node)
     return PhasePlan(
-      phase=phase,
-      flops=work / count,
-      memory=memory,
-      memory_bytes=_cost(compiled).get("bytes accessed", 0.0),
-      sent=sent_bytes(compiled.as_text(), count),
+      phase=program.phase,
+      flops=program.flops / count,
+      memory=peak_memory(compiled),
+      memory_bytes=hlo.bytes_accessed(compiled),
+      sent=sent.inside,
+      sent_between=sent.between,
     )
+
+  def compile(self, per_device: int, phase: str) -> PhasePlan:
+    """Gives one program's figures at this many pictures a device.
+
+    Raises:
+      TooLarge: it does not fit into the chip.
+    """
+    found = self.figures(self.program(per_device, phase))
+    if self.room is not None and found.memory > self.room:
+      message = _does_not_fit(per_device, found.memory, self.machine.chip, self.room)
+      raise TooLarge(message, found.memory)
+    return found
 
   def compile_all(self, per_device: int) -> list[PhasePlan]:
     """Compiles every program at this many pictures a device; TooLarge where one does not fit."""
@@ -196,12 +175,12 @@ class Planner:
       TooLarge: one picture does not fit.
       UserError: the chip's memory is not known.
     """
-    if self.machine.chip is None:
+    room = self.room
+    if room is None:
       raise UserError(
         f"--find-batch needs a chip whose memory is known; {self.machine.name} is not one: give "
         "--topology, or --per-device-batch"
       )
-    room = self.machine.chip.memory
 
     def measure(batch: int) -> float:
       try:
@@ -250,11 +229,6 @@ def _size(tree) -> int:
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def _cost(compiled) -> Mapping[str, float]:
-  cost = compiled.cost_analysis() or {}
-  return cost[0] if isinstance(cost, list) else cost
-
-
 def peak_memory(compiled) -> int:
   """Counts bytes at the peak: arguments, results in no argument's place, temporaries, code."""
   found = compiled.memory_analysis()
@@ -267,15 +241,17 @@ def peak_memory(compiled) -> int:
   )
 
 
-def explain(error: Exception, per_device: int, machine: Machine) -> Exception:
+def explain(
+  error: Exception, per_device: int, machine: Machine, room: float | None
+) -> Exception:
   """Explains the compiler's "it does not fit" as TooLarge; any other error as it is."""
   text = str(error)
   if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
     return error
   used = _NEEDED.search(text)
   needed = float(used["amount"]) * _UNIT[used["unit"]] if used else None
-  if machine.chip is not None:
-    return TooLarge(_does_not_fit(per_device, needed, machine.chip), needed)
+  if room is not None:
+    return TooLarge(_does_not_fit(per_device, needed, machine.chip, room), needed)
   return TooLarge(f"{per_device} a device does not fit into {machine.name}", needed)
 
 
@@ -286,27 +262,14 @@ _NEEDED = re.compile(
 _UNIT = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def _does_not_fit(per_device: int, needed: float | None, chip: Chip) -> str:
+def _does_not_fit(per_device: int, needed: float | None, chip: Chip, room: float) -> str:
   amount = "more" if needed is None else f"{needed / GIB:.2f} GiB"
   many = "s" if per_device > 1 else ""
+  has = f"{room / GIB:.2f} GiB"
+  if room < chip.memory:
+    has += f" for it (of {chip.memory / GIB:.1f})"
   return (
-    f"{per_device} example{many} a device need {amount}, a {chip.name} has "
-    f"{chip.memory / GIB:.2f} GiB; lower --per-device-batch, or set --config.remat=blocks, "
-    "--config.dtype=bfloat16, or --config.parallel.fsdp=N"
+    f"{per_device} example{many} a device need {amount}, a {chip.name} has {has}; lower "
+    "--per-device-batch, or set --config.remat=blocks, --config.dtype=bfloat16, or "
+    "--config.parallel.fsdp=N"
   )
-
-
-@contextlib.contextmanager
-def _quiet():
-  """Keeps the TPU library's own words about machines that are not there off the terminal."""
-  import sys
-
-  sys.stderr.flush()
-  kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-  try:
-    os.dup2(null, 2)
-    yield
-  finally:
-    os.dup2(kept, 2)
-    os.close(kept)
-    os.close(null)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,8 @@ from ml_collections import ConfigDict
 
 from scs_jax.core import config as configs
 from scs_jax.data import opening
-from scs_jax.training import plan as machines
+from scs_jax.training import machines
+from scs_jax.training.plan import PhasePlan, Planner
 
 _MB, _T = 1e6, 1e12
 
@@ -31,7 +33,8 @@ class Planned:
 
   def table(self) -> str:
     """Writes the figures for the screen."""
-    record, gib = self.record, 2**30
+    record, gib = self.record, machines.GIB
+    nodes = record["nodes"] > 1
     total = sum(record["parameters"].values())
     each = ", ".join(f"{name} {count:,}" for name, count in record["parameters"].items())
     lines = [
@@ -40,16 +43,19 @@ class Planned:
       f"parameters: {total:,} ({each})",
       "",
       f"{'program':<14}{'steps':>7}{'TFLOP/chip':>12}{'memory':>11}{'free':>11}{'sent':>11}"
-      f"{'at least':>11}  bound by",
+      + (f"{'to nodes':>11}" if nodes else "")
+      + f"{'at least':>11}  bound by",
     ]
     for row in record["programs"]:
       known = "seconds_at_least" in row
       free = f"{row['memory_free_bytes'] / gib:.2f} GiB" if known else "-"
       bound = f"{row['seconds_at_least'] * 1e3:.2f} ms" if known else "-"
+      between = f"{row['sent_between_nodes_bytes_per_chip'] / _MB:>8.1f} MB" if nodes else ""
       lines.append(
         f"{row['phase']:<14}{row['share_of_steps']:>7.0%}{row['flops_per_chip'] / _T:>12.4f}"
         f"{row['memory_bytes'] / gib:>7.2f} GiB{free:>11}"
-        f"{row['sent_bytes_per_chip'] / _MB:>8.1f} MB{bound:>11}  {row.get('bound_by', '-')}"
+        f"{row['sent_bytes_per_chip'] / _MB:>8.1f} MB{between}{bound:>11}"
+        f"  {row.get('bound_by', '-')}"
       )
     lines.append("")
     if "step_seconds_at_least" in record:
@@ -68,6 +74,7 @@ class Planned:
       )
     else:
       lines.append("this chip's peak figures are not known, so there is no bound on the time")
+    lines += [textwrap.fill(sentence, 98) for sentence in record["left_out"]]
     return "\n".join(lines)
 
 
@@ -87,7 +94,8 @@ def plan(
 
   Args:
     config: of `load_config`, or a config's name; it is left as it is.
-    topology: a TPU slice, KIND:SHAPE, such as "v5e:4x4"; None: the devices of this machine.
+    topology: a TPU slice, KIND:SHAPE, such as "v5e:4x4", or NVIDIA GPUs, KIND:GPUS or
+      KIND:MACHINESxGPUS, such as "h100:4x8"; None: the devices of this machine.
     per_device_batch: examples a chip and step; None: the config's batch_size over the chips, or 1.
     find_batch: find the largest batch that fits a chip's memory instead.
     images: pictures of the training set, for configs that count epochs.
@@ -106,7 +114,7 @@ def plan(
   if steps is not None:
     with config.unlocked():
       config.steps, config.epochs = steps, 0.0
-  planner = machines.Planner(config, machine, opening.batch_shapes)
+  planner = Planner(config, machine, opening.batch_shapes)
   chips = len(machine.devices)
   if find_batch:
     per_device, plans = planner.largest(log)
@@ -120,11 +128,13 @@ def plan(
     "dtype": config.dtype,
     "machine": machine.name,
     "chips": chips,
+    "nodes": chips // machine.per_node,
     "chip": machine.chip.name if machine.chip else machine.devices[0].device_kind,
     "per_device_batch": per_device,
     "batch": batch,
     "parameters": planner.parameters,
-    "programs": [_program(p, planner.phases[p.phase], machine, config.dtype) for p in plans],
+    "programs": [_program(p, planner, config.dtype) for p in plans],
+    "left_out": machine.left_out(config.dtype),
   }
   bounds = [program.get("seconds_at_least") for program in record["programs"]]
   if None not in bounds:
@@ -149,20 +159,22 @@ def _steps(config, images) -> int | None:
   return math.ceil(images * config.epochs / config.batch_size)
 
 
-def _program(found, share: float, machine, dtype: str) -> dict:
+def _program(found: PhasePlan, planner: Planner, dtype: str) -> dict:
   record = {
     "phase": found.phase,
-    "share_of_steps": share,
+    "share_of_steps": planner.phases[found.phase],
     "flops_per_chip": found.flops,
     "memory_bytes": found.memory,
     "memory_traffic_bytes": found.memory_bytes,
     "sent_bytes_per_chip": found.sent,
+    "sent_between_nodes_bytes_per_chip": found.sent_between,
   }
-  if machine.chip is not None:
-    bounds = found.bounds(machine.chip, dtype)
+  if planner.machine.chip is not None:
+    bounds = found.bounds(planner.machine.chip, dtype)
     limit = max(bounds, key=bounds.get)
     record |= {
-      "memory_free_bytes": machine.chip.memory - found.memory,
+      "memory_free_bytes": planner.room - found.memory,
+      "bounds_seconds": bounds,
       "seconds_at_least": bounds[limit],
       "bound_by": limit,
     }

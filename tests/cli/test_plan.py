@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from scs_jax.cli import main as cli
-from scs_jax.training import chips, plan
+from scs_jax.training import chips, machines
 
 _METHOD = """
 import jax, jax.numpy as jnp, optax
@@ -67,7 +67,7 @@ def machine(monkeypatch):
   """Two of this machine's devices, as chips that we know."""
   chip = chips.Chip("toy", 1e9, 5e8, memory=2**22, bandwidth=1e12, links=1e9)
   monkeypatch.setattr(
-    plan, "local", lambda: plan.Machine("two toys", jax.devices()[:2], "cpu", chip)
+    machines, "local", lambda: machines.Machine("two toys", jax.devices()[:2], "cpu", chip)
   )
   return chip
 
@@ -134,6 +134,49 @@ def test_what_cannot_be_planned_is_one_line(more, said, capsys):
   assert run(*more) == 2
   err = capsys.readouterr().err
   assert said in err and err.startswith("scs-jax: error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+  ("name", "said"),
+  [
+    ("h1000:8", "there is no kind 'h1000'; did you mean h100?"),
+    ("tesla", "choose from a100-40, a100-80, b200, h100, h200, l4, rtx4090, v4, v5e, v5p, v6e"),
+    ("h100:2x0", "expected KIND:GPUS or KIND:MACHINESxGPUS, as h100:8 and h100:4x8"),
+    ("a100-80:8x", "expected KIND:GPUS or KIND:MACHINESxGPUS"),
+  ],
+)
+def test_a_name_that_no_machine_has(name, said, capsys):
+  assert run("--topology", name) == 2
+  err = capsys.readouterr().err
+  assert said in err and err.count("\n") == 1
+
+
+CUDA = importlib.util.find_spec("jax_cuda12_plugin") is not None
+
+
+@pytest.mark.skipif(CUDA, reason="is about an environment without JAX's CUDA plugin")
+def test_gpus_without_their_compiler(capsys):
+  assert run("--topology", "h100:8") == 2
+  err = capsys.readouterr().err
+  assert "pip install 'scs_jax[gpu-plan]' 'jax-cuda12-plugin==" in err and err.count("\n") == 1
+
+
+@pytest.mark.skipif(not CUDA, reason="needs JAX's CUDA plugin, of the extra gpu-plan")
+def test_two_machines_of_gpus_that_are_not_there(capsys):
+  """32 examples of the method's 16: 3072 gradients cross once, in two levels."""
+  assert run("--topology", "h100:2x4", "--images", "1000", "--json") == 0
+  found = json.loads(capsys.readouterr().out)
+  assert (found["chips"], found["nodes"], found["chip"]) == (8, 2, "H100 SXM")
+  for program in found["programs"]:
+    assert program["flops_per_chip"] == 2 * FLOPS
+    assert 2 * 3072 * 4 * 3 / 4 <= program["sent_bytes_per_chip"] < 2 * 3072 * 4 * 3 / 4 + 64
+    between = program["sent_between_nodes_bytes_per_chip"]
+    assert 2 * 3072 * 4 / 4 / 2 <= between < 3072 + 64
+    assert program["bounds_seconds"]["network"] == pytest.approx(between / 50e9)
+  assert run("--topology", "h100:2x4", "--per-device-batch", "2") == 0
+  shown = capsys.readouterr().out
+  assert "to nodes" in shown and "450 GB/s inside a node and 50 GB/s between nodes" in shown
+  assert "not the workspaces of" in shown
 
 
 LIBTPU = importlib.util.find_spec("libtpu") is not None
