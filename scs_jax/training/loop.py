@@ -77,7 +77,7 @@ def run_steps(
     )
     for note in [*notes, *data.notes]:
       monitor.say(note)
-    programs = update.Programs(update.device_step(method, key, parallel))
+    programs = update.Programs(update.device_step(method, key, parallel), parallel)
     batches = data.open_batches(start)
     stack.callback(getattr(batches, "close", lambda: None))
     ahead = parallel.ahead(batches)

@@ -76,7 +76,7 @@ def start(folder, xla_flags):
   """Starts one run: as one process of four devices, or as two of two."""
   started = []
 
-  def start(workdir, processes, pace=0.0):
+  def start(workdir, processes, *overrides, pace=0.0):
     with socket.socket() as probe:
       probe.bind(("127.0.0.1", 0))
       port = probe.getsockname()[1]
@@ -88,7 +88,7 @@ def start(folder, xla_flags):
       "PACE": str(pace),
     }
     command = [sys.executable, "-m", "scs_jax", "train", "--config", "tiny.py", "--quiet"]
-    command += ["--workdir", str(workdir)]
+    command += ["--workdir", str(workdir), *overrides]
     ours = []
     for i in range(processes):
       several = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(processes)]
@@ -150,10 +150,12 @@ def test_two_processes_are_one_run_through_sigterm_and_sudden_death(folder, star
   ends(alone, 0)
   run = folder / "run"
 
-  # Asked to stop, one of them tells the other; both end at the same, saved step.
-  stopped = 1
-  for asked, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
-    both = start(run, 2, pace=0.3)
+  # Asked to stop, one of them tells the other; both end at the same, saved step. The first steps
+  # are pmap's, which must be the same.
+  stopped = 4
+  pmap = ["--config.parallel.mode=pmap", "--config.parallel.fsdp=1"]
+  for asked, code, mode in ((signal.SIGTERM, 0, pmap), (signal.SIGINT, 130, [])):
+    both = start(run, 2, *mode, pace=0.3)
     reach(run, stopped + 1, both)
     both[1].send_signal(asked)
     ends(both[0], 0)
