@@ -5,7 +5,7 @@ panels/*.png (gray input, reference, result, truth). The same command again goes
 checkpoint, on any number of devices. SIGTERM saves and exits with code 0 (or --stopped-code);
 Ctrl-C saves too, with code 130, and a second one ends at once. A folder has one run at a time.
 Several processes, one a host, are one run: each is started with the same command, a folder that all
-of them see, and --distributed auto or where to meet."""
+of them see or that is in a bucket, and --distributed auto or where to meet."""
 
 EXAMPLES = """
 scs-jax train --config scsnet/small --workdir runs/small
@@ -15,6 +15,7 @@ scs-jax train --config scsnet/paper --workdir runs/paper --data train.txt --held
   --config.loss.perceptual_file=vgg16-397923af.pth
 scs-jax train --config scsnet/small --workdir runs/small --profile 100:5
 scs-jax train --config scsnet/paper --workdir /shared/paper --data /data/train --distributed auto
+scs-jax train --config scsnet/paper --workdir gs://bucket/paper --data /data/train
 """
 
 
@@ -22,7 +23,8 @@ def add_arguments(parser) -> None:
   from scs_jax.cli import arguments
 
   arguments.add_config(parser)
-  parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder")
+  parser.add_argument("--workdir", required=True, metavar="DIR",
+                      help="the run's folder, here or in a bucket (gs://, s3://)")  # fmt: skip
   parser.add_argument(
     "--data",
     metavar="DIR",

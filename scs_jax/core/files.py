@@ -27,16 +27,6 @@ def write_aside(path: str | os.PathLike, content: bytes) -> None:
 
 
 def require_workdir(workdir: str | os.PathLike[str]) -> None:
-  """Refuses what is no folder's name.
-
-  Raises:
-    UserError: it is empty, or an address in a bucket.
-  """
-  text = os.fspath(workdir)
-  if not text:  # as of an unset variable; a path would take it for the current folder
+  """Refuses an empty name. Raises UserError."""
+  if not os.fspath(workdir):  # as of an unset variable; a path would take it for the current folder
     raise UserError("--workdir is empty: expected the run's folder")
-  if "://" in text:
-    raise UserError(
-      f"--workdir {text} is in a bucket: expected a folder; mount the bucket (docs/scaling.md) and "
-      "give the folder in it"
-    )
