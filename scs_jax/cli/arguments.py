@@ -12,7 +12,10 @@ if TYPE_CHECKING:  # ml_collections is slow to import, and --help needs none of 
 
 _OVERRIDE = "--config."
 
-TRAINED = "a trained network: a run's folder, one checkpoint in it, a model's file, or its name"
+TRAINED = (
+  "a trained network: a run's folder, one checkpoint in it or a model's file, here or in a bucket "
+  "(gs://, s3://), or its name"
+)
 """Of every flag that takes one; training.models finds it."""
 
 

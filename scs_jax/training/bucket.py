@@ -235,9 +235,9 @@ def _fetch(address: str, which: str | int) -> tuple[pathlib.Path, str]:
     for step in _whole(there):
       for item in (*ARRAYS, *JSON_ITEMS):
         (copy / step / item).mkdir(parents=True)
-      _get(there, [f"{step}/about/about.json"], copy)
-      if checksums.NAME in there.names(step):
-        _get(there, [f"{step}/{checksums.NAME}"], copy)
+      told = [f"{step}/about/{name}" for name in there.names(f"{step}/about")]
+      told += [f"{step}/{name}" for name in there.names(step) if name == checksums.NAME]
+      _get(there, told, copy)
     step = str(find_checkpoint(copy, which)[1])
   except UserError as error:
     raise UserError(str(error).replace(str(copy), root)) from error

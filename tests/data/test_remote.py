@@ -153,6 +153,10 @@ def test_a_remote_place(bucket, tmp_path):
   place.take(tmp_path / "shard", "out/shard")
   assert not (tmp_path / "shard").exists()
   assert place.read("out/shard", 2, 5) == b"234"
+  place.get("out/shard", tmp_path / "deep" / "back")
+  place.put(tmp_path / "deep" / "back", "out/again")
+  assert place.read("out/again") == b"0123456789" and (tmp_path / "deep" / "back").exists()
+  place.remove("out/again")
   assert place.names("out") == ["a.json", "shard"] and place.names("nothing") == []
   assert place.exists("out/shard") and not place.exists("out/none")
   place.remove("out")

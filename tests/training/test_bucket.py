@@ -99,7 +99,7 @@ def test_what_is_half_there_is_not_read_and_what_changed_is_found(bucket):
       save(checkpoints, step)
       assert steps_of(objects()) == [step]
   place = Place(f"{address}/run/checkpoints")
-  path, origin = buckets.fetch(f"{address}/run/checkpoints", "last")
+  path, origin = buckets.fetch(f"{address}/run/checkpoints", "best")  # no save had a score
   assert (path.name, origin) == ("2", f"{address}/run")
   assert not any((path / "training").iterdir())  # which alone a training needs
   with pytest.raises(UserError, match=rf"^{address}/run/checkpoints has no checkpoint of step 1"):
