@@ -132,6 +132,21 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
   return args
 
 
+def require_local(args: argparse.Namespace) -> None:
+  """Refuses addresses in a bucket where a verb writes, which would become names of folders here.
+
+  Raises:
+    UserError: there is one.
+  """
+  for name in ("out", "inputs_out", "workdir"):
+    value = getattr(args, name, None)
+    if value is not None and "://" in value:
+      raise UserError(
+        f"{value} is in a bucket, where trainings and data sets can be written, but not this; give "
+        "a local path"
+      )
+
+
 def load_config(args: argparse.Namespace) -> "ConfigDict":
   """The locked config of `--config`, changed by `--config.KEY=VALUE`.
 

@@ -50,8 +50,6 @@ def run(args) -> int:
 
   if not args.workdir:
     raise UserError("--workdir is empty: expected a folder")
-  if "://" in args.workdir:
-    raise UserError(f"--workdir {args.workdir} is in a bucket: a demo goes into a local folder")
   least, most = _SIZE
   if not least <= args.size <= most:
     raise UserError(f"--size {args.size}: expected {least} to {most} pixels")

@@ -114,10 +114,10 @@ def test_whatever_a_driver_raises_is_told_with_the_place(bucket, monkeypatch):
 
 def test_errors_say_what_to_do(bucket, monkeypatch):
   monkeypatch.setitem(sys.modules, "gcsfs", None)
-  monkeypatch.setitem(sys.modules, "s3fs", None)
+  monkeypatch.setitem(sys.modules, "adlfs", None)  # s3fs may be in use
   cases = [
     ("gs://bucket/photos", r"gs:// needs gcsfs, which is not installed; run pip install gcsfs"),
-    ("s3://bucket/photos", r"run pip install s3fs, or give a local copy"),
+    ("az://bucket/photos", r"run pip install adlfs, or give a local copy"),
     ("gz://bucket/photos", r"unknown scheme gz://; did you mean gs://\?"),
     ("memory://bucket/nothing", r"no folder memory://bucket/nothing; check the address"),
     ("memory://nothing/list.txt", r"cannot read the list memory://nothing/list.txt"),
