@@ -47,10 +47,10 @@ if [[ $dry ]]; then
 fi
 
 stopped=
-"${command[@]}" &
-trainer=$!
 # To every task of every step. (srun itself would answer a SIGTERM by killing them.)
 trap 'stopped=1; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
+"${command[@]}" &
+trainer=$!
 code=0
 wait "$trainer" || code=$?
 while kill -0 "$trainer" 2>/dev/null; do # the signal ended the wait, not the training

@@ -9,12 +9,12 @@ usage: launch/tpu_pod.sh --name TPU --zone ZONE --bucket NAME [--project P] [--s
 
 Runs `scs-jax train TRAIN ARGUMENTS` on all VMs (workers) of a running TPU VM slice:
 
-  1. installs scs_jax with the TPU extra on each, and Python 3.12 where there is none that suits
+  1. installs scs_jax with the extras tpu and gcs on each, and Python 3.12 where there is none that suits
      (--source: a git URL or a folder of this machine to copy; default: the folder that this script
      stands in);
-  2. mounts the bucket gs://NAME at ~/bucket on each by gcsfuse, so that --workdir bucket/runs/one
-     and --data bucket/imagenet are the same for all. Make it with hierarchical namespace: a
-     checkpoint becomes valid by one rename;
+  2. mounts the bucket gs://NAME at ~/bucket on each by gcsfuse, so that --data bucket/imagenet is
+     the same for all. --workdir gs://NAME/runs/one needs no mount; bucket/runs/one, in it, needs a
+     bucket with hierarchical namespace, where a checkpoint becomes valid by one rename;
   3. trains. The output of worker I is in train.log on its disk, and every minute in the bucket, as
      logs/TPU/worker_I.log. The workers find each other by themselves (--distributed auto);
   4. where it ends before its last step, by an error or since the machines were told to stop, tries
@@ -25,7 +25,8 @@ Making the slice, and a queued resource for spot slices, is described in docs/sc
 
 example:
   launch/tpu_pod.sh --name big --zone us-west4-a --bucket mine -- \
-    --config scsnet/paper --workdir bucket/runs/scsnet --data bucket/imagenet --config.dtype=bfloat16
+    --config scsnet/paper --workdir gs://mine/runs/scsnet --data bucket/imagenet \
+    --config.dtype=bfloat16
 TEXT
 }
 
@@ -50,7 +51,7 @@ while (($#)); do
 done
 [[ $name && $zone && $bucket ]] || fail "--name, --zone and --bucket are needed (see --help)"
 [[ "$tries" =~ ^[1-9][0-9]*$ ]] || fail "--tries is '$tries': expected a whole number from 1"
-(($#)) || fail "no training arguments; write -- --config NAME --workdir bucket/runs/NAME"
+(($#)) || fail "no training arguments; write -- --config NAME --workdir gs://$bucket/runs/NAME"
 where=(--zone "$zone" --worker all)
 [[ $project ]] && where+=(--project "$project")
 
@@ -76,7 +77,7 @@ esac
 # Images of TPU VMs may carry an older Python than 3.11: uv brings one then.
 on_all 'cd scs_jax && p=$(command -v python3.12 python3.11 | head -n 1)
 [ "$p" ] || { python3 -m pip install --user --quiet uv && python3 -m uv python install 3.12 &&
-  p=$(python3 -m uv python find --system 3.12); } && make install EXTRAS=tpu PYTHON="$p"'
+  p=$(python3 -m uv python find --system 3.12); } && make install EXTRAS=tpu,gcs PYTHON="$p"'
 # No cache of what is there: workers write into one folder.
 mount="gcsfuse --implicit-dirs --metadata-cache-ttl-secs=0 --metadata-cache-negative-ttl-secs=0"
 on_all "mkdir -p bucket && (mountpoint -q bucket || $mount $(printf %q "$bucket") bucket)"

@@ -5,9 +5,12 @@ import functools
 import gc
 import html.parser
 import importlib.metadata
+import logging
 import os
 import pathlib
+import secrets
 import subprocess
+import tempfile
 import types
 
 _CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "jax"
@@ -226,6 +229,40 @@ def make_cycle_config():
     return config
 
   return make
+
+
+@pytest.fixture(scope="session")
+def _store():
+  """A store that speaks as S3 does, for this process and those that it starts; a client of it."""
+  server = pytest.importorskip("moto.server")
+  files = pytest.importorskip("s3fs")
+  logging.getLogger("werkzeug").setLevel(logging.WARNING)
+  running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+  running.start()
+  address = "http://{}:{}".format(*running.get_host_and_port())
+  keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
+  with pytest.MonkeyPatch.context() as patch:
+    environment = keys | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": address}
+    for name, value in environment.items():
+      patch.setenv(name, value)
+    yield files.S3FileSystem()
+    files.S3FileSystem.clear_instance_cache()
+  running.stop()
+
+
+@pytest.fixture
+def bucket(_store, tmp_path, monkeypatch):
+  """(its address, a function: its objects' names); copies on the disk are in tmp_path/copies."""
+  (tmp_path / "copies").mkdir()
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "copies"))
+  name = f"test-{secrets.token_hex(4)}"
+  _store.mkdir(name)
+
+  def objects():
+    _store.invalidate_cache()
+    return sorted(path.removeprefix(f"{name}/") for path in _store.find(name))
+
+  return f"s3://{name}", objects
 
 
 @contextlib.contextmanager

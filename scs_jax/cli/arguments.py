@@ -13,7 +13,10 @@ if TYPE_CHECKING:  # ml_collections is slow to import, and --help needs none of 
 
 _OVERRIDE = "--config."
 
-TRAINED = "a trained network: a run's folder, one checkpoint in it, a model's file, or its name"
+TRAINED = (
+  "a trained network: a run's folder, one checkpoint in it or a model's file, here or in a bucket "
+  "(gs://, s3://), or its name"
+)
 """Of every flag that takes one; training.models finds it."""
 
 
@@ -154,6 +157,21 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
     raise UserError(f"--config.{key}: `{parser.prog}` takes no config")
   args.overrides, args.argv = overrides, list(argv)
   return args
+
+
+def require_local(args: argparse.Namespace) -> None:
+  """Refuses addresses in a bucket where a verb writes, which would become names of folders here.
+
+  Raises:
+    UserError: there is one.
+  """
+  for name in ("out", "inputs_out", "workdir"):
+    value = getattr(args, name, None)
+    if value is not None and "://" in value:
+      raise UserError(
+        f"{value} is in a bucket, where trainings and data sets can be written, but not this; give "
+        "a local path"
+      )
 
 
 def load_config(args: argparse.Namespace) -> "ConfigDict":

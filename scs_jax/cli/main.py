@@ -169,7 +169,10 @@ def _run_verb(argv: Sequence[str]) -> int:
   verb = f"{command} {first}".removeprefix("scs-jax ")
   parser = arguments.make_parser(verb, module.HELP, module.EXAMPLES)
   module.add_arguments(parser)
-  return module.run(arguments.parse(parser, rest))
+  args = arguments.parse(parser, rest)
+  if not verb.startswith(("train", "data ")):  # which write into buckets
+    arguments.require_local(args)
+  return module.run(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

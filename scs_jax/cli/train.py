@@ -7,7 +7,7 @@ panels/*.png (gray input, reference, result, truth). The same command again goes
 checkpoint, on any number of devices. SIGTERM saves and exits with code 0 (or --stopped-code);
 Ctrl-C saves too, with code 130, and a second one ends at once. A folder has one run at a time.
 Several processes, one a host, are one run: each is started with the same command, a folder that all
-of them see, and --distributed auto or where to meet."""
+of them see or that is in a bucket, and --distributed auto or where to meet."""
 
 EXAMPLES = """
 scs-jax train --config scsnet/small --workdir runs/small
@@ -17,13 +17,15 @@ scs-jax train --config scsnet/paper --workdir runs/paper --data train.txt --held
   --config.loss.perceptual_file=vgg16-397923af.pth
 scs-jax train --config scsnet/small --workdir runs/small --profile 100:5
 scs-jax train --config scsnet/paper --workdir /shared/paper --data /data/train --distributed auto
+scs-jax train --config scsnet/paper --workdir gs://bucket/paper --data /data/train
 """
 
 
 def add_arguments(parser) -> None:
   add = parser.add_argument
   arguments.add_config(parser)
-  add("--workdir", required=True, metavar="DIR", help="the run's folder")
+  add("--workdir", required=True, metavar="DIR",
+      help="the run's folder, here or in a bucket (gs://, s3://)")
   add("--data", metavar="DIR",
       help="folder of training pictures (any tree), or 'bundled'; short for --config.data.source")
   add("--heldout", metavar="DIR",

@@ -27,20 +27,6 @@ def write_aside(path: str | os.PathLike, content: bytes) -> None:
 
 
 def require_workdir(workdir: str | os.PathLike[str], name: str = "workdir") -> None:
-  """Refuses what cannot be a run's folder.
-
-  Args:
-    workdir: its path.
-    name: what errors call it.
-
-  Raises:
-    UserError: it is empty, or an address in a bucket.
-  """
-  text = os.fspath(workdir)
-  if not text:  # as of an unset variable; a path would take it for the current folder
+  """Refuses an empty path of a run's folder, which errors call `name`. Raises UserError."""
+  if not os.fspath(workdir):  # as of an unset variable; a path would take it for the current folder
     raise UserError(f"{name} is empty: expected the run's folder")
-  if "://" in text:
-    raise UserError(
-      f"{name} {text} is in a bucket: expected a folder; mount the bucket (docs/scaling.md) and "
-      "give the folder in it"
-    )

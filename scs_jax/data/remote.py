@@ -140,9 +140,19 @@ class Place:
     if not self.remote:
       os.replace(path, self.full(name))
       return
+    self.put(path, name)
+    os.unlink(path)
+
+  def put(self, path: str | os.PathLike, name: str) -> None:
+    """Copies a finished local file to a remote place, under a name, piece by piece."""
     with as_os_errors(self.full(name)):
       self._files.put_file(os.fspath(path), f"{self._path}/{name}")
-    os.unlink(path)
+
+  def get(self, name: str, path: str | os.PathLike) -> None:
+    """Copies a file of a remote place to a local path, whose folder is made, piece by piece."""
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with as_os_errors(self.full(name)):
+      self._files.get_file(f"{self._path}/{name}", os.fspath(path))
 
   def exists(self, name: str = "") -> bool:
     """Tells whether there is a file, or the folder itself."""
@@ -157,6 +167,7 @@ class Place:
     Those of local folders are read by sources.py, which minds links.
     """
     with as_os_errors(self.root):
+      self._files.invalidate_cache()  # others write there too
       found = self._files.find(self._path, detail=True)
     start = len(self._path.rstrip("/")) + 1
     return {
@@ -178,13 +189,13 @@ class Place:
         return []
     return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
-  def remove(self, folder: str) -> None:
-    """Removes a folder inside, with all that it holds, where there is one."""
+  def remove(self, name: str) -> None:
+    """Removes a folder inside with all that it holds, or a remote file, where there is one."""
     if not self.remote:
-      shutil.rmtree(self.full(folder), ignore_errors=True)
+      shutil.rmtree(self.full(name), ignore_errors=True)
       return
-    with as_os_errors(self.full(folder)), contextlib.suppress(FileNotFoundError):
-      self._files.rm(f"{self._path}/{folder}", recursive=True)
+    with as_os_errors(self.full(name)), contextlib.suppress(FileNotFoundError):
+      self._files.rm(f"{self._path}/{name}", recursive=True)
 
 
 @contextlib.contextmanager

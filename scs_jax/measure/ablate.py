@@ -177,7 +177,7 @@ def _write(folder: pathlib.Path, name: str, content: bytes) -> None:
   os.replace(aside, folder / name)
 
 
-def _train(plan: Plan, row: Row, quiet: bool, tell) -> bool:
+def _train(plan: Plan, row: Row, quiet: bool, log) -> bool:
   """Trains and measures a row, or says that it is done; False where it was told to stop."""
   there = ablations_result.require_ours(row.folder, row.identity, row.earlier)
   same = there is not None and not ablations_result.changes(there.identity, row.identity)

@@ -27,7 +27,7 @@ import math
 import os
 import platform
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -41,9 +41,10 @@ import scs_jax
 from scs_jax.core import config as config_lib
 from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
-from scs_jax.training import checksums
+from scs_jax.training import checksums, distributed
 from scs_jax.training.checkpoint_arrays import (
   describe_leaves,
+  gathered,
   host_copy,
   quiet_late_answers,
   restore_arrays,
@@ -90,6 +91,8 @@ class Checkpoints:
     best_mode: "max" or "min".
     create: True for the run that writes: makes the folder, clears what a killed run left behind.
       False only reads, beside a run that may be writing; the folder must exist.
+    publish: where the folder is each process's own copy of one elsewhere (bucket.py): the first
+      process writes all of a checkpoint, then calls this.
 
   Raises:
     UserError: the folder is missing, a file, not writable, or holds numbered folders of others.
@@ -104,6 +107,7 @@ class Checkpoints:
     best_metric: str | None = None,
     best_mode: str = "max",
     create: bool = True,
+    publish: Callable[[], None] | None = None,
   ):
     if keep_last < 1 or keep_best < 0:
       raise ValueError(f"keep_last {keep_last}, keep_best {keep_best}: expected >= 1 and >= 0")
@@ -115,13 +119,14 @@ class Checkpoints:
     self._writing: int | None = None  # step
     # Several processes meet at barriers inside orbax, which must come in the same order in each:
     # there orbax is called from the loop's thread and uses its own; alone, all of it goes beside.
-    self._alone = jax.process_count() == 1
+    self._alone = jax.process_count() == 1 or publish is not None
+    self._publish, self._reads = publish, not create
     self._manager: ocp.CheckpointManager | None = None
-    if create:
+    if create and (publish is None or distributed.is_first()):
       require_writable(self.directory)
       self._manager = self._open_manager()
       self._beside = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
-    elif not self.directory.is_dir():
+    elif not create and not self.directory.is_dir():
       raise UserError(f"no checkpoints at {self.directory}; {WHAT_TO_GIVE}")
 
   def _open_manager(self) -> ocp.CheckpointManager:
@@ -140,15 +145,20 @@ class Checkpoints:
         )
       )
     handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    who = ocp.options.MultiprocessingOptions(active_processes={0} if self._publish else None)
     for item in ARRAYS:  # weights hardly shrink; compressing them doubles the time to write
-      handlers.add(item, ocp.args.PyTreeSave, ocp.PyTreeCheckpointHandler(use_compression=False))
+      handler = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=who)
+      handlers.add(item, ocp.args.PyTreeSave, handler)
     for item in JSON_ITEMS:
-      handlers.add(item, ocp.args.JsonSave, ocp.JsonCheckpointHandler(f"{item}.json"))
+      handler = ocp.JsonCheckpointHandler(f"{item}.json", multiprocessing_options=who)
+      handlers.add(item, ocp.args.JsonSave, handler)
     options = ocp.CheckpointManagerOptions(
       best_fn=score,
       best_mode=self._mode,
       preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
       todelete_subdir=REMOVED,
+      create=False,  # require_writable has made it
+      multiprocessing_options=who,
       async_options=ocp.options.AsyncOptions(
         create_directories_asynchronously=False,
         # Called by one process when all have written, before the rename.
@@ -185,12 +195,14 @@ class Checkpoints:
     Raises:
       UserError: this save or the one before could not be written; `metrics` lacks `best_metric`.
     """
-    if self._manager is None:
+    if self._reads:
       raise ValueError("opened with create=False: expected to be read only; open with create=True")
     self.wait()
-    if step not in self._manager.all_steps():
+    items = _items(state, averaged=bool(state.average))
+    if self._publish is not None:
+      items = gathered(items)
+    if self._manager is not None and step not in self._manager.all_steps():
       score = self._score(metrics)
-      items = _items(state, averaged=bool(state.average))
       about = {
         "step": step,
         "versions": _versions(),
@@ -237,6 +249,8 @@ class Checkpoints:
     assert self._manager is not None
     self._manager.wait_until_finished()
     self._clear()
+    if self._publish is not None:
+      self._publish()
 
   def _write_checksums(self) -> None:
     start = f"{self._writing}.{UNFINISHED}"
@@ -257,6 +271,8 @@ class Checkpoints:
     """Turns what goes wrong while writing `step` into one line, and makes a next save possible."""
     try:
       yield
+    except UserError:  # it is written, and could not be published
+      raise
     except Exception as error:
       reason, advice = explain(error)
       if self._alone:  # a failed manager has forgotten what is on disk; also removes the remains

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 
 from scs_jax.errors import UserError
 from scs_jax.training import checksums, distributed
@@ -101,6 +102,20 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
   if sharding is None:
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def gathered(tree: Tree) -> Tree:
+  """The tree with every array whole in each process, where they lie in parts of several.
+
+  All processes call it alike. One array after the other is whole on the devices.
+  """
+
+  def whole(leaf: Any) -> Any:
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+      return leaf
+    return multihost_utils.process_allgather(leaf, tiled=True)
+
+  return jax.tree.map(whole, tree)
 
 
 def host_copy(tree: Tree) -> Tree:

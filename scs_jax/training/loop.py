@@ -12,7 +12,7 @@ from scs_jax.core import files, stop
 from scs_jax.core.contract import Method, TrainState
 from scs_jax.data.opening import Data
 from scs_jax.errors import UserError
-from scs_jax.training import distributed, lock, models, resume, update
+from scs_jax.training import bucket, distributed, lock, models, resume, update
 from scs_jax.training.checkpoint import Checkpoints
 from scs_jax.training.monitor import Monitor
 from scs_jax.training.outcome import Outcome
@@ -28,6 +28,7 @@ def run_steps(
   quiet: bool = False,
   profile: tuple[int, int] | None = None,
   stopped: stop.Flag | None = None,
+  there: bucket.Copy | None = None,
 ) -> Outcome:
   """Trains to `config.steps`, from the last checkpoint in `workdir` where there is one.
 
@@ -47,6 +48,7 @@ def run_steps(
     quiet: no progress bar.
     profile: (first step, steps) to trace into workdir/profile.
     stopped: raised where a SIGTERM came before; SIGTERM and Ctrl-C raise it.
+    there: where workdir is this process's copy of a folder in a bucket.
 
   Raises:
     UserError: another run's folder, or one in which a training runs; no room; a loss that is not
@@ -65,7 +67,7 @@ def run_steps(
     resume.require_ours(workdir)
     stack.enter_context(lock.held(workdir))
     distributed.meet()  # before anything is written
-    checkpoints = stack.enter_context(_open_checkpoints(config, workdir))
+    checkpoints = stack.enter_context(_open_checkpoints(config, workdir, there))
     key = jax.random.key(config.seed)
     state, start, best, notes = _begin(config, method, data, workdir, checkpoints, parallel, key)
     state = parallel.place(state.replace(frozen=frozen))
@@ -76,8 +78,8 @@ def run_steps(
       Monitor(config, parallel, data.name, workdir, start, skipped, quiet, profile)
     )
     for note in [*notes, *data.notes]:
-      monitor.say(note)
-    programs = update.Programs(update.device_step(method, key, parallel))
+      monitor.say(note if there is None else there.named(note))
+    programs = update.Programs(update.device_step(method, key, parallel), parallel)
     batches = data.open_batches(start)
     stack.callback(getattr(batches, "close", lambda: None))
     ahead = parallel.ahead(batches)
@@ -131,12 +133,13 @@ def run_steps(
     return Outcome(workdir, config, step, ended_early, method, parallel.fetch(state))
 
 
-def _open_checkpoints(config, workdir: pathlib.Path) -> Checkpoints:
+def _open_checkpoints(config, workdir: pathlib.Path, there: bucket.Copy | None) -> Checkpoints:
   return Checkpoints(
     workdir,
     keep_last=config.checkpoint.keep_last,
     keep_best=config.checkpoint.keep_best,
     best_metric=config.checkpoint.best_metric or None,
+    publish=None if there is None else there.publish,
   )
 
 

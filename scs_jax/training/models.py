@@ -26,8 +26,9 @@ from ml_collections import ConfigDict
 
 from scs_jax.core import resolve, spelling
 from scs_jax.core.contract import TrainState
+from scs_jax.data import remote
 from scs_jax.errors import UserError
-from scs_jax.training import checkpoint_arrays, checkpoint_folder, model_card, model_file
+from scs_jax.training import bucket, checkpoint_arrays, checkpoint_folder, model_card, model_file
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "models"
 """Where the shipped models lie, NAME.safetensors each; it need not be there."""
@@ -48,7 +49,7 @@ class Model:
 
   Attributes:
     given: what named it.
-    path: the folder of one checkpoint, or the file.
+    path: the folder of one checkpoint, or the file; of one in a bucket a copy on this machine.
     step: updates that its training had done.
     config: the resolved config that it was trained with, locked.
     run: the folder of the run that it is a checkpoint of; None for a file.
@@ -82,7 +83,9 @@ class Model:
   def place(self) -> str:
     """Says where it lies, for a log."""
     shipped = self.path.parent == epath.Path(FOLDER)
-    return f"{self.stem}, a model of scs_jax" if shipped else str(self.path)
+    if shipped:
+      return f"{self.stem}, a model of scs_jax"
+    return self.given if remote.is_remote(self.given) else str(self.path)
 
   @property
   def card(self) -> dict[str, Any]:
@@ -150,8 +153,9 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
   """Finds a trained network.
 
   Args:
-    given: a run's folder, its checkpoints/, one numbered folder in there, a model's file, or the
-      name of a shipped model. What lies on the disk comes first: ./NAME is a path in any case.
+    given: a run's folder, its checkpoints/, one numbered folder in there, a model's file, each also
+      in a bucket (gs://, s3://), or the name of a shipped model. What lies on the disk comes first:
+      ./NAME is a path in any case.
     step: which checkpoint of a run: "best" (the default), "last" or a number. A file has one.
 
   Raises:
@@ -162,6 +166,13 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
   text, step = os.fspath(given), "best" if step is None else step
   if not text:
     raise UserError(f"the name of what to colour with is empty: expected {WHAT_TO_GIVE}")
+  found = _find_remote(text, step) if remote.is_remote(text) else _find_local(text, step)
+  if isinstance(step, int) and step != found.step:
+    raise UserError(f"{text} is step {found.step} itself: leave --step out")
+  return found
+
+
+def _find_local(text: str, step: str | int) -> Model:
   path = checkpoint_folder.absolute(text)
   exists = path.exists()
   if not exists and not re.search(r"[/\\]", text) and not text.endswith(model_file.SUFFIX):
@@ -170,17 +181,24 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
       raise _unknown(text)
   elif not exists and text.endswith(model_file.SUFFIX):
     raise UserError(f"{path}: no such file; give {WHAT_TO_GIVE}")
+  return _open(text, path, step)
+
+
+def _open(text: str, path: epath.Path, step: str | int) -> Model:
   if path.is_file():
     contents = model_file.read(path)
-    found = Model(text, path, contents.step, contents.config, contents=contents)
-  else:
-    root, number = checkpoint_folder.find_checkpoint(path, step)
-    config = checkpoint_folder.read_config(root, number)
-    run = root.parent if root.name == checkpoint_folder.FOLDER else root
-    found = Model(text, root / str(number), number, config, run)
-  if isinstance(step, int) and step != found.step:
-    raise UserError(f"{text} is step {found.step} itself: leave --step out")
-  return found
+    return Model(text, path, contents.step, contents.config, contents=contents)
+  root, number = checkpoint_folder.find_checkpoint(path, step)
+  config = checkpoint_folder.read_config(root, number)
+  run = root.parent if root.name == checkpoint_folder.FOLDER else root
+  return Model(text, root / str(number), number, config, run)
+
+
+def _find_remote(address: str, step: str | int) -> Model:
+  """A model of a bucket, read from a copy on this machine."""
+  path, origin = bucket.fetch(address, step)
+  found = _open(address, epath.Path(path), step)
+  return found if found.run is None else dataclasses.replace(found, run=epath.Path(origin))
 
 
 def show() -> None:

@@ -1,5 +1,6 @@
 """The result of a training, for whoever started it."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -10,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from scs_jax.core.contract import Method, TrainState
+from scs_jax.data.remote import Place
 
 
 @dataclasses.dataclass
@@ -17,7 +19,7 @@ class Outcome:
   """Holds how a run ended, and what it wrote down along the way.
 
   Attributes:
-    workdir: the run's folder.
+    workdir: the run's folder; as text where it is in a bucket.
     config: what it was trained with: steps derived from epochs, and what a run that went on kept.
     step: the last step done.
     stopped: whether SIGTERM ended it before its last step; the same call goes on.
@@ -25,7 +27,7 @@ class Outcome:
     state: at that step, on the devices.
   """
 
-  workdir: pathlib.Path
+  workdir: pathlib.Path | str
   config: ConfigDict
   step: int
   stopped: bool
@@ -39,8 +41,10 @@ class Outcome:
     Losses are of training batches ("loss/content"), scores of held-out pictures
     ("automatic/psnr_rgb"); NaN where a value was no number. Empty before the first line.
     """
-    path, points = self.workdir / "metrics.jsonl", {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    points, lines = {}, b""
+    with contextlib.suppress(FileNotFoundError):
+      lines = Place(self.workdir).read("metrics.jsonl")
+    for line in lines.decode().splitlines():
       values = json.loads(line)
       step = values.pop("step")
       for name, value in values.items():

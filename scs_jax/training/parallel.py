@@ -26,7 +26,7 @@ class Parallel:
 
   Args:
     mode: "jit" (arrays are global, sharded over a mesh) or "pmap" (a leading device axis).
-    devices: to use; all by default. pmap takes this process's devices only.
+    devices: to use; all, of all processes, by default.
     fsdp: devices that a state is cut over, see sharding.py; "jit" alone.
     fsdp_least: elements of the smallest array that is cut.
     options: what a step does besides the method's own.
@@ -42,16 +42,21 @@ class Parallel:
   ):
     if mode not in ("jit", "pmap"):
       raise UserError(f"parallel.mode is {mode!r}; use 'jit' or 'pmap'")
-    if mode == "pmap" and jax.process_count() > 1:
-      raise UserError("parallel.mode=pmap runs on one process's devices; use jit for several")
     if mode == "pmap" and fsdp > 1:
       raise UserError(f"parallel.fsdp {fsdp} needs parallel.mode=jit: pmap copies the state")
     self.mode, self.options = mode, options or update.Options()
     self.mesh = sharding.make_mesh(devices, fsdp)
-    self.devices = list(self.mesh.devices.flat)
-    self.replicated = NamedSharding(self.mesh, P())
-    self.by_batch = NamedSharding(self.mesh, sharding.BATCH)
+    # By process, as pmap wants them; within one in the order that suits the wiring.
+    self.devices = sorted(self.mesh.devices.flat, key=lambda device: device.process_index)
+    self._ours = [d for d in self.devices if d.process_index == jax.process_index()]
     self._least = fsdp_least
+    if mode == "jit":
+      self.replicated = NamedSharding(self.mesh, P())
+      self.by_batch = NamedSharding(self.mesh, sharding.BATCH)
+    else:  # of several processes each holds what lies on its own devices
+      ours = Mesh(np.array(self._ours), (sharding.DATA,))
+      self.replicated = NamedSharding(ours, P())
+      self.by_batch = NamedSharding(ours, P(sharding.DATA))
 
   @classmethod
   def of(cls, config, devices=None) -> "Parallel":
@@ -101,11 +106,9 @@ class Parallel:
     if self.mode == "jit":
       return jax.tree.map(_put, state, self.shardings(state))
     state = jax.device_put(state, self.replicated)
-    stack = lambda x: jnp.broadcast_to(x, (len(self.devices), *x.shape))
-    # On the mesh that pmap makes, as its step returns a state: else the step compiles twice.
-    where = NamedSharding(Mesh(self.devices, (sharding.DATA,)), P(sharding.DATA))
+    stack = lambda x: jnp.broadcast_to(x, (len(self._ours), *x.shape))
     # Under jit no device ever holds more than its own copy of the stack.
-    return jax.jit(lambda s: jax.tree.map(stack, s), out_shardings=where)(state)
+    return jax.jit(lambda s: jax.tree.map(stack, s), out_shardings=self.by_batch)(state)
 
   def fetch(self, state: TrainState) -> TrainState:
     """Returns the state as one logical copy: what is saved, or handed to another mode."""
@@ -133,9 +136,9 @@ class Parallel:
         name: jax.make_array_from_process_local_data(self.by_batch, value)
         for name, value in batch.items()
       }
-    local = len(self.devices)
+    ours = len(self._ours)
     return {
-      name: value.reshape(local, value.shape[0] // local, *value.shape[1:])
+      name: value.reshape(ours, value.shape[0] // ours, *value.shape[1:])
       for name, value in batch.items()
     }
 
@@ -143,8 +146,10 @@ class Parallel:
     """Returns the batch with what the other processes should know; alone, as it is."""
     if jax.process_count() == 1:
       return batch
-    marks = np.full(len(self.mesh.local_devices), stopped, np.float32)
-    return {**batch, update.STOP: jax.make_array_from_process_local_data(self.by_batch, marks)}
+    marks = np.full(len(self._ours), stopped, np.float32)
+    if self.mode == "jit":
+      marks = jax.make_array_from_process_local_data(self.by_batch, marks)
+    return {**batch, update.STOP: marks}
 
   # -- batches and logs ----------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """One training, from a config to its outcome: `scs_jax.train`, and what `scs-jax train` calls."""
 
 import copy
+import dataclasses
 import os
 
 from ml_collections import ConfigDict
@@ -8,7 +9,7 @@ from ml_collections import ConfigDict
 from scs_jax.core import config as configs
 from scs_jax.core import files, resolve, stop
 from scs_jax.data import opening
-from scs_jax.training import loop, models, resume
+from scs_jax.training import bucket, loop, models, resume
 from scs_jax.training.outcome import Outcome
 
 
@@ -28,7 +29,7 @@ def train(
 
   Args:
     config: of `load_config`, changed as you like, or a config's name; it is left as it is.
-    workdir: the run's folder; made where missing.
+    workdir: the run's folder, made where missing; here or in a bucket (gs://, s3://).
     quiet: no progress bars.
     profile: (first step, steps) to trace into workdir/profile.
     scans: the folder in which a scan of the training pictures is kept, for runs that share one;
@@ -41,6 +42,15 @@ def train(
     KeyboardInterrupt: Ctrl-C was pressed; the state is saved.
   """
   files.require_workdir(workdir)
+  with bucket.copied(workdir) as there:
+    if there is None:
+      return _train(config, workdir, quiet, profile, scans, stopped, None)
+    outcome = _train(config, there.folder, quiet, profile, scans, stopped, there)
+  return dataclasses.replace(outcome, workdir=os.fspath(workdir))
+
+
+def _train(config, workdir, quiet, profile, scans, stopped, there: bucket.Copy | None) -> Outcome:
+  """As `train`; the folder is the copy of one in a bucket, if there is one."""
   config = copy.deepcopy(configs.load(config) if isinstance(config, str) else config)
   kept = resume.keep_earlier(workdir, config)
   method = resolve.build(config)
@@ -54,4 +64,4 @@ def train(
     config.steps, config.epochs = steps, 0.0
   method = resolve.build(config)  # again: a schedule depends on the number of steps
   data.notes = [*kept, *data.notes]
-  return loop.run_steps(config, method, data, workdir, quiet, profile, stopped)
+  return loop.run_steps(config, method, data, workdir, quiet, profile, stopped, there)

@@ -61,10 +61,13 @@ class Programs:
 
   Args:
     step: as `device_step` gives it.
+    parallel: the devices that it is for.
   """
 
-  def __init__(self, step: Callable[[TrainState, Batch, str], tuple[TrainState, Logs]]):
-    self._step = step
+  def __init__(
+    self, step: Callable[[TrainState, Batch, str], tuple[TrainState, Logs]], parallel: "Parallel"
+  ):
+    self._step, self._parallel = step, parallel
     self._known: dict[str, tuple[Callable, int]] = {}
 
   def of(self, phase: str, state: TrainState, batch: Batch) -> tuple[Callable, int]:
@@ -77,7 +80,11 @@ class Programs:
       work = flops.count(program, state, batch)
       if jax.process_count() > 1:
         # Compiled before it runs: one that compiles longer would keep the others in a collective.
-        program = self._step.lower(state, batch, phase).compile()
+        compiled = self._step.lower(state, batch, phase).compile()
+        if self._parallel.mode == "jit":
+          program = compiled
+        else:  # pmap finds what was compiled; itself it hands out arrays of this process alone
+          work *= jax.process_count()  # and traced for this process's devices
         distributed.meet()
       self._known[phase] = program, work
     return self._known[phase]
@@ -99,8 +106,19 @@ def device_step(
   options = parallel.options
   if parallel.mode == "pmap":
     step = make_step(method, key, Collective(sharding.DATA, options.remat), options)
+
+    def mapped(state: TrainState, batch: Batch, phase: str) -> tuple[TrainState, Logs]:
+      batch = dict(batch)
+      marks = {STOP: jax.lax.pmax(batch.pop(STOP), sharding.DATA)} if STOP in batch else {}
+      state, logs = step(state, batch, phase)
+      return state, {**logs, **marks}
+
     return jax.pmap(
-      step, sharding.DATA, donate_argnums=0, static_broadcasted_argnums=2, devices=parallel.devices
+      mapped,
+      sharding.DATA,
+      donate_argnums=0,
+      static_broadcasted_argnums=2,
+      devices=parallel.devices,
     )
   keep = jax.lax.with_sharding_constraint
   gather = None

@@ -99,6 +99,7 @@ def test_overrides_reach_the_config(verb):
     (["fake", "--config", "comon"], "no config is called 'comon'"),
     (["fake", "--config.sed=1"], "did you mean --config.seed?"),
     (["--workdir", "x"], "unknown flag '--workdir'"),
+    (["fake", "--workdir", "gs://b/x"], "gs://b/x is in a bucket"),
     (["fakee"], "did you mean fake?"),
   ],
 )

@@ -82,7 +82,7 @@ def start(folder, xla_flags):
   """Starts one run: as one process of four devices, or as two of two."""
   started = []
 
-  def start(workdir, processes=1, pace=0.0):
+  def start(workdir, processes=1, *overrides, pace=0.0):
     with socket.socket() as probe:
       probe.bind(("127.0.0.1", 0))
       port = probe.getsockname()[1]
@@ -94,7 +94,7 @@ def start(folder, xla_flags):
       "PACE": str(pace),
     }
     command = [sys.executable, "-m", "scs_jax", "train", "--config", "tiny.py", "--quiet"]
-    command += ["--workdir", str(workdir)]
+    command += ["--workdir", str(workdir), *overrides]
     ours = []
     for i in range(processes):
       several = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(processes)]
@@ -232,17 +232,22 @@ def test_killed_and_terminated_it_ends_in_the_same_parameters(start, alone, tmp_
 def test_two_processes_are_one_run_through_ctrl_c_and_sudden_death(folder, start, alone):
   run = folder / "run"
 
-  # One of them is told to stop and tells the other; both end at the same, saved step.
-  both = start(run, 2, pace=0.3)
-  wait_for(both, lambda: last_line(run) >= 2)
-  both[1].send_signal(signal.SIGINT)
-  ends(both[0], 0)
-  ends(both[1], 130)
-  stopped = saved(run)
-  assert 2 <= stopped < STEPS - 6
-  assert f"stopped at step {stopped} of {STEPS}" in both[0].said()
-  assert "stopped at" not in both[1].said()  # the first speaks for all
-  assert "Traceback" not in both[1].said()
+  # Asked to stop, one of them tells the other; both end at the same, saved step. The first steps
+  # are pmap's, which must be the same.
+  stopped = 1
+  pmap = ["--config.parallel.mode=pmap", "--config.parallel.fsdp=1"]
+  for asked, code, mode in ((signal.SIGTERM, 0, pmap), (signal.SIGINT, 130, [])):
+    both = start(run, 2, *mode, pace=0.3)
+    wait_for(both, lambda stopped=stopped: last_line(run) >= stopped + 1)
+    both[1].send_signal(asked)
+    ends(both[0], 0)
+    ends(both[1], code)
+    before = stopped
+    stopped = saved(run)
+    assert before < stopped < STEPS - 6
+    assert f"stopped at step {stopped} of {STEPS}" in both[0].said()
+    assert "stopped at" not in both[1].said()  # the first speaks for all
+    assert "Traceback" not in both[1].said()
 
   # Killed, one of them is missed; the other ends, and says why. The first one is where all meet.
   for dies, lives in ((1, 0), (0, 1)):

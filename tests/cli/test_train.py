@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 
+import fsspec
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -213,8 +215,70 @@ def test_python_trains_as_the_command_does(setup, capfd):
   assert out.startswith("run: step 3 of 3\n") and "loss/mean" in out
   assert train("--config.epochs=3", "--config.steps=0") == 0
   assert "is at step 3 of 3: nothing is left to do" in capfd.readouterr().err
-  with pytest.raises(UserError, match="is in a bucket"):
-    scs_jax.train("tiny.py", "gs://bucket/run")
+
+# --- in a bucket
+
+
+def stopping_at(step, monkeypatch):
+  """SIGTERM comes while the batch of a step, counted from 1, is got."""
+  original = opening.open_data
+
+  def opened(*args):
+    data, steps = original(*args)
+    batches = data.open_batches
+
+    def stopping(start):
+      for i, batch in enumerate(batches(start)):
+        if start + i + 1 == step:
+          os.kill(os.getpid(), signal.SIGTERM)
+        yield batch
+
+    data.open_batches = stopping
+    return data, steps
+
+  monkeypatch.setattr(opening, "open_data", opened)
+
+
+def test_a_run_in_a_bucket_is_stopped_and_goes_on_as_on_a_disk(setup, bucket, monkeypatch, capfd):
+  address, objects = bucket
+  more = ["--config.steps=8", "--config.log.panels_every=2"]
+  assert train(*more, workdir="disk") == 0
+  run = f"{address}/runs/one"
+  with monkeypatch.context() as patch:
+    stopping_at(5, patch)
+    assert train(*more, "--stopped-code=75", workdir=run) == 75
+  capfd.readouterr()
+  stopped = models.find(run, "last").step
+  assert 2 <= stopped < 8
+  assert train(*more, workdir=run) == 0
+  out, err = capfd.readouterr()
+  assert f"going on from step {stopped} in {run}\n" in err
+  assert out == f"{run}: step 8; checkpoints, metrics.jsonl and panels are there\n"
+  here = {str(p.relative_to("disk")) for p in pathlib.Path("disk").rglob("*") if p.is_file()}
+  plain = lambda names: {name for name in names if "/d/" not in name}  # orbax draws those names
+  assert plain(n.removeprefix("runs/one/") for n in objects()) == plain(here)
+  assert not any((setup / "copies").glob(f"scs_jax-{os.getuid()}/*"))  # nothing stays behind
+
+  found, expected = models.find(run), models.find("disk")
+  assert (found.step, found.stem, found.place) == (8, "one", run)
+  for a, b in zip(*(jax.tree.leaves(m.restore()) for m in (found, expected)), strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert found.fingerprint() != "" and models.find(f"{run}/checkpoints/8").step == 8
+  with pytest.raises(UserError, match="is step 8 itself: leave --step out"):
+    models.find(f"{run}/checkpoints/8", 4)
+  outcome = scs_jax.train("tiny.py", run, quiet=True)  # a config of fewer steps: nothing to do
+  assert (outcome.workdir, outcome.step) == (run, 8)
+  assert list(outcome.curves["loss/mean"][:, 0]) == list(range(1, 9))
+
+  assert cli.main(["export", run, "one.safetensors"]) == 0
+  files = fsspec.filesystem("s3")
+  files.put_file("one.safetensors", f"{run}/one.safetensors")
+  assert models.find(f"{run}/one.safetensors").step == 8
+  flags = ["--checkpoint", run, "--data", "heldout", "--modes", "automatic", "--quiet"]
+  assert cli.main(["evaluate", *flags]) == 2
+  assert "not on a local disk: give --out" in capfd.readouterr().err
+  assert cli.main(["evaluate", *flags, "--out", "report"]) == 0
+  assert cli.main(["colorize", "heldout", "--out", "colored", "--checkpoint", run]) == 0
 
 
 # --- SIGTERM before the loop
@@ -237,22 +301,7 @@ def test_sigterm_before_there_is_a_step_ends_with_code_0(setup, monkeypatch, cap
 
 
 def test_a_run_that_sigterm_ends_early_has_the_code_asked_for(setup, monkeypatch, capfd):
-  original = opening.open_data
-
-  def opened(*args):
-    data, steps = original(*args)
-    batches = data.open_batches
-
-    def stopping(start):
-      for i, batch in enumerate(batches(start)):
-        if i == 2:
-          os.kill(os.getpid(), signal.SIGTERM)
-        yield batch
-
-    data.open_batches = stopping
-    return data, steps
-
-  monkeypatch.setattr(opening, "open_data", opened)
+  stopping_at(3, monkeypatch)
   assert train("--stopped-code=75", "--config.steps=100") == 75
   assert "the same command goes on from there" in capfd.readouterr().err
   monkeypatch.undo()
@@ -301,7 +350,7 @@ def test_a_run_that_sigterm_ends_early_has_the_code_asked_for(setup, monkeypatch
     (["--workdir=/proc/run"], ["cannot write checkpoints to /proc/run/checkpoints"]),
     (["--workdir=tiny.py/run", "--config.data.exclude_gray=true"], ["file stands where a folder"]),
     (["--workdir="], ["--workdir is empty: expected the run's folder"]),
-    (["--workdir=gs://bucket/run"], ["is in a bucket", "mount the bucket"]),
+    (["--workdir=gss://bucket/run"], ["unknown scheme gss://", "did you mean gs://?"]),
     (["--stopped-code=256"], ["--stopped-code is 256: expected 0 to 255"]),
     (["--data="], ["config.data.source is empty: which pictures?"]),
   ],

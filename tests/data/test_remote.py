@@ -114,10 +114,10 @@ def test_whatever_a_driver_raises_is_told_with_the_place(bucket, monkeypatch):
 
 def test_errors_say_what_to_do(bucket, monkeypatch):
   monkeypatch.setitem(sys.modules, "gcsfs", None)
-  monkeypatch.setitem(sys.modules, "s3fs", None)
+  monkeypatch.setitem(sys.modules, "adlfs", None)  # s3fs may be in use
   cases = [
     ("gs://bucket/photos", r"gs:// needs gcsfs, which is not installed; run pip install gcsfs"),
-    ("s3://bucket/photos", r"run pip install s3fs, or give a local copy"),
+    ("az://bucket/photos", r"run pip install adlfs, or give a local copy"),
     ("gz://bucket/photos", r"unknown scheme gz://; did you mean gs://\?"),
     ("memory://bucket/nothing", r"no folder memory://bucket/nothing; check the address"),
     ("memory://nothing/list.txt", r"cannot read the list memory://nothing/list.txt"),
@@ -153,6 +153,10 @@ def test_a_remote_place(bucket, tmp_path):
   place.take(tmp_path / "shard", "out/shard")
   assert not (tmp_path / "shard").exists()
   assert place.read("out/shard", 3) == b"012"
+  place.get("out/shard", tmp_path / "deep" / "back")
+  place.put(tmp_path / "deep" / "back", "out/again")
+  assert place.read("out/again") == b"0123456789" and (tmp_path / "deep" / "back").exists()
+  place.remove("out/again")
   assert place.names("out") == ["a.json", "shard"] and place.names("nothing") == []
   assert place.exists("out/shard") and not place.exists("out/none")
   place.remove("out")

@@ -130,7 +130,7 @@ def test_tpu_pod_installs_mounts_and_trains_on_all_workers():
   assert all(line[line.index("--worker") + 1] == "all" for line in lines)
   remote = [line[line.index("--command") + 1] for line in lines]
   assert remote[0].endswith("git clone https://example.org/scs_jax.git scs_jax")
-  assert 'make install EXTRAS=tpu PYTHON="$p"' in remote[1]
+  assert 'make install EXTRAS=tpu,gcs PYTHON="$p"' in remote[1]
   assert "gcsfuse --implicit-dirs" in remote[2] and "mine bucket)" in remote[2]
   for command in remote:
     subprocess.run(["bash", "-n"], input=command, text=True, check=True)
