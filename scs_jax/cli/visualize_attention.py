@@ -26,7 +26,7 @@ EXAMPLES = f"""
 """
 
 _MOST_POINTS = 16
-_SIDE = 512
+_SIDE = 512  # infer.attention.SIDE, which imports jax
 _NEARLY_EVEN = 1.5  # times even; the demo's network is above it where places differ
 _FEW_POSITIONS = 16  # a reference of fewer has little to choose from
 
@@ -78,11 +78,9 @@ def add_arguments(parser) -> None:
 def run(args) -> int:
   import json
 
-  import numpy as np
-
   from scs_jax.core import files
   from scs_jax.data import scan
-  from scs_jax.infer import colorizer, display, resizing
+  from scs_jax.infer import attention, display
   from scs_jax.report import attention_numbers as numbers
   from scs_jax.report import attention_panel as panel
   from scs_jax.report import panels
@@ -98,8 +96,7 @@ def run(args) -> int:
       display.say(f"{path}: {remark}")
   if reference.chroma < scan.GRAY_CHROMA:
     display.say(f"{args.reference} is gray: it has no colours to lend; its attention is shown")
-  gray = resizing.reduce_to_side(picture.gray[..., None], args.input_side)[..., 0]
-  lender = colorizer.reference_rgb(reference)
+  gray = attention.seen(picture, args.input_side)
   display.say(f"looking with {name}")
   if gray.shape != size:
     display.say(
@@ -107,18 +104,16 @@ def run(args) -> int:
       "(--input-side)"
     )
   seen_points = numbers.moved(points, size, gray.shape)
-  looked = _look(method, state, gray, lender, seen_points, args.input_side)
-  to_bytes = lambda x: np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)
+  looked = attention.look(method, state, gray, reference, seen_points)
   shown = panel.Shown(
-    to_bytes(gray),
-    to_bytes(lender),
-    to_bytes(looked.rgb),
-    seen_points,
+    *looked[:4],
     [f"at {x}, {y} of {size[1]} x {size[0]}" for y, x in points],
     looked.levels,
     _title(args, name, looked.levels),
   )
-  found = numbers.describe(looked.levels, points, lender.shape[:2], reference.gray.shape)
+  found = numbers.describe(
+    looked.levels, points, looked.reference.shape[:2], reference.gray.shape
+  )
   for line in numbers.lines(found["points"]):
     display.say(line)
   most = max(row["times_even"] for point in found["points"] for row in point["levels"])
@@ -139,26 +134,6 @@ def run(args) -> int:
     files.write_aside(written[2], _npz(looked.levels, points, seen_points))
   display.say(f"wrote {', '.join(map(str, written))}")
   return 0
-
-
-def _look(method, state, gray, reference, points, side: int):
-  """attention_maps.look, with its failures explained."""
-  import numpy as np
-
-  from scs_jax.errors import UserError
-  from scs_jax.infer import budget, colorizer
-  from scs_jax.methods.scsnet import attention_maps
-
-  try:
-    looked = attention_maps.look(method, state, gray, reference, points)
-  except Exception as error:
-    if not budget.is_out_of_memory(error):
-      raise
-    raise UserError(f"{budget.describe(error)}; give an --input-side below {side}") from error
-  colorizer.require_finite(looked.rgb)
-  for level in looked.levels:
-    colorizer.require_finite(np.asarray(level.weights))
-  return looked
 
 
 def _out(args):
@@ -197,11 +172,11 @@ def _read(what: str, path: str):
 
 def _load(args):
   """(method, state, "RUN, step N") of a network with attention to a reference."""
-  from scs_jax.methods.scsnet import attention_maps
+  from scs_jax.infer import attention
   from scs_jax.training import models
 
   model = models.find(args.checkpoint, args.step)
-  attention_maps.require_attention(model.method)
+  attention.require(model.method)
   return model.method, model.restore(), f"{args.checkpoint}, step {model.step}"
 
 
