@@ -42,10 +42,13 @@ class Colored(NamedTuple):
   Attributes:
     rgb: float32 [H, W, 3] in [0, 1].
     disparity: float32 [H, W, 1], the expected k, in pixels; None where it was not asked for.
+    confidence: float32 [H, W, 1], how much each match is trusted; None likewise, for a method that
+      does not say, and for a pair that went through in strips: the whole picture decides it.
   """
 
   rgb: np.ndarray
-  disparity: np.ndarray | None
+  disparity: np.ndarray | None = None
+  confidence: np.ndarray | None = None
 
 
 def strips(rows: int, height: int, overlap: int, multiple: int) -> Iterator[Strip]:
@@ -84,7 +87,7 @@ class StripPainter:
     method: one that takes pairs (core.contract).
     state: params and model_state are read.
     memory_limit: bytes, of the accelerator's memory where there is one; None: 80 % of what is free.
-    want_disparity: compute it too.
+    want_disparity: compute it too, and the confidence.
     note: receives a line about what a user would want to know.
   """
 
@@ -189,20 +192,23 @@ class StripPainter:
   def _in_strips(self, mono: np.ndarray, color: np.ndarray, height: int) -> Colored:
     size = mono.shape[:2]
     run = self.program(size, height).run
-    made = [np.empty((*size, 3), np.float32), None]
+    made = {"rgb": np.empty((*size, 3), np.float32)}
     for strip in strips(size[0], height, self.overlap or 0, self.multiple):
       rows = slice(strip.start, strip.start + height)
       parts = run(self._state, *(np.ascontiguousarray(x[None, rows]) for x in (mono, color)))
       taken = slice(strip.first - strip.start, strip.end - strip.start)
-      for i, part in enumerate(parts):
-        if made[i] is None:
-          made[i] = np.empty((*size, part.shape[-1]), np.float32)
-        made[i][strip.first : strip.end] = np.asarray(part)[0, taken]
-    return Colored(*made)
+      for name, part in parts.items():
+        if name not in made:
+          made[name] = np.empty((*size, part.shape[-1]), np.float32)
+        made[name][strip.first : strip.end] = np.asarray(part)[0, taken]
+    if height < size[0]:
+      made.pop("confidence", None)
+    return Colored(**made)
 
 
-def _paint(method, want_disparity: bool, state: TrainState, mono, color) -> tuple[jax.Array, ...]:
-  """(rgb,) or (rgb, disparity); other extras are not computed, as nothing reads them."""
+def _paint(method, want_disparity: bool, state: TrainState, mono, color) -> dict[str, jax.Array]:
+  """The parts of Colored that there are; other extras are not computed, as nothing reads them."""
   prediction = method.predict(state, Query(mono, mono.shape[1:3], color, want_disparity))
+  kept = [n for n in Colored._fields[1:] if want_disparity and n in prediction.extras]
   rgb = prediction.rgb.astype(jnp.float32)
-  return (rgb, prediction.extras["disparity"]) if want_disparity else (rgb,)
+  return {"rgb": rgb, **{name: prediction.extras[name] for name in kept}}
