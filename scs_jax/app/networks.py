@@ -4,17 +4,21 @@ import collections
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from scs_jax.core.contract import Method, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import attention
 from scs_jax.infer.colorizer import Colorizer
 from scs_jax.infer.pairs import PairColorizer
+from scs_jax.infer.pictures import Picture
 from scs_jax.training import models
 from scs_jax.training.models import Model
 
 BY_TASK = ""
 """The name that leaves the choice to the task at hand, as `scs-jax colorize` does."""
 
+_WARM = 512  # pixels a side
 _OPEN = 4  # networks with their programs in memory
 _Open = TypeVar("_Open")
 
@@ -82,6 +86,11 @@ class Networks:
       (name, mono_view),
       lambda: PairColorizer.from_checkpoint(self._find(name), mono_view=mono_view, **limits),
     )
+
+  def warm(self) -> None:
+    """Opens what colours a photograph alone, and compiles it, before somebody waits for it."""
+    gray = np.zeros((_WARM, _WARM), np.float32)
+    self.colorizer(self.name_for(self.photographs[0], alone=True)).color(Picture(gray))
 
   def looker(self, name: str) -> tuple[Method, TrainState]:
     """A network whose attention to a reference can be shown. Raises UserError where it has none."""

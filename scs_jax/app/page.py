@@ -39,4 +39,5 @@ def build(shared: Shared) -> gr.Blocks:
 def theme() -> gr.themes.Default:
   """The look, in the system's own letters: none are fetched."""
   blue = gr.themes.colors.blue
-  return gr.themes.Default(primary_hue=blue, font=_SANS, font_mono=_MONO)
+  look = gr.themes.Default(primary_hue=blue, font=_SANS, font_mono=_MONO)
+  return look.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")

@@ -11,7 +11,7 @@ def build(shared: Shared) -> None:
   """Builds the tab; within a gr.Tab."""
   networks = shared.networks
   with gr.Row():
-    with gr.Column(min_width=300):
+    with gr.Column(min_width=300, elem_classes="asked"):
       mono = gr.File(label=words.MONO, file_types=PICTURES, height=140, elem_id="mono")
       color = gr.File(label=words.COLOR, file_types=PICTURES, height=140, elem_id="color")
       start = gr.Button("Colour the pair", variant="primary", elem_id="colour-pair")
@@ -25,7 +25,7 @@ def build(shared: Shared) -> None:
         elem_id="view",
       )  # fmt: skip
       saturation = gr.Slider(0.0, 4.0, 1.0, step=0.05, label=words.SATURATION)
-    with gr.Column(scale=2, min_width=300):
+    with gr.Column(scale=2, min_width=300, elem_classes="answered"):
       status = gr.HTML(
         markup.line(
           "Drop the two pictures that a monochrome and a colour camera took side by side at the "

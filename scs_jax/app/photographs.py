@@ -131,7 +131,9 @@ def color(
         read=read,
         say=lambda line: state.notes.append(words.for_page(line, folder)),
       )
-      state.broken += [(task.relative, words.for_page(why, folder)) for _, why in outcome.broken]
+      for _, cause in outcome.broken:
+        cause = words.for_page(cause, folder).removeprefix(f"{task.relative}: ")
+        state.broken.append((task.relative, cause))
       if outcome.colored:
         lent = folder / "references" / lending.name if lending else ""
         shown = _show(task, folder / "shown" / str(number))

@@ -12,7 +12,7 @@ def build(shared: Shared) -> None:
   """Builds the tab; within a gr.Tab."""
   networks = shared.networks
   with gr.Row():
-    with gr.Column(min_width=300):
+    with gr.Column(min_width=300, elem_classes="asked"):
       given = gr.File(
         label="Photographs", file_count="multiple", file_types=PICTURES, height=160,
         elem_id="photographs",
@@ -35,13 +35,14 @@ def build(shared: Shared) -> None:
         0.0, 4.0, 1.0, step=0.05, label=words.SATURATION, elem_id="saturation",
         info="0 is gray, 1 what the network says.",
       )  # fmt: skip
-      with gr.Accordion(f"{words.REFERENCES} (optional)", open=False, elem_id="lending"):
+      lending = f"{words.REFERENCES} (optional)"
+      with gr.Accordion(lending, open=False, elem_id="lending", elem_classes="later"):
         gr.Markdown("They lend their colours: one to all, of several each to what is most similar.")
         references = gr.File(
           label=words.REFERENCES, file_count="multiple", file_types=PICTURES, height=140,
           elem_id="references",
         )  # fmt: skip
-    with gr.Column(scale=2, min_width=300):
+    with gr.Column(scale=2, min_width=300, elem_classes="answered"):
       with gr.Row(equal_height=True):
         status = gr.HTML(
           markup.line("Drop photographs and press “Colour”. They stay on this machine."),
@@ -53,8 +54,8 @@ def build(shared: Shared) -> None:
         buttons=["fullscreen"], visible=False, max_height=640,
       )  # fmt: skip
       gallery = gr.Gallery(
-        label="All results: choose one", columns=4, height=190, allow_preview=False, buttons=[],
-        visible=False, elem_id="gallery",
+        label="All results: choose one", columns=4, height=220, allow_preview=False, buttons=[],
+        visible=False, elem_id="gallery", object_fit="contain",
       )  # fmt: skip
       results = gr.File(
         label="Results", file_count="multiple", interactive=False, visible=False,

@@ -5,7 +5,9 @@ import gradio as gr
 from scs_jax.app import markup, runs, words
 from scs_jax.app.shared import EVENT, Shared
 
-_SECONDS = 5  # between two looks at a run
+SECONDS = 5
+"""Between two looks at a run."""
+
 _NEWEST = "the newest"
 
 
@@ -17,7 +19,7 @@ def build(shared: Shared) -> None:
     again = gr.Button("Look for runs", elem_id="again", scale=0, min_width=140)
   shown = gr.HTML(elem_id="shown-run")
   panel = gr.HTML(elem_id="panel")
-  seen, timer = gr.State(), gr.Timer(_SECONDS, active=False)
+  seen, timer = gr.State(), gr.Timer(SECONDS, active=False)
 
   def look_for_runs(chosen):
     found = runs.find(shared.runs)

@@ -4,9 +4,11 @@ import contextlib
 import dataclasses
 import importlib.util
 import ipaddress
+import logging
 import os
 import pathlib
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from scs_jax.errors import UserError
@@ -32,6 +34,7 @@ class Settings:
     max_pixels: of a picture, and of a result.
     max_jobs: at work and waiting together.
     memory_limit: bytes, as of Colorizer.
+    warm: compile what the first photograph will need as soon as the page is there.
   """
 
   checkpoints: Sequence[str] = ()
@@ -43,6 +46,7 @@ class Settings:
   max_pixels: int = MAX_PIXELS
   max_jobs: int = MAX_JOBS
   memory_limit: int | None = None
+  warm: bool = True
 
 
 @contextlib.contextmanager
@@ -77,7 +81,7 @@ def served(settings: Settings) -> Iterator[str]:
       "NO_PROXY": proxies, "no_proxy": proxies,
     }))  # fmt: skip
     page = _launch(settings, folder)
-    stack.callback(page.close, verbose=False)
+    stack.callback(_close, page)
     yield page.local_url
 
 
@@ -125,7 +129,22 @@ def _launch(settings: Settings, folder: str):
       f"cannot listen at {where}: the port is taken, or the address is not this machine's; give "
       "another --port, or another --host"
     ) from error
+  if settings.warm:
+    threading.Thread(target=_warm, args=(networks, turns), daemon=True).start()
   return blocks
+
+
+def _close(blocks) -> None:
+  """Ends at once, whoever has the page open."""
+  logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # traces of what is broken off
+  blocks.server.force_exit = True
+  blocks.close(verbose=False)
+
+
+def _warm(networks, turns) -> None:
+  """Compiles what the first photograph will need; it is then told what is wrong, if anything is."""
+  with turns.turn(), contextlib.suppress(Exception):
+    networks.warm()
 
 
 @contextlib.contextmanager

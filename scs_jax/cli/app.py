@@ -82,6 +82,7 @@ def add_arguments(parser) -> None:
 def run(args) -> int:
   import contextlib
   import os
+  import sys
   import threading
 
   from scs_jax.app import serving
@@ -97,11 +98,13 @@ def run(args) -> int:
   settings = serving.Settings(
     args.checkpoint, args.runs, args.host, args.port, auth and _pair(auth), **limits
   )
-  ended = stop.exiting(0), contextlib.suppress(KeyboardInterrupt)
-  with ended[0], ended[1], serving.served(settings) as address:
+  told = contextlib.suppress(KeyboardInterrupt, SystemExit)
+  with told, stop.exiting(0), serving.served(settings) as address:
     display.say(f"open {address} in a browser; Ctrl-C ends it")
     threading.Event().wait()
-  return 0
+  # A thread may be at work in XLA, for minutes: nothing of it is to be kept.
+  sys.stdout.flush()
+  os._exit(0)
 
 
 def _pair(auth: str) -> tuple[str, str]:
