@@ -27,7 +27,8 @@ def answer(shared: Shared, done: Done, clicked: tuple[int, int]) -> str:
 
 
 def _answer(shared: Shared, done: Done, clicked: tuple[int, int]) -> str:
-  with shared.turns.job(), shared.turns.turn():
+  shared.turns.require_room()
+  with shared.turns.turn():
     method, state = shared.networks.looker(done.network)
     picture = read_within(done.source, shared.max_pixels)
     reference = read_within(done.reference, shared.max_pixels)

@@ -14,18 +14,24 @@ def refusal(sentence: str) -> str:
   return f'<p class="refusal" role="alert">{html.escape(_whole(sentence))}</p>'
 
 
+def said(lines: Sequence[str]) -> str:
+  """Shows what the library says along the way: warnings at once, remarks folded away."""
+  parts, remarks = [], []
+  for one in lines:
+    name, marked, rest = one.rpartition("warning: ")
+    if marked:
+      parts.append(warning(name + rest))
+    else:
+      remarks.append(f"<li>{html.escape(one)}</li>")
+  if remarks:
+    count = "1 remark" if len(remarks) == 1 else f"{len(remarks)} remarks"
+    parts.append(f"<details><summary>{count}</summary><ul>{''.join(remarks)}</ul></details>")
+  return "".join(parts)
+
+
 def warning(sentence: str) -> str:
   """Says what may be wrong with a result."""
   return f'<p class="warning">{html.escape(_whole(sentence))}</p>'
-
-
-def notes(lines: Sequence[str]) -> str:
-  """Lists what somebody may want to know, folded away; nothing where there is nothing."""
-  if not lines:
-    return ""
-  items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-  count = "1 remark" if len(lines) == 1 else f"{len(lines)} remarks"
-  return f"<details><summary>{count}</summary><ul>{items}</ul></details>"
 
 
 def _whole(sentence: str) -> str:

@@ -34,7 +34,7 @@ class Networks:
     photographs, pairs: names of those for either, the given ones first.
 
   Raises:
-    UserError: a given one that is not there.
+    UserError: a given one that is not there, or that colours nothing.
   """
 
   def __init__(self, given: Sequence[str] = (), memory_limit: int | None = None):
@@ -46,6 +46,10 @@ class Networks:
     one_picture = lambda method: not (method.takes_pairs or method.only_enlarges)
     self.photographs = [n for n, m in self._models.items() if one_picture(m.method)]
     self.pairs = [n for n, m in self._models.items() if m.method.takes_pairs]
+    if useless := [name for name in given if name not in (*self.photographs, *self.pairs)]:
+      raise UserError(
+        f"{useless[0]} only enlarges what has colours already: leave it out of --checkpoint"
+      )
     if not set(given) & set(self.photographs):
       self.photographs.insert(0, BY_TASK)
     self._opened: collections.OrderedDict = collections.OrderedDict()

@@ -45,8 +45,8 @@ class State:
 
   Attributes:
     now: what is under way; "" at the end.
-    warnings: what is wrong with the pair, a sentence each.
-    notes: lines that a user would want to know.
+    warnings: what the check finds wrong with the pair, a sentence each.
+    notes: lines that a user would want to know, some begun by "warning: ".
     output: file of the result.
     before, after, disparity, confidence, check: files with pictures for the page; "" where there is
       none.
@@ -88,7 +88,7 @@ def color(
       pair_inputs.Partners(found.tasks, read),
       quiet=True,
       read=read,
-      say=lambda line: _sort(state, words.for_page(line, folder).partition(": ")[2]),
+      say=lambda line: state.notes.append(words.for_page(line, folder).partition(": ")[2]),
     )
     if outcome.broken:
       raise UserError(outcome.broken[0][1])
@@ -101,11 +101,6 @@ def color(
       _check(state, (mono, other), keeper.found.layout.view, range_, folder)
   state.now = ""
   yield state
-
-
-def _sort(state: State, line: str) -> None:
-  warning = line.startswith("warning: ")
-  (state.warnings if warning else state.notes).append(line.removeprefix("warning: "))
 
 
 class _Keeper:

@@ -55,9 +55,11 @@ def build(shared: Shared) -> None:
     yield {status: markup.line("waiting", True)} | {c: gr.update(visible=False) for c in shown}
     asked, folder = pairs.Asked(mono, color, network, view, saturation), None
     try:
-      with shared.turns.job(), shared.places.job(request.session_hash, "pair") as folder:
-        for now in pairs.color(asked, folder, networks, shared.turns, shared.max_pixels):
-          yield {status: _status(now)} | results_of(now)
+      shared.turns.require_room()
+      folder = shared.places.folder(request.session_hash, "pair")
+      for now in pairs.color(asked, folder, networks, shared.turns, shared.max_pixels):
+        shared.places.require(request.session_hash)
+        yield {status: _status(now)} | results_of(now)
     except Exception as error:
       yield {status: markup.refusal(words.explain(error, folder))}
 
@@ -81,4 +83,4 @@ def build(shared: Shared) -> None:
 
 def _status(now: pairs.State) -> str:
   parts = [markup.line(now.now or "the pair is coloured", bool(now.now))]
-  return "".join([*parts, *map(markup.warning, now.warnings)]) + markup.notes(now.notes)
+  return "".join([*parts, *map(markup.warning, now.warnings)]) + markup.said(now.notes)

@@ -72,7 +72,7 @@ class State:
     now: the one at work, or what it waits for; "" at the end.
     done: those that are coloured, in order.
     broken: (name, cause) of those that could not be.
-    notes: lines that a user would want to know.
+    notes: lines that a user would want to know, some with "warning: " after the name.
     archive: file with all results, at the end of a job of several; else "".
   """
 

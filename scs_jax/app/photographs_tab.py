@@ -81,11 +81,11 @@ def build(shared: Shared) -> None:
     asked = photographs.Asked(given, references or (), network, scale, keep, saturation)
     folder = None
     try:
-      with shared.turns.job(), shared.places.job(request.session_hash, "photographs") as folder:
-        for now in photographs.color(
-          asked, folder, networks, shared.turns, shared.max_pixels
-        ):
-          yield {status: _status(now), stop: gr.Button(visible=bool(now.now))} | results_of(now)
+      shared.turns.require_room()
+      folder = shared.places.folder(request.session_hash, "photographs")
+      for now in photographs.color(asked, folder, networks, shared.turns, shared.max_pixels):
+        shared.places.require(request.session_hash)
+        yield {status: _status(now), stop: gr.Button(visible=bool(now.now))} | results_of(now)
     except Exception as error:
       refused = markup.refusal(words.explain(error, folder))
       yield {status: refused, stop: gr.Button(visible=False)}
@@ -134,4 +134,4 @@ def _status(now: photographs.State) -> str:
   coloured = "1 photograph coloured" if count == 1 else f"{count} photographs coloured"
   parts = [markup.line(now.now or coloured, bool(now.now))] if now.now or count else []
   parts += [markup.refusal(f"{name}: {cause}") for name, cause in now.broken]
-  return "".join(parts) + markup.notes(now.notes)
+  return "".join(parts) + markup.said(now.notes)

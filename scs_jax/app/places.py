@@ -7,7 +7,9 @@ import pathlib
 import secrets
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+
+from scs_jax.errors import UserError
 
 
 class Places:
@@ -32,19 +34,24 @@ class Places:
     with self._lock:
       self._uploads.setdefault(session, set()).update(map(pathlib.Path, paths))
 
-  @contextlib.contextmanager
-  def job(self, session: str, kind: str) -> Iterator[pathlib.Path]:
+  def folder(self, session: str, kind: str) -> pathlib.Path:
     """An empty folder for a job of a session, in place of those of its earlier jobs of the kind."""
     home = self._home(session)
     for earlier in home.glob(f"{kind}-*"):
       shutil.rmtree(earlier, ignore_errors=True)
     folder = home / f"{kind}-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
-    try:
-      yield folder
-    finally:
-      if session in self._ended:  # while the job was at work
-        shutil.rmtree(home, ignore_errors=True)
+    return folder
+
+  def require(self, session: str) -> None:
+    """Lets a job go on whose session has not ended; else deletes what it made since.
+
+    Raises:
+      UserError: it has ended.
+    """
+    if session in self._ended:
+      shutil.rmtree(self._home(session), ignore_errors=True)
+      raise UserError("the page was closed while its pictures were being coloured")
 
   def end(self, session: str) -> None:
     """Deletes what belongs to a session."""

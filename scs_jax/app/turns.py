@@ -13,29 +13,21 @@ class Turns:
   one.
 
   Args:
-    most: jobs at a time, at work and waiting together.
+    most: jobs at a time, at work and waiting together; one that has begun may go on.
   """
 
   def __init__(self, most: int):
-    self._most, self._jobs = most, 0
+    self._most = most
     self._line: collections.deque[object] = collections.deque()
     self._changed = threading.Condition()
 
-  @contextlib.contextmanager
-  def job(self) -> Iterator[None]:
-    """A job, for as long as the context lasts. Raises UserError where there are too many."""
-    with self._changed:
-      if self._jobs >= self._most:
-        raise UserError(
-          f"busy: {self._jobs} jobs are at work or waiting, as many as this page takes; try again "
-          "in a minute"
-        )
-      self._jobs += 1
-    try:
-      yield
-    finally:
-      with self._changed:
-        self._jobs -= 1
+  def require_room(self) -> None:
+    """Raises UserError where one job more would be too many."""
+    if self.waiting >= self._most:
+      raise UserError(
+        f"busy: {self.waiting} jobs are at work or waiting, as many as this page takes; try again "
+        "in a minute"
+      )
 
   @property
   def waiting(self) -> int:

@@ -7,6 +7,7 @@ pytest.importorskip("gradio", reason="the page needs gradio, an extra")
 from scs_jax.app.networks import BY_TASK, Networks
 from scs_jax.core import resolve
 from scs_jax.errors import UserError
+from scs_jax.infer.pairs import PairColorizer
 from scs_jax.training import model_file, models
 
 
@@ -50,13 +51,14 @@ def test_what_is_given_stands_first(place):
   assert networks.photographs == [own, "scsnet", "smsanet"] and networks.pairs == ["cycle_cnn"]
 
 
-def test_a_network_stays_open_until_others_take_its_place():
+def test_a_network_stays_open_until_others_take_its_place(monkeypatch):
   networks = Networks(memory_limit=10**9)
   colorizer = networks.colorizer("smsanet")
   assert colorizer.method.keeps_luminance and colorizer.memory_limit == 10**9
   method, state = networks.looker("scsnet")
   assert method.takes_reference and networks.looker("scsnet")[1] is state
   assert networks.colorizer("smsanet") is colorizer
+  monkeypatch.setattr(PairColorizer, "from_checkpoint", lambda *args, **keywords: object())
   for view in ("left", "right", "lower", "upper"):
     networks.pair_colorizer("cycle_cnn", view)
   assert networks.colorizer("smsanet") is not colorizer

@@ -28,8 +28,9 @@ class TestPlaces:
     kept = places.Places(tmp_path)
     kept.hold("one", [str(own), str(shared)])
     kept.hold("two", [str(shared)])
-    with kept.job("one", "photographs") as folder:
-      (folder / "result.png").write_bytes(b"y")
+    folder = kept.folder("one", "photographs")
+    (folder / "result.png").write_bytes(b"y")
+    kept.require("one")
     assert (folder / "result.png").exists()  # while the page is open
     kept.end("one")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [shared]
@@ -38,23 +39,24 @@ class TestPlaces:
 
   def test_a_job_takes_the_place_of_the_last_one_of_its_kind(self, tmp_path):
     kept = places.Places(tmp_path)
-    with kept.job("one", "photographs") as first, kept.job("one", "pair") as other:
-      pass
-    with kept.job("one", "photographs") as second:
-      assert not first.exists() and other.exists() and list(second.iterdir()) == []
+    first, other = kept.folder("one", "photographs"), kept.folder("one", "pair")
+    second = kept.folder("one", "photographs")
+    assert not first.exists() and other.exists() and list(second.iterdir()) == []
 
   def test_a_session_that_ends_during_a_job_leaves_nothing(self, tmp_path):
     kept = places.Places(tmp_path)
-    with kept.job("one", "photographs") as folder:
-      kept.end("one")
-      folder.mkdir(parents=True)
-      (folder / "late.png").write_bytes(b"y")
+    folder = kept.folder("one", "photographs")
+    kept.end("one")
+    folder.mkdir(parents=True)
+    (folder / "late.png").write_bytes(b"y")
+    with pytest.raises(UserError, match="closed"):
+      kept.require("one")
     assert list(tmp_path.iterdir()) == []
 
   def test_a_forged_session_names_no_folder(self, tmp_path):
     root = tmp_path / "root"
-    with places.Places(root).job("../../elsewhere", "photographs") as folder:
-      assert folder.resolve().is_relative_to(root.resolve())
+    folder = places.Places(root).folder("../../elsewhere", "photographs")
+    assert folder.resolve().is_relative_to(root.resolve())
 
   def test_files_of_one_name_keep_their_names_apart(self, tmp_path):
     given = []
@@ -74,14 +76,13 @@ class TestTurns:
     begun = threading.Event()
 
     def job(name, first):
-      with line.job():
-        for number in range(3):
-          with line.turn():
-            if first:
-              begun.set()
-              while number == 0 and not line.waiting > 1:
-                pass
-            order.append(name + str(number))
+      for number in range(3):
+        with line.turn():
+          if first:
+            begun.set()
+            while number == 0 and line.waiting < 2:
+              pass
+          order.append(name + str(number))
 
     other = threading.Thread(target=lambda: begun.wait() and job("b", False))
     other.start()
@@ -91,10 +92,10 @@ class TestTurns:
 
   def test_a_full_line_says_so(self):
     line = turns.Turns(1)
-    with line.job(), pytest.raises(UserError, match="busy: 1 jobs"), line.job():
-      pass
-    with line.job():
-      assert line.waiting == 0
+    line.require_room()
+    with line.turn(), pytest.raises(UserError, match="busy: 1 jobs"):
+      line.require_room()
+    line.require_room()
 
 
 def test_sentences_name_what_stands_on_the_page():

@@ -73,8 +73,8 @@ class Trusting(block_matcher.BlockMatcher):
     return found
 
 
-@pytest.mark.parametrize("view", ["right", "upper"])
-def test_maps_lie_as_the_pair_does(view):
+def test_maps_lie_as_the_pair_does():
+  view = "upper"
   mono, color, _ = map(TURNS[view], block_matcher.scene(SIZE, SHIFT))
   views = [pictures.read(np.ascontiguousarray(x)) for x in (mono, color)]
   colorizer = PairColorizer(Trusting(), block_matcher.STATE, mono_view=view, want_maps=True)
