@@ -79,12 +79,18 @@ def build(shared: Shared) -> None:
       component: gr.update(visible=False) for component in shown
     }
     asked = photographs.Asked(given, references or (), network, scale, keep, saturation)
-    folder = None
+    folder, session = None, request.session_hash
+    shared.stopped.discard(session)
     try:
       shared.turns.require_room()
-      folder = shared.places.folder(request.session_hash, "photographs")
+      folder = shared.places.folder(session, "photographs")
       for now in photographs.color(asked, folder, networks, shared.turns, shared.max_pixels):
-        shared.places.require(request.session_hash)
+        shared.places.require(session)
+        if now.now and session in shared.stopped:
+          now.now = ""
+          told = markup.line("stopped") + _status(now)
+          yield {status: told, stop: gr.Button(visible=False)} | results_of(now)
+          return
         yield {status: _status(now), stop: gr.Button(visible=bool(now.now))} | results_of(now)
     except Exception as error:
       refused = markup.refusal(words.explain(error, folder))
@@ -108,6 +114,10 @@ def build(shared: Shared) -> None:
       chosen: len(now.done) - 1,
     }
 
+  def halt(request: gr.Request):
+    shared.stopped.add(request.session_hash)
+    return markup.line("stopping after the photograph at work", True), gr.Button(visible=False)
+
   def choose(done, event: gr.SelectData):
     one = done[event.index]
     return gr.ImageSlider((one.before, one.after), label=one.name), one.before, "", event.index
@@ -120,11 +130,8 @@ def build(shared: Shared) -> None:
   network.change(lambda name: gr.Dropdown(info=networks.summary(name)), network, network, **EVENT)
   asked = [given, references, network, scale, keep, saturation]
   quiet = {"show_progress": "hidden", **EVENT}
-  job = start.click(
-    colour, asked, [status, stop, *shown, clicked, looked, done, chosen], **quiet
-  )
-  stopped = markup.line("stopped"), gr.Button(visible=False)
-  stop.click(lambda: stopped, None, [status, stop], cancels=[job], **quiet)
+  start.click(colour, asked, [status, stop, *shown, clicked, looked, done, chosen], **quiet)
+  stop.click(halt, None, [status, stop], **quiet)
   gallery.select(choose, done, [compared, clicked, looked, chosen], **quiet)
   clicked.select(look, [done, chosen], looked, **EVENT)
 

@@ -25,6 +25,7 @@ class Shared:
     networks, places, turns: the page's.
     max_pixels: pictures, and results, of more pixels are refused.
     runs: the folder below which training runs are shown.
+    stopped: sessions whose job is to end after the photograph at work.
   """
 
   networks: Networks
@@ -32,6 +33,7 @@ class Shared:
   turns: Turns
   max_pixels: int
   runs: str
+  stopped: set[str] = dataclasses.field(default_factory=set)
 
   def hold(self, sent, request: gr.Request) -> None:
     """Takes down the file or files that a session's page sent, so that they go with it."""
