@@ -45,6 +45,11 @@ VERBS = {
     "colour pictures, folders of them and videos with a trained network",
     "scs-jax colorize photos --out colored --checkpoint runs/small",
   ),
+  "app": Verb(
+    "scs_jax.cli.app",
+    "a page on this machine for photographs, pairs of cameras and training runs",
+    "scs-jax app",
+  ),
   "evaluate": Verb(
     "scs_jax.cli.evaluate",
     "measure a trained model on pictures, beside baselines, with intervals and a report",

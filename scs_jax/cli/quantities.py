@@ -121,6 +121,16 @@ def quality(text: str) -> int:
   return _whole(text, 1, 100, "90")
 
 
+def port(text: str) -> int:
+  """Of a server."""
+  return _whole(text, 1, 65535, "8000")
+
+
+def jobs(text: str) -> int:
+  """At a time."""
+  return _whole(text, 1, 1000, "20")
+
+
 def pixels(text: str) -> int:
   """Parses a number of pixels of a whole picture."""
   return int(_bounded(text, "of pixels, as 2e9", lambda value: 1 <= value <= 1e15))

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scs_jax.core import files
+from scs_jax.core.contract import Method, TrainState
 from scs_jax.data import decode, scan
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer, display, pictures, resizing
+from scs_jax.infer.pictures import Picture
 from scs_jax.methods.scsnet import attention_maps
-from scs_jax.methods.scsnet.attention_maps import Level, Looked
+from scs_jax.methods.scsnet.attention_maps import Level
 from scs_jax.report import attention_numbers, attention_panel, panels
 from scs_jax.training import models
 
@@ -26,6 +28,63 @@ _NEARLY_EVEN = 1.5  # times even; the demo's network is above it where places di
 _FEW_POSITIONS = 16  # a reference of fewer has little to choose from
 
 Path = str | os.PathLike[str]
+
+
+require = attention_maps.require_attention
+
+
+class Looked(NamedTuple):
+  """Holds what a network did with a picture and a reference.
+
+  Attributes:
+    gray: uint8 [H, W], the picture as it was seen.
+    reference: uint8 [h, w, 3], likewise, 512 pixels a side at most.
+    result: uint8 [H, W, 3], the picture coloured by it.
+    points: int [P, 2], (row, column) in `gray`.
+    levels: of the attention, weights and valves (methods/scsnet/attention_maps.py).
+  """
+
+  gray: np.ndarray
+  reference: np.ndarray
+  result: np.ndarray
+  points: np.ndarray
+  levels: tuple[Level, ...]
+
+
+def seen(picture: Picture, side: int = SIDE) -> np.ndarray:
+  """Returns a picture as a network sees it: gray, float32 [H, W] in [0, 1], at most `side` pixels
+  a side."""
+  return resizing.reduce_to_side(picture.gray[..., None], side)[..., 0]
+
+
+def look(
+  method: Method, state: TrainState, gray: np.ndarray, reference: Picture, points: np.ndarray
+) -> Looked:
+  """Colours a picture by a reference and keeps where each point looked.
+
+  Args:
+    method, state: of a network with attention to a reference, see `require`.
+    gray: of `seen`.
+    reference: the colour picture.
+    points: int [P, 2], (row, column) in `gray`.
+
+  Raises:
+    UserError: it does not fit the memory, or the network's answers are not all numbers.
+  """
+  lender = colorizer.reference_rgb(reference)
+  try:
+    looked = attention_maps.look(method, state, gray, lender, points)
+  except Exception as error:
+    if not budget.is_out_of_memory(error):
+      raise
+    raise UserError(
+      f"{budget.describe(error)}; give an --input-side below {max(gray.shape)}"
+    ) from error
+  colorizer.require_finite(looked.rgb)
+  for level in looked.levels:
+    colorizer.require_finite(np.asarray(level.weights))
+  to_bytes = lambda x: np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)
+  return Looked(*map(to_bytes, (gray, lender, looked.rgb)), points, looked.levels)
 
 
 class Attention(NamedTuple):
@@ -74,36 +133,30 @@ def draw(
   else:
     places = _inside(points, size)
   model = models.find(checkpoint, step)
-  attention_maps.require_attention(model.method)
+  require(model.method)
   name = f"{checkpoint}, step {model.step}"
   for path, one in ((gray, picture), (reference, lent)):
     for remark in one.remarks:
       display.say(f"{path}: {remark}")
   if lent.chroma < scan.GRAY_CHROMA:
     display.say(f"{reference} is gray: it has no colours to lend; its attention is shown")
-  seen = resizing.reduce_to_side(picture.gray[..., None], input_side)[..., 0]
-  lender = colorizer.reference_rgb(lent)
+  reduced = seen(picture, input_side)
   display.say(f"looking with {name}")
-  if seen.shape != size:
+  if reduced.shape != size:
     display.say(
-      f"the network sees {gray}, {size[1]}x{size[0]}, at {seen.shape[1]}x{seen.shape[0]} "
+      f"the network sees {gray}, {size[1]}x{size[0]}, at {reduced.shape[1]}x{reduced.shape[0]} "
       "(--input-side)"
     )
-  seen_places = attention_numbers.moved(places, size, seen.shape)
-  looked = _look(model, seen, lender, seen_places, input_side)
-  numbers = attention_numbers.describe(looked.levels, places, lender.shape[:2], lent.gray.shape)
+  seen_places = attention_numbers.moved(places, size, reduced.shape)
+  looked = look(model.method, model.restore(), reduced, lent, seen_places)
+  numbers = attention_numbers.describe(
+    looked.levels, places, looked.reference.shape[:2], lent.gray.shape
+  )
   _say(numbers, looked.levels)
-  to_bytes = lambda x: np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)
+  headings = [f"at {x}, {y} of {size[1]} x {size[0]}" for y, x in places]
+  title = _title(gray, reference, name, looked.levels)
   panel = attention_panel.draw(
-    attention_panel.Shown(
-      to_bytes(seen),
-      to_bytes(lender),
-      to_bytes(looked.rgb),
-      seen_places,
-      [f"at {x}, {y} of {size[1]} x {size[0]}" for y, x in places],
-      looked.levels,
-      _title(gray, reference, name, looked.levels),
-    )
+    attention_panel.Shown(*looked[:4], headings, looked.levels, title)
   )
   about = {"gray": os.fspath(gray), "reference": os.fspath(reference), "checkpoint": name}
   text = json.dumps(about | numbers, indent=2) + "\n"
@@ -153,20 +206,6 @@ def _inside(points: Sequence[tuple[int, int]], size: tuple[int, int]) -> np.ndar
         f"--points {x},{y} is outside GRAY, whose pixels go from 0,0 to {size[1] - 1},{size[0] - 1}"
       )
   return np.array(points, np.int64)
-
-
-def _look(model: models.Model, gray, reference, points: np.ndarray, side: int) -> Looked:
-  """Runs attention_maps.look, and explains its failures."""
-  try:
-    looked = attention_maps.look(model.method, model.restore(), gray, reference, points)
-  except Exception as error:
-    if not budget.is_out_of_memory(error):
-      raise
-    raise UserError(f"{budget.describe(error)}; give an --input-side below {side}") from error
-  colorizer.require_finite(looked.rgb)
-  for level in looked.levels:
-    colorizer.require_finite(np.asarray(level.weights))
-  return looked
 
 
 def _say(numbers: dict[str, Any], levels: tuple[Level, ...]) -> None:

@@ -126,6 +126,7 @@ def color_all(
   overwrite: bool = False,
   quiet: bool = False,
   read: Callable[[str], pictures.Picture] | None = None,
+  say: Callable[[str], None] = display.say,
 ) -> Outcome:
   """Colours what is not done yet.
 
@@ -138,6 +139,7 @@ def color_all(
     overwrite: does everything again, and replaces files that were not made here.
     quiet: no progress bar.
     read: opens a picture; None: pictures.read.
+    say: receives a line about what a user would want to know of a picture.
 
   Raises:
     UserError: a file in the way, a method without references that was given one, a scale that the
@@ -163,7 +165,7 @@ def color_all(
   _check_scale(settings, colorizer)
   record.plan(todo)
   try:
-    _Job(settings, record, colorizer, references, outcome, quiet, read).run(todo)
+    _Job(settings, record, colorizer, references, outcome, quiet, read, say).run(todo)
   finally:
     record.close()
   # What could not be written is known one picture later than what could not be read.
@@ -193,7 +195,7 @@ def _check_scale(settings: Settings, colorizer: Colors) -> None:
 class _Job:
   """The pipeline: read ahead -> colour -> write behind, in the order of the tasks."""
 
-  def __init__(self, settings, record, colorizer, references, outcome, quiet, read):
+  def __init__(self, settings, record, colorizer, references, outcome, quiet, read, say):
     self._settings = settings
     self._record = record
     self._colorizer = colorizer
@@ -201,6 +203,7 @@ class _Job:
     self._outcome = outcome
     self._quiet = quiet
     self._open = read or pictures.read
+    self._say = say
     self._shown_bug = False
     self._said_stretched = False
     self._choosing = threading.Lock()
@@ -214,7 +217,7 @@ class _Job:
       bar = stack.enter_context(display.bar(total=len(todo), unit="picture", disable=self._quiet))
       try:
         for task, reading in self._read_ahead(reader, todo):
-          self._colorizer.note = lambda line, task=task: display.say(f"{task.relative}: {line}")
+          self._colorizer.note = lambda line, task=task: self._say(f"{task.relative}: {line}")
           made = self._color(task, reading)
           # Only now is the picture before settled: it was written while this one was coloured.
           write, before = None, write
@@ -283,7 +286,7 @@ class _Job:
       stretched = height * w / (width * h)
       if not 0.98 <= stretched <= 1.02 and min(h, w) > 1:
         self._said_stretched = True
-        display.say(
+        self._say(
           f"--size {width}x{height} stretches a picture of {w}x{h} by {stretched:.2f}; {width}x or "
           f"x{height} keeps the aspect"
         )
@@ -307,7 +310,7 @@ class _Job:
       return display.bar(frames, total=total, disable=self._quiet, **how)
 
     for line in video.color_video(task.source, task.output, paint, show):
-      display.say(f"{task.relative}: {line}")
+      self._say(f"{task.relative}: {line}")
     self._record.finish(task, first[0].reference_name)
     self._outcome.colored += 1
 
@@ -332,7 +335,7 @@ class _Job:
 
   def _say_all(self, task: Task, lines: list[str]) -> None:
     for line in lines:
-      display.say(f"{task.relative}: {line}")
+      self._say(f"{task.relative}: {line}")
 
   @contextlib.contextmanager
   def _listing(self, task: Task) -> Iterator[None]:

@@ -29,6 +29,9 @@ VIEWS = {
 }
 """Where the monochrome camera stands: (rows and columns are exchanged, then columns mirrored)."""
 
+MAPS = ("disparity", "confidence")
+"""The extras of a method that `Found` has."""
+
 _POINTS = 200  # corners that are looked for in the other view
 _ENOUGH = 8  # of them found, to believe what they say
 _AGREE = 0.8  # of the matches lie on one side
@@ -54,6 +57,25 @@ class Layout:
   astray: float = 0.0
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+  """What a method makes of a pair.
+
+  Attributes:
+    rgb: uint8 or uint16 sRGB [P, Q, 3], the result.
+    layout: how the pair lies.
+    disparity: float32 [h, w], pixels between matches at the size that the network saw.
+    confidence: float32 [h, w], how much a match is trusted.
+    Both None unless maps were asked for, the second also for a method that does not say and for a
+    pair that went through in strips.
+  """
+
+  rgb: np.ndarray
+  layout: Layout
+  disparity: np.ndarray | None = None
+  confidence: np.ndarray | None = None
+
+
 class PairColorizer:
   """Colours pairs of views with one method.
 
@@ -63,6 +85,7 @@ class PairColorizer:
     memory_limit: bytes; of the accelerator's memory, else of the host's. None: 80 % of what is
       free. Pictures that take more go through in strips of rows; where those take more as well,
       the chroma is computed at reduced size.
+    want_maps: `find` gives disparity and confidence as well.
     note: receives a line about what a user would want to know.
   """
 
@@ -76,6 +99,7 @@ class PairColorizer:
     *,
     mono_view: str = "auto",
     memory_limit: int | None = None,
+    want_maps: bool = False,
     note: Callable[[str], None] | None = None,
   ):
     if mono_view != "auto" and mono_view not in VIEWS:
@@ -83,7 +107,7 @@ class PairColorizer:
     self.note = note or (lambda line: None)
     self._mono_view, self._search_range = mono_view, method.search_range
     say = lambda line: self.note(line)
-    self.painter = StripPainter(method, state, memory_limit, note=say)
+    self.painter = StripPainter(method, state, memory_limit, MAPS if want_maps else (), say)
 
   @classmethod
   def from_checkpoint(
@@ -108,7 +132,11 @@ class PairColorizer:
     pair_inputs.require_pair(*views)
     return colorizer.as_given(mono, views[0], self.color(*views, **keywords))
 
-  def color(
+  def color(self, picture: Picture, reference: Picture, **keywords) -> np.ndarray:
+    """The result alone of `find`, uint8 or uint16 sRGB [P, Q, 3]."""
+    return self.find(picture, reference, **keywords).rgb
+
+  def find(
     self,
     picture: Picture,
     reference: Picture,
@@ -119,7 +147,7 @@ class PairColorizer:
     saturation: float = 1.0,
     input_side: int | None = None,
     depth: int = 8,
-  ) -> np.ndarray:
+  ) -> Found:
     """Colours one pair: Y of the monochrome view, at all its precision, Cb and Cr of the network.
 
     Args:
@@ -133,9 +161,6 @@ class PairColorizer:
         matches lie within the method's search range where they do not, and so far that the lowest
         strips fit the memory.
       depth: bits a channel of the result, 8 or 16.
-
-    Returns:
-      uint8 or uint16 sRGB [P, Q, 3].
 
     Raises:
       UserError: a size or scale without sense, a pair whose sides cannot be told, one that does
@@ -151,11 +176,12 @@ class PairColorizer:
     layout = find_layout(luma, reference.rgb, self._mono_view)
     self._warn(layout, luma.shape)
     side = self._side(layout, luma.shape) if input_side is None else input_side
-    rgb = self._colors(luma, reference.rgb, layout, side, input_side is None)
+    rgb, *maps = self._colors(luma, reference.rgb, layout, side, input_side is None)
     colorizer.require_finite(rgb)
     if luma.shape != out_size:
       luma = np.clip(resizing.resize(luma[..., None], out_size)[..., 0], 0.0, 1.0)
-    return luminance.keep_luma(luma, rgb, saturation, depth)
+    rgb = luminance.keep_luma(luma, rgb, saturation, depth)
+    return Found(rgb, layout, *(None if x is None else x[..., 0] for x in maps))
 
   def _luma(self, picture: Picture) -> np.ndarray:
     """Computes Y of the monochrome view, float32 [H, W] in [0, 1]; of gray at full precision."""
@@ -195,7 +221,7 @@ class PairColorizer:
     return side
 
   def _colors(self, luma, reference, layout: Layout, side: int | None, may_reduce: bool):
-    """Computes the network's RGB, upright, float32, at the size that it sees."""
+    """Computes the network's RGB and maps (MAPS; None: there is none), upright, at its own size."""
     transposed, mirrored = VIEWS[layout.view]
     while True:
       views = [luma[..., None], reference.astype(np.float32) / np.float32(255)]
@@ -204,8 +230,9 @@ class PairColorizer:
         views = [resizing.reduce_to_side(view, side) for view in views]
       turned = [_turn(view, transposed, mirrored) for view in views]
       try:
-        rgb = self.painter.paint(*turned).rgb
-        return _turn_back(rgb, transposed, mirrored)
+        found = self.painter.paint(*turned)
+        parts = [found.rgb, *(found.extras.get(name) for name in MAPS)]
+        return [x if x is None else _turn_back(x, transposed, mirrored) for x in parts]
       except MemoryError as error:
         size = turned[0].shape[:2]
         limit = budget.limit_bytes(self.painter.memory_limit)

@@ -26,7 +26,7 @@ from scs_jax.training import models
 
 _TRIM = 0.99  # of the height that a limit allows in proportion: memory is nearly proportional
 _LEAST_SIDE = 64  # pixels; no picture is reduced below
-_RGB = "rgb"
+_RGB, _OF_THE_WHOLE = "rgb", "confidence"
 
 
 class Strip(NamedTuple):
@@ -85,8 +85,9 @@ class StripPainter:
     method: one that takes pairs (core.contract).
     state: params and model_state are read.
     memory_limit: bytes, of the accelerator's memory where there is one; None: 80 % of what is free.
-    extras: names of the method's extras, maps of the picture's size, to compute too; None: all
-      that it gives.
+    extras: names of the method's extras, maps of the picture's size, to compute too where it has
+      them; None: all that it gives. The confidence is left out of what goes through in strips: all
+      of a picture decides it.
     note: receives a line about what a user would want to know.
   """
 
@@ -200,6 +201,8 @@ class StripPainter:
         if name not in made:
           made[name] = np.empty((*size, part.shape[-1]), np.float32)
         made[name][strip.first : strip.end] = np.asarray(part)[0, taken]
+    if height < size[0]:
+      made.pop(_OF_THE_WHOLE, None)
     return Colored(made.pop(_RGB), made)
 
 
@@ -207,5 +210,5 @@ def _paint(method, extras: Sequence[str] | None, state: TrainState, mono, color)
   """The colours and the extras that are asked for; nothing reads others, so none are computed."""
   query = Query(mono, mono.shape[1:3], color, want_extras=extras is None or bool(extras))
   prediction = method.predict(state, query)
-  wanted = prediction.extras if extras is None else extras
+  wanted = [name for name in prediction.extras if extras is None or name in extras]
   return {_RGB: prediction.rgb.astype(jnp.float32)} | {n: prediction.extras[n] for n in wanted}

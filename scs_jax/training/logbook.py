@@ -8,11 +8,33 @@ import math
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tqdm import tqdm
 
 from scs_jax.core.files import write_aside
+from scs_jax.data.remote import Place
+
+NAME = "metrics.jsonl"
+"""The file in a run's folder."""
+
+
+def read_curves(workdir) -> dict[str, list[tuple[int, float]]]:
+  """Reads {name: (step, value) in order} of all that a run wrote down.
+
+  Losses are of training batches ("loss/content"), scores of held-out pictures
+  ("automatic/psnr_rgb"); NaN where a value was no number. Empty before the first line; a line that
+  is being written is left out.
+  """
+  points, content = {}, b""
+  with contextlib.suppress(FileNotFoundError):
+    content = Place(workdir).read(NAME)
+  for _, values in _lines(content):
+    for name, value in values.items():
+      if name != "step":
+        pair = values["step"], math.nan if value is None else value
+        points.setdefault(name, []).append(pair)
+  return points
 
 
 class Logbook:
@@ -35,7 +57,7 @@ class Logbook:
   """
 
   def __init__(self, workdir, start_step: int, total: int, quiet: bool = False):
-    self.path = pathlib.Path(workdir) / "metrics.jsonl"
+    self.path = pathlib.Path(workdir) / NAME
     self.before = _take_back(self.path, start_step)
     self._append(b"")  # the file is there, or cannot be written, before anything is trained
     self._bar = tqdm(
@@ -93,20 +115,27 @@ class Silent(contextlib.nullcontext):
   tick = write = say = lambda self, *values, **how: None
 
 
+def _lines(content: bytes) -> Iterator[tuple[str, dict]]:
+  """Gives (line, its values) of the file, without the line that a killed process was writing."""
+  for line in content.decode("utf-8", "replace").splitlines():
+    try:
+      values = json.loads(line)
+      values["step"] + 0
+    except (ValueError, KeyError, TypeError):
+      continue
+    yield line, values
+
+
 def _take_back(path: pathlib.Path, step: int) -> dict[str, float]:
   """Leaves the lines up to a step; returns the last value of every name in all of them."""
   if not path.exists():
     return {}
   kept, last = [], {}
-  for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-    try:
-      values = json.loads(line)
-      if values["step"] <= step:
-        kept.append(line)
-      last |= values
-    except (ValueError, KeyError, TypeError):
-      continue  # the line that a killed process was writing
-  write_aside(path, "".join(f"{line}\n" for line in kept).encode())
+  for line, values in _lines(path.read_bytes()):
+    if values["step"] <= step:
+      kept.append(f"{line}\n")
+    last |= values
+  write_aside(path, "".join(kept).encode())
   return last
 
 

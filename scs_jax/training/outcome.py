@@ -1,17 +1,14 @@
 """The result of a training, for whoever started it."""
 
-import contextlib
 import dataclasses
 import functools
-import json
-import math
 import pathlib
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from scs_jax.core.contract import Method, TrainState
-from scs_jax.data.remote import Place
+from scs_jax.training import logbook
 
 
 @dataclasses.dataclass
@@ -38,17 +35,10 @@ class Outcome:
   def curves(self) -> dict[str, np.ndarray]:
     """{name: float64 [n, 2], (step, value) in order} of all that metrics.jsonl holds.
 
-    Losses are of training batches ("loss/content"), scores of held-out pictures
-    ("automatic/psnr_rgb"); NaN where a value was no number. Empty before the first line.
+    As of logbook.read_curves: losses of training batches ("loss/content"), scores of held-out
+    pictures ("automatic/psnr_rgb").
     """
-    points, lines = {}, b""
-    with contextlib.suppress(FileNotFoundError):
-      lines = Place(self.workdir).read("metrics.jsonl")
-    for line in lines.decode().splitlines():
-      values = json.loads(line)
-      step = values.pop("step")
-      for name, value in values.items():
-        points.setdefault(name, []).append((step, math.nan if value is None else value))
+    points = logbook.read_curves(self.workdir)
     return {name: np.array(found, np.float64) for name, found in points.items()}
 
   @property

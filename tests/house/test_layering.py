@@ -30,8 +30,9 @@ ALLOWED = {
   "infer": _NUMBERS | {"core", "data", "methods", "training", "report"},
   "measure": _NUMBERS | {"core", "data", "methods", "training", "infer", "report"},
   "study": _NUMBERS | {"core", "data", "methods", "training", "infer", "report", "measure"},
+  "app": _NUMBERS | {"core", "data", "training", "infer", "report"},
   "cli": _NUMBERS
-  | {"core", "data", "methods", "training", "infer", "report", "measure", "study"},
+  | {"core", "data", "methods", "training", "infer", "report", "measure", "study", "app"},
   "configs": {"core"},
   "__main__": {"cli"},
   "__init__": set(),

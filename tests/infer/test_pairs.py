@@ -72,6 +72,35 @@ def test_every_side(finding, view):
   assert len(said) == 1 and "100% of the matches lie where none is looked for" in said[0]
 
 
+class Trusting(block_matcher.BlockMatcher):
+  """Trusts what is to the right, as it sees a pair."""
+
+  def predict(self, state, query):
+    found = super().predict(state, query)
+    if query.want_extras:
+      ramp = np.linspace(0, 1, query.gray.shape[2], dtype=np.float32)[None, None, :, None]
+      found.extras["confidence"] = np.broadcast_to(ramp, query.gray.shape)
+    return found
+
+
+def test_maps_lie_as_the_pair_does():
+  view = "upper"
+  mono, color, _ = map(TURNS[view], block_matcher.scene(SIZE, SHIFT))
+  views = [pictures.read(np.ascontiguousarray(x)) for x in (mono, color)]
+  colorizer = PairColorizer(Trusting(), block_matcher.STATE, mono_view=view, want_maps=True)
+  found = colorizer.find(*views)
+  assert found.layout.view == view and found.disparity.shape == mono.shape
+  assert np.abs(inner(found.disparity) - SHIFT).mean() < 0.5
+  ramp = np.broadcast_to(np.linspace(0, 1, SIZE[1], dtype=np.float32), SIZE)
+  np.testing.assert_array_equal(found.confidence, TURNS[view](ramp))
+  whole = colorizer.painter.program(SIZE, SIZE[0]).bytes
+  less = PairColorizer(
+    Trusting(), block_matcher.STATE, mono_view=view, want_maps=True, memory_limit=int(0.8 * whole)
+  )
+  found = less.find(*views)
+  assert found.disparity.shape == mono.shape and found.confidence is None  # went through in strips
+
+
 def test_layout_is_measured():
   mono, color, _ = block_matcher.scene(SIZE, SHIFT)
   layout = pairs.find_layout(mono / np.float32(255), color)

@@ -80,13 +80,12 @@ def look(method, state: TrainState, gray, reference, points) -> Looked:
   params = {**state.params["generator"], **state.params["reference"]}
   strides = [4 << level for level in range(net.levels)]
   at = [np.asarray(points, np.int32).reshape(-1, 2) // stride for stride in strides]
-  found, rgb = jax.device_get(
-    jax.jit(functools.partial(_look, net))(params, gray[None, ..., None], reference[None], at)
-  )
+  found, rgb = jax.device_get(_look(net, params, gray[None, ..., None], reference[None], at))
   levels = (Level(s, a, *seen) for s, a, seen in zip(strides, at, found, strict=True))
   return Looked(tuple(levels), rgb)
 
 
+@functools.partial(jax.jit, static_argnums=0)  # other points of a picture are no other program
 def _look(net: network.SCSNet, params, gray: Array, reference: Array, at: list[Array]):
   """Runs `SCSNet.__call__` in steps: ([(weights, valves), ... a level], RGB)."""
   run = functools.partial(net.apply, {"params": params})
