@@ -39,6 +39,7 @@ nb_ipywidgets_js = {}
 
 # -- docstrings
 
+autodoc_default_options = {"members": True, "special-members": "__call__"}
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
@@ -54,6 +55,8 @@ nitpick_ignore_regex = [
 
 html_theme = "furo"
 html_title = f"scs_jax {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_extra_path = ["_root"]
 html_copy_source = False
 smartquotes = False  # much of the text is code, or near it
@@ -74,25 +77,38 @@ def mathml(translator, node):
 
 HEADING = re.compile(r"(Args|Attributes|Raises|Returns):")
 ENTRY = re.compile(r"  ([*\w]+(?:, [*\w]+)*): ")
+SPECIAL = re.compile(r"`([^`]+)`|[*](?! )|[|\\]|_(?!\w)")
 
 
 def restructure(app, what, name, obj, options, lines):
-  """Turns a docstring of ours, plain text with `code` and four kinds of lists, into RST, in place.
+  """Turns a docstring of ours into RST, in place.
 
-  An extension for Google's docstrings would take words before a colon for types.
+  That is plain text with `code`, indented examples and four kinds of lists. An extension for
+  Google's docstrings would take words before a colon for types.
   """
-  special = re.compile(r"`([^`]+)`|[*](?! )|[|\\]|_(?!\w)")
-  escape = lambda found: rf"\ ``{found[1]}``\ " if found[1] else rf"\{found[0]}"
-  text, listing = [], False
-  for line in lines:
-    if heading := HEADING.fullmatch(line):
-      listing = heading[1] != "Returns"
-      text += ["", f":{heading[1]}:"]
-    elif (entry := ENTRY.match(line)) and listing:
-      text.append(f"  - `{entry[1]}`: {line[entry.end() :]}")
-    else:
+  section, found = "", []
+  for paragraph in "\n".join(lines).split("\n\n"):
+    if paragraph.startswith("  ") and not section:
+      found.append(f"::\n\n{paragraph}")
+      continue
+    text = []
+    for line in paragraph.split("\n"):
+      heading, entry = HEADING.fullmatch(line), ENTRY.match(line)
+      if heading:
+        section = heading[1]
+        line = f":{section}:"
+      elif entry and section not in ("", "Returns"):
+        line = f"  - `{entry[1]}`: {line[entry.end() :]}"
+      elif not line.startswith(" "):
+        section = ""
       text.append(line)
-  lines[:] = special.sub(escape, "\n".join(text)).split("\n")
+    found.append(SPECIAL.sub(escape, "\n".join(text)))
+  lines[:] = "\n\n".join(found).split("\n")
+
+
+def escape(found):
+  """Writes code as RST does, and keeps a special character from meaning anything."""
+  return rf"\ ``{found[1]}``\ " if found[1] else rf"\{found[0]}"
 
 
 def shorten(app, what, name, obj, options, signature, returned):
@@ -104,7 +120,13 @@ def shorten(app, what, name, obj, options, signature, returned):
   return re.sub(r"<(?:class '|function )?([\w.]+).*?>", r"\1", signature), returned
 
 
+def skip(app, what, name, obj, skipped, options):
+  """Leaves out the fields of a NamedTuple, whose docstrings say nothing."""
+  return True if (obj.__doc__ or "").startswith("Alias for field number") else None
+
+
 def setup(app):
   app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
   app.connect("autodoc-process-docstring", restructure)
   app.connect("autodoc-process-signature", shorten)
+  app.connect("autodoc-skip-member", skip)
