@@ -66,8 +66,10 @@ html_math_renderer = "mathml"
 def mathml(translator, node):
   """Writes a formula, inline or as a block, as MathML."""
   block = node.tagname == "math_block"
+  # Else docutils puts the indices of a letter with an accent under and over it.
+  text = re.sub(r"(\\(?:hat|bar|tilde){\w})(?=[_^])", r"{\1{}}", node.astext())
   try:
-    text = latex2mathml.tex2mathml(node.astext(), as_block=block)
+    text = latex2mathml.tex2mathml(text, as_block=block)
   except MathError as error:
     logging.getLogger(__name__).warning("formula: %s", error, location=node)
     text = translator.encode(node.astext())

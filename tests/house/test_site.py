@@ -28,9 +28,10 @@ def site(tmp_path_factory):
   app = application.Sphinx(
     ROOT, ROOT / "docs", out, out / "doctrees", "html", status=None, warning=warned
   )
+  app.builder.search = False  # its index needs every page
   app.build(filenames=[ROOT / name for name in SHOWN])
   for name in sorted(app.env.found_docs):
-    app.env.get_and_resolve_doctree(name, app.builder)
+    app.env.get_and_resolve_doctree(name, app.builder, tags=app.tags)
   return out, warned.getvalue()
 
 
