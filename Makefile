@@ -14,10 +14,11 @@ SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 BIN = $(VENV)/bin
 comma := ,
 INSTALLED = $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
+INSTALLED_DOCS = $(VENV)/.installed-docs
 INSTALLED_DEV = $(VENV)/.installed-dev$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test lint docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +26,7 @@ help:
 	@echo "make install  install into $(VENV) (EXTRAS=cuda, cuda13, tpu or tf adds those)"
 	@echo "make test     install with the test tools, lint, run the tests (PYTEST_ARGS=...)"
 	@echo "make lint     ruff alone"
+	@echo "make docs     install with Sphinx, build the documentation as a site, build/docs/index.html"
 	@echo "make clean    remove $(VENV), caches and build products; runs/ stays"
 	@echo ""
 	@echo "PYTHON=/path/to/python picks the interpreter (3.11 to 3.13), VENV=DIR the environment."
@@ -62,6 +64,11 @@ $(INSTALLED_DEV): setup.cfg pyproject.toml $(VENV)/.created
 	  -e ".[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
 	@touch $(INSTALLED) $@
 
+$(INSTALLED_DOCS): setup.cfg pyproject.toml $(VENV)/.created
+	@echo "Installing into $(VENV), with Sphinx (about 1 GB; some minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@
+
 install: $(INSTALLED)
 	@echo "Ready: $(BIN)/scs-jax --help"
 
@@ -73,6 +80,11 @@ lint: $(INSTALLED_DEV)
 
 test: lint
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+# The source folder is the whole tree (docs/conf.py says why); a warning is an error.
+docs: $(INSTALLED_DOCS)
+	$(BIN)/python -m sphinx -q -W -c docs . build/docs
+	@echo "The site: build/docs/index.html"
 
 clean:
 	rm -rf "$(VENV)" .cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -184,7 +184,7 @@ def commands(tmp_path):
 
 def test_make_alone_lists_the_targets():
   shown = _make().stdout
-  for target in ("demo", "install", "test", "lint", "clean"):
+  for target in ("demo", "install", "test", "lint", "docs", "clean"):
     assert f"make {target}" in shown
 
 

@@ -76,7 +76,9 @@ class UNet(nn.Module):
     self.layer = {str(number): module for number, module in layers.items()}
 
   def __call__(self, features_a: Array, features_b: Array, train: bool = False) -> Array:
-    """Args:
+    """Weighs each candidate along a row.
+
+    Args:
       features_a, features_b: F_A, F_B [N, H, W, n], H and W multiples of 16.
       train: use the batch's statistics, and update the running ones ("batch_stats").
 

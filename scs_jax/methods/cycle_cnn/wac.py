@@ -71,7 +71,9 @@ class WAC(nn.Module):
   def __call__(
     self, gray_a: Array, ycbcr_b: Array, train: bool = False, weights: bool = False
   ) -> Colorized:
-    """Args:
+    """Colours view A by the colours of view B.
+
+    Args:
       gray_a: Y of the view to colour, [N, H, W, 1] in [0, 1].
       ycbcr_b: the reference, [N, H, W, 3] in [0, 1]; pixel (j, i) has its match at (j, i + k).
       train: use the batch's statistics, and update the running ones ("batch_stats").

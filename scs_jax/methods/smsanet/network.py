@@ -163,7 +163,9 @@ class Colorizer(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False, inside: Array | None = None) -> Array:
-    """Args:
+    """Predicts the chroma.
+
+    Args:
       x: `lightness_input` [N, H, W, 1] or `base_input` [N, H, W, 4].
       train: use the batch's statistics, and update the running ones ("batch_stats").
       inside: bool [1, H, W, 1], True in the corner that the pictures fill (ops/corner.py); None:

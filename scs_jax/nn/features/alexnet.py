@@ -40,7 +40,7 @@ class AlexNet(nn.Module):
 
   @nn.compact
   def __call__(self, rgb: Array) -> dict[str, Array]:
-    """Args: rgb [N, H, W, 3] in [0, 1]. Returns: float32 NHWC >= 0 by name, conv1 .. conv5."""
+    """Gives float32 NHWC >= 0 by name, conv1 .. conv5, of rgb [N, H, W, 3] in [0, 1]."""
     check.require_rank("rgb", rgb, 4)
     if min(rgb.shape[1:3]) < SMALLEST:
       raise ValueError(

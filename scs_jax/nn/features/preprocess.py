@@ -31,7 +31,7 @@ class Preprocessing:
   std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
   def __call__(self, rgb: Array) -> Array:
-    """Args: rgb [..., 3] in [0, 1], floating. Returns: the network's input, [..., 3], float32."""
+    """Turns rgb [..., 3] in [0, 1], floating, into the network's input, float32 [..., 3]."""
     check.require_channels("rgb", rgb, 3)
     if not jnp.issubdtype(jnp.result_type(rgb), jnp.floating):
       raise ValueError(f"rgb: expected floats in [0, 1], got {rgb.dtype}; divide by 255 first")

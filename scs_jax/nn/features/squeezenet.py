@@ -73,7 +73,7 @@ class SqueezeNet(nn.Module):
 
   @nn.compact
   def __call__(self, rgb: Array) -> dict[str, Array]:
-    """Args: rgb [N, H, W, 3] in [0, 1], 21 pixels at least. Returns: float32 NHWC >= 0 by tap."""
+    """Gives float32 NHWC >= 0 by tap, of rgb [N, H, W, 3] in [0, 1], 21 pixels a side at least."""
     layers = preprocess.layers_up_to(LAYERS, self.taps)
     check.require_rank("rgb", rgb, 4)
     if min(rgb.shape[1:3]) < 21:

@@ -60,7 +60,7 @@ class VGG16(nn.Module):
 
   @nn.compact
   def __call__(self, rgb: Array) -> dict[str, Array]:
-    """Args: rgb [N, H, W, 3] in [0, 1]. Returns: by tap, float32 [N, H / 2^b, W / 2^b, C] >= 0."""
+    """Gives, by tap, float32 [N, H / 2^b, W / 2^b, C] >= 0, of rgb [N, H, W, 3] in [0, 1]."""
     layers = preprocess.layers_up_to(LAYERS, self.taps)
     check.require_rank("rgb", rgb, 4)
     least = 2 ** (_block(layers[-1]))

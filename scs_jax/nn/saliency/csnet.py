@@ -179,7 +179,7 @@ class CSNet(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """Args: x [N, H, W, 3], ImageNet-normalised, H and W multiples of 16. Returns [N, H, W, 1]."""
+    """Gives logits [N, H, W, 1] of x [N, H, W, 3], ImageNet-normalised, H, W multiples of 16."""
     check.require_rank("x", x, 4)
     height, width = x.shape[1:3]
     if height % _STRIDE or width % _STRIDE or not height or not width:
