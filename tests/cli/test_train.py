@@ -108,7 +108,7 @@ def test_a_run_and_the_same_command_again(setup, capfd):
   assert train() == 0
   out, err = capfd.readouterr()
   assert out == "run: step 4; checkpoints, metrics.jsonl and panels are there\n"
-  assert err == "compiling the training step (only): it takes from seconds to many minutes\n"
+  assert err == "compiling the training step (train): it takes from seconds to many minutes\n"
   run = setup / "run"
   names = {p.name for p in run.iterdir()}
   assert names == {"checkpoints", "config.json", "data_scan_sizes.json", "metrics.jsonl", "panels"}
