@@ -97,7 +97,7 @@ def write_list(
   contents = (
     lists.text(source.root, names, [f"{len(names)} pictures: {rule}"]),
     (json.dumps(chosen.statistics, indent=2) + "\n").encode(),
-    _draw(chosen),
+    draw(chosen),
   )
   # The list last: where it is, its statistics are.
   for path, content in reversed(list(zip(paths, contents, strict=True))):
@@ -186,7 +186,7 @@ def _quantiles(values: np.ndarray) -> dict[str, float]:
   return {f"{q}%": float(v) for q, v in zip(_QUANTILES, found, strict=True)}
 
 
-def _draw(chosen: Selection) -> bytes:
+def draw(chosen: Selection) -> bytes:
   """Draws sizes and variations above each other, what is left out pale: a PNG file's bytes."""
   from matplotlib import ticker  # takes a while
   from matplotlib.figure import Figure

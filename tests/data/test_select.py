@@ -2,12 +2,13 @@
 
 import io
 import json
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from scs_jax.data import histogram, scan, select
+from scs_jax.data import scan, select
 from scs_jax.data.sources import FolderSource
 from scs_jax.errors import UserError
 
@@ -91,37 +92,25 @@ def test_errors_say_what_to_do(folder):
     select.select(source, progress=False)
 
 
-def bars(row):
-  """Columns of a drawn histogram in which there is a kept bar, and a pale one."""
-  pixels = np.asarray(Image.open(io.BytesIO(histogram.draw([row]))).convert("RGB")).astype(int)
-  found = []
-  for color in ((0x22, 0x77, 0xCC), (0xC8, 0xD4, 0xE0)):
-    found.append(np.flatnonzero((pixels == color).all(-1).any(0)))
-  return found
+def bars(sizes, variation, min_kb=1.0, min_variation=5.0):
+  """Columns of a histogram's upper and lower half in which there is a kept bar, and a pale one."""
+  rule = {"rule": {"min_kb": min_kb, "min_variation": min_variation}}
+  chosen = types.SimpleNamespace(statistics=rule, sizes=sizes, variation=variation)
+  pixels = np.asarray(Image.open(io.BytesIO(select.draw(chosen))).convert("RGB")).astype(int)
+  halves = np.split(pixels, 2)
+  colors = (0x22, 0x77, 0xCC), (0xC8, 0xD4, 0xE0)
+  columns = lambda half, color: np.flatnonzero((abs(half - color) < 9).all(-1).any(0))
+  return [[columns(half, color) for color in colors] for half in halves]
 
 
-@pytest.mark.parametrize("log", [False, True])
-def test_histogram_parts_at_the_threshold(log):
-  values = np.array([1, 2, 4, 8, 16, 32, 64, 100, np.nan])
-  kept, pale = bars(histogram.Histogram("t", "u", values, 8, log))
-  assert len(kept) and len(pale) and pale.max() < kept.min()
-  left, width = 64, 640 - 64 - 20
-  share = np.log(8) / np.log(100) if log else 7 / 99
-  assert kept.min() == pytest.approx(left + share * width, abs=3)
+def test_histograms_part_at_the_thresholds():
+  sizes = 1024 * np.array([0.25, 0.5, 0.9, 1, 2, 4, 100])
+  for kept, pale in bars(sizes, np.array([1, 2, 4.9, 5, 8, 30, np.nan])):
+    assert len(kept) and len(pale) and pale.max() < kept.min()
 
 
-def test_histogram_of_all_or_none_or_one_value():
-  assert not len(bars(histogram.Histogram("t", "u", np.array([5.0, 6.0]), 0))[1])
-  assert not len(bars(histogram.Histogram("t", "u", np.array([5.0, 6.0]), 9))[0])
-  for values in ([7.0], [7.0] * 5, [], [np.nan], [0.0, 0.0]):
-    histogram.draw([histogram.Histogram("t", "u", np.array(values), 7.0)])
-  histogram.draw([histogram.Histogram("t", "u", np.array([3, 10 ** 9]), 81920, log=True)])
-
-
-def test_histogram_counts_every_value():
-  values = np.random.default_rng(0).lognormal(11, 1, 5000)
-  edges = histogram._edges(values, histogram.Histogram("t", "u", values, 81920, True))
-  assert np.histogram(values, edges)[0].sum() == 5000 and 81920 in np.round(edges, 6)
-  assert (np.diff(edges) > 0).all() and len(edges) == 61
-  assert histogram._ticks(0.0, 33.0, False) == [0, 10, 20, 30]
-  assert histogram._ticks(2294.0, 69055.0, True) == [5e3, 1e4, 2e4, 5e4]
+def test_histograms_of_all_or_none_or_one_value():
+  (_, below), (above, _) = bars(np.array([2e3, 3e3]), np.array([1.0, 2.0]))
+  assert not len(below) and not len(above)
+  for values in ([7.0], [7.0] * 5, [np.nan], [0.0, 0.0]):
+    bars(np.array([3.0, 1e9]), np.array(values))
