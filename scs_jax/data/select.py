@@ -208,8 +208,9 @@ def draw(chosen: Selection) -> bytes:
       axes.text(0.5, 0.5, "nothing was measured", ha="center", transform=axes.transAxes)
       continue
     to, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
-    ends = to([values.min(), max(values.max(), values.min() * (1 + 1e-3), 1e-3)])
-    edges = back(np.linspace(*ends, 61))
+    ends = values.min(), max(values.max(), values.min() * (1 + 1e-3), 1e-3)
+    edges = back(np.linspace(*to(ends), 61))
+    edges[[0, -1]] = ends  # as they are, or rounding would leave the largest out
     if edges[0] < threshold < edges[-1]:  # so that no bar is half kept
       edges[np.abs(to(edges[1:-1]) - to(threshold)).argmin() + 1] = threshold
       axes.axvline(threshold, color="#cc4422")

@@ -99,7 +99,8 @@ def bars(sizes, variation, min_kb=1.0, min_variation=5.0):
   pixels = np.asarray(Image.open(io.BytesIO(select.draw(chosen))).convert("RGB")).astype(int)
   halves = np.split(pixels, 2)
   colors = (0x22, 0x77, 0xCC), (0xC8, 0xD4, 0xE0)
-  columns = lambda half, color: np.flatnonzero((abs(half - color) < 9).all(-1).any(0))
+  # Of letters a few pixels have such a colour, too.
+  columns = lambda half, color: np.flatnonzero((abs(half - color) < 9).all(-1).sum(0) > 20)
   return [[columns(half, color) for color in colors] for half in halves]
 
 
@@ -107,6 +108,7 @@ def test_histograms_part_at_the_thresholds():
   sizes = 1024 * np.array([0.25, 0.5, 0.9, 1, 2, 4, 100])
   for kept, pale in bars(sizes, np.array([1, 2, 4.9, 5, 8, 30, np.nan])):
     assert len(kept) and len(pale) and pale.max() < kept.min()
+    assert kept.max() > 590  # the largest is there, too
 
 
 def test_histograms_of_all_or_none_or_one_value():
