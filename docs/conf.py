@@ -123,8 +123,9 @@ def shorten(app, what, name, obj, options, signature, returned):
 
 
 def skip(app, what, name, obj, skipped, options):
-  """Leaves out the fields of a NamedTuple, whose docstrings say nothing."""
-  return True if (obj.__doc__ or "").startswith("Alias for field number") else None
+  """Leaves out what says nothing: fields of a NamedTuple, defaults that are types."""
+  dumb = name.endswith("dtype") or (obj.__doc__ or "").startswith("Alias for field number")
+  return True if dumb else None
 
 
 def setup(app):
