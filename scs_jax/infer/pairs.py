@@ -59,15 +59,15 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Found:
-  """What a method makes of a pair.
+  """Holds what a method makes of a pair.
 
   Attributes:
     rgb: uint8 or uint16 sRGB [P, Q, 3], the result.
     layout: how the pair lies.
-    disparity: float32 [h, w], pixels between matches at the size that the network saw.
-    confidence: float32 [h, w], how much a match is trusted.
-    Both None unless maps were asked for, the second also for a method that does not say and for a
-    pair that went through in strips.
+    disparity: float32 [h, w], pixels between matches at the size that the network saw; None unless
+      maps were asked for.
+    confidence: float32 [h, w], how much a match is trusted; None likewise, for a method that does
+      not say, and for a pair that went through in strips.
   """
 
   rgb: np.ndarray
