@@ -157,9 +157,12 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
   Raises:
     UserError: there is none, it is half-written or damaged, or it is not of that step.
   """
+  step = "best" if step is None else step
   if isinstance(given, Model):
-    return given
-  text, step = os.fspath(given), "best" if step is None else step
+    return _of_step(given, step)
+  if not isinstance(given, str | os.PathLike):
+    raise UserError(f"{given!r} names no trained network: expected {WHAT_TO_GIVE}")
+  text = os.fspath(given)
   if not text:
     raise UserError(f"the name of what to colour with is empty: expected {WHAT_TO_GIVE}")
   path = checkpoint_folder.absolute(text)
@@ -178,8 +181,12 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
     config = checkpoint_folder.read_config(root, number)
     run = root.parent if root.name == checkpoint_folder.FOLDER else root
     found = Model(text, root / str(number), number, config, run)
+  return _of_step(found, step)
+
+
+def _of_step(found: Model, step: str | int) -> Model:
   if isinstance(step, int) and step != found.step:
-    raise UserError(f"{text} is step {found.step} itself: leave --step out")
+    raise UserError(f"{found.given} is step {found.step} itself: leave --step out")
   return found
 
 
