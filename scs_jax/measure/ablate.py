@@ -16,7 +16,7 @@ from scs_jax.core.ablations_result import RowResult
 from scs_jax.core.parameters import count as count_parameters
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer
-from scs_jax.measure import ablate_measure, ablate_plan
+from scs_jax.measure import ablate_measure, ablate_plan, settings
 from scs_jax.measure.ablate_plan import Plan, Row
 from scs_jax.metrics import estimates
 from scs_jax.report import ablations_page, ablations_table, results, tables
@@ -47,19 +47,19 @@ class Ablation:
 
   @property
   def table(self) -> tables.Table:
-    """The figures beside the paper's, as texts."""
+    """Shows the figures beside the paper's, as texts."""
     return ablations_table.shown(
       self.plan.table, self.results, self.cells, self.title, self.notes
     )
 
   @property
   def cells(self) -> ablations_table.Cells:
-    """{row: {heading: Cell}}, with numbers and their intervals."""
+    """Returns {row: {heading: Cell}}, with numbers and their intervals."""
     return ablations_table.fill(self.plan.table, self.results)
 
   @property
   def failed(self) -> dict[str, str]:
-    """{row: why} of those that this call could not train."""
+    """Returns {row: why} of those that this call could not train."""
     found = {name: self.results.get(name) for name in self.plan.chosen}
     return {name: r.reason for name, r in found.items() if r and r.status == "failed"}
 
@@ -79,16 +79,16 @@ class Ablation:
 
 def ablate(
   table: str,
-  config: str = "small",
+  config: settings.Spec = "small",
   *,
-  workdir: str | os.PathLike[str] | None = None,
-  overrides: Sequence[str] = (),
+  workdir: settings.Spec | None = None,
+  overrides: str | Sequence[str] = (),
   steps: int | None = None,
-  rows: Sequence[str | int] | None = None,
-  data: str | None = None,
-  heldout: str | None = None,
+  rows: ablate_plan.Rows = None,
+  data: settings.Spec | None = None,
+  heldout: settings.Spec | None = None,
   limit: int | None = None,
-  fid_weights: str | None = None,
+  fid_weights: settings.Spec | None = None,
   index: int = 0,
   count: int = 1,
   collect: bool = False,
@@ -124,10 +124,10 @@ def ablate(
   Raises:
     UserError: an unknown table or row, settings that cannot be, a folder of other settings.
   """
-  overrides = list(overrides)
-  for value, key in ((data, "data.source"), (heldout, "data.heldout")):
+  overrides = [overrides] if isinstance(overrides, str) else list(overrides)
+  for name, value, key in (("data", data, "source"), ("heldout", heldout, "heldout")):
     if value is not None:
-      overrides.append(f"{key}={value}")
+      overrides.append(f"data.{key}={settings.read_spec(name, value)}")
   plan = ablate_plan.make(
     table, config, workdir=workdir, overrides=overrides, steps=steps, rows=rows, limit=limit,
     fid_weights=fid_weights, index=index, count=count,
@@ -171,7 +171,7 @@ def _require_results(plan: Plan) -> None:
 
 
 def _write(folder: pathlib.Path, name: str, content: bytes) -> None:
-  """Whole or not at all, also where several jobs write the same file at a time."""
+  """Writes a file whole or not at all, also where several jobs write the same file at a time."""
   aside = folder / f".{name}.{os.uname().nodename}.{os.getpid()}"
   files.write_aside(aside, content)
   os.replace(aside, folder / name)
@@ -264,7 +264,7 @@ def _collect(plan: Plan) -> Ablation:
 
 
 def _facts(plan: Plan, found: Mapping[str, RowResult | None]) -> list[str]:
-  """What was trained and measured, on what."""
+  """Says what was trained and measured, on what."""
   table, done = plan.table, [r for r in found.values() if r and r.status == "done"]
   lines = [f"the paper: {table.images}; channels {table.channels}"] if table.images else []
   if done:
@@ -296,7 +296,7 @@ def _facts(plan: Plan, found: Mapping[str, RowResult | None]) -> list[str]:
 
 
 def _short(spec: str) -> str:
-  """The last two parts of a path: where it lies on a machine is nothing that a reader needs."""
+  """Gives the last two parts of a path: where it lies on a machine is of no use to a reader."""
   return "/".join(pathlib.PurePath(spec).parts[-2:])
 
 

@@ -6,13 +6,12 @@ import numpy as np
 
 from scs_jax.core import ablations
 from scs_jax.errors import UserError
-from scs_jax.measure import fid, pair_set, photo_set, score, speed
+from scs_jax.measure import fid, passes, score, speed
 from scs_jax.measure.pair_set import PairSet
 from scs_jax.measure.pairs import Pairs
-from scs_jax.measure.passes import Passes
 from scs_jax.measure.photo_set import PhotoSet
 from scs_jax.measure.photos import Photos
-from scs_jax.measure.predictors import Network
+from scs_jax.measure.settings import Setting
 from scs_jax.metrics.distribution import Statistics
 from scs_jax.metrics.estimates import REFERENTIAL, Scores
 
@@ -20,7 +19,7 @@ _ROW = "row"
 
 
 class Subject:
-  """A trained row and what it is measured on.
+  """Measures a trained row.
 
   Args:
     table: says in which modes and at which magnifications.
@@ -36,25 +35,24 @@ class Subject:
 
   def __init__(self, table: ablations.Table, config, method, state, limit=None, features=None):
     self.table, self.config, self._limit, self._features = table, config, limit, features
-    passes = Passes(method, state) if method.takes_pairs else None
-    self._network = Network(_ROW, method, state, passes=passes)
+    self._network = passes.network(_ROW, method, state)
     self.broken: set[str] = set()
     self.lists: dict[str, str] = {}
     self.notes: list[str] = []
 
   def measure(self) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
-    """(scores, sets) as of ablations_result.RowResult."""
+    """Returns (scores, sets) as of ablations_result.RowResult."""
     if self._network.takes_pairs:
       return self._pairs(), {}
     config = self.config
     shares = {m: min(most, self._limit or most) for m, most in self.table.pictures.items()}
     modes = tuple(dict.fromkeys(mode for mode, _ in ablations.measured(self.table)))
     size = config.data.crop, config.data.crop
-    choice = photo_set.Choice(
-      modes, size, config.evaluate.batch_size, shares,
-      enlarge=config.data.get("enlarge", False), lend="all",
+    setting = Setting(
+      modes=modes, size=size, batch_size=config.evaluate.batch_size, shares=shares,
+      enlarge=config.data.get("enlarge", False),
     )  # fmt: skip
-    data = PhotoSet("", config.data.heldout, choice)
+    data = PhotoSet("", config.data.heldout, setting)
     self.notes += [note.replace("pictures", "held-out pictures", 1) for note in data.notes]
     scores: dict[str, np.ndarray] = {}
     sets: dict[float | None, dict[str, _Sets]] = {}
@@ -65,11 +63,11 @@ class Subject:
       sets.setdefault(scale, {})[mode] = watched
     self.broken |= set(data.broken.values())
     self.notes += data.notes_on_sizes("held-out pictures")
-    self.lists = {mode: data.list_hash(mode, numbers) for mode, numbers in data.dealt.items()}
+    self.lists = {mode: data.list_hash(numbers) for mode, numbers in data.dealt.items()}
     return scores, self._distances(sets)
 
   def _photos(self, data: PhotoSet, mode: str, scale: float | None):
-    """(scores, features of results and real pictures) in one mode at one magnification."""
+    """Returns (scores, features of results and real pictures) in one mode at one magnification."""
     setting = self.config.evaluate
     track = Photos(scale or setting.scale, setting.reference_size)
     watched = None if self._features is None else _Sets(self._features)
@@ -80,7 +78,7 @@ class Subject:
     return found, watched
 
   def _distances(self, sets: Mapping) -> dict[str, dict]:
-    """FID at each magnification: all that was coloured at it against the same real pictures."""
+    """Computes FID at each magnification: all that was coloured at it against its real pictures."""
     found = {}
     for scale, by_mode in sets.items() if self._features is not None else ():
       first, *others = by_mode.values()
@@ -93,21 +91,22 @@ class Subject:
     return found
 
   def _pairs(self) -> dict[str, np.ndarray]:
-    """Both colorizations of the held-out pairs, and what they were with the Y that was found."""
+    """Scores both colorizations of the held-out pairs, refined and not."""
     config = self.config
     crop = tuple(config.data.heldout_crop) if all(config.data.heldout_crop) else None
     limit = min(self.table.pictures[mode] for mode in self.table.modes)
-    choice = pair_set.Choice(
-      tuple(self.table.modes), crop, config.evaluate.batch_size if crop else 1,
-      min(limit, self._limit or limit),
+    setting = Setting(
+      modes=tuple(self.table.modes), size=crop,
+      batch_size=config.evaluate.batch_size if crop else 1,
+      limit=min(limit, self._limit or limit),
     )  # fmt: skip
-    data = PairSet("", None, choice, config)
+    data = PairSet("", None, setting, config)
     scores = score.score([self._network], Pairs(), data.streams())
     if not scores.of:
       first = data.broken[min(data.broken)] if data.broken else "there is none"
       raise UserError(f"none of the pairs of {config.data.heldout} can be measured ({first})")
     self.broken |= set(data.broken.values())
-    every = data.list_hash("", range(data.count))
+    every = data.list_hash(range(data.count))
     self.lists = dict.fromkeys(scores.of, every)
     found = {}
     for mode in scores.of:
@@ -115,7 +114,7 @@ class Subject:
     return found
 
   def milliseconds(self, scale: float) -> float:
-    """Of one picture at this magnification: the network alone, warm, median."""
+    """Times one picture at this magnification: the network alone, warm, median."""
     config = self.config
     part = REFERENTIAL if set(self.table.modes) & {"self", "random"} else "automatic"
     size = config.data.crop, config.data.crop
@@ -139,7 +138,7 @@ class _Sets:
 
 
 def _named(scores: Scores, mode: str, at: str) -> dict[str, np.ndarray]:
-  """{"mode@scale/metric": [n]} of a mode's rows, with the pictures' numbers and who is gray."""
+  """Returns {"mode@scale/metric": [n]} of a mode's rows, with pictures' numbers and who is gray."""
   found = {}
   for row, values in scores.of[mode].items():
     place = at + row.removeprefix(_ROW)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -19,9 +18,11 @@ from scs_jax.measure import fid, pairs, photos, settings
 from scs_jax.metrics import color
 from scs_jax.training import resume
 
+Rows = str | int | Sequence[str | int] | None
+
 
 def tables(config: str = "") -> dict[str, ablations.Table]:
-  """{"scsnet.losses": Table, ...} of all methods of the package, and of the one of a config.
+  """Finds {"scsnet.losses": Table, ...} of all methods of the package, and of the one of a config.
 
   Args:
     config: as of `make`: where it names a method outside the package, that one's tables too.
@@ -89,14 +90,14 @@ class Plan:
 
 def make(
   name: str,
-  which: str = "small",
+  which: settings.Spec = "small",
   *,
-  workdir: str | os.PathLike[str] | None = None,
+  workdir: settings.Spec | None = None,
   overrides: Sequence[str] = (),
   steps: int | None = None,
-  rows: Sequence[str | int] | None = None,
+  rows: Rows = None,
   limit: int | None = None,
-  fid_weights: str | None = None,
+  fid_weights: settings.Spec | None = None,
   index: int = 0,
   count: int = 1,
 ) -> Plan:
@@ -106,15 +107,18 @@ def make(
     UserError: an unknown table or row, a spec or config that cannot be, data that is not there, a
       folder of other settings.
   """
+  which = settings.read_spec("config", which) or "small"
   table = _table(name, which)
-  if workdir is not None and not os.fspath(workdir):
-    raise UserError("--workdir is empty: expected a folder")
   settings.require_counts(1, steps=steps, limit=limit, count=count)
-  if not 0 <= index < count:
+  settings.require_counts(0, index=index)
+  index, count = index or 0, count or 1
+  if index >= count:
     raise UserError(
       f"--index {index} --count {count}: expected an index from 0 to {count - 1}"
     )
-  folder = pathlib.Path(workdir or f"runs/ablate/{name}-{_stem(which)}")
+  folder = settings.read_folder("workdir", workdir)
+  folder = folder or pathlib.Path(f"runs/ablate/{name}-{_stem(which)}")
+  fid_weights = settings.read_spec("fid_weights", fid_weights)
   features = fid.Features(fid_weights) if fid_weights else None
   budget = ablations.Budget(steps)
   config_of = {
@@ -179,10 +183,10 @@ def describe(plan: Plan) -> str:
   return "\n".join(lines)
 
 
-def _choose(rows: Sequence[str | int] | None, names: list[str]) -> list[str]:
-  """The rows asked for, by name or number from 1, in the table's order; None: all."""
+def _choose(rows: Rows, names: list[str]) -> list[str]:
+  """Finds the rows asked for, by name or number from 1, in the table's order; None: all."""
   asked = set()
-  for row in rows or ():
+  for row in [rows] if isinstance(rows, str | int) else rows or ():
     text = str(row)
     if text.isdecimal() and 1 <= int(text) <= len(names):
       asked.add(names[int(text) - 1])
@@ -207,12 +211,12 @@ def _keep(folder: pathlib.Path, config: ConfigDict) -> list[str]:
 def _table(name: str, config: str) -> ablations.Table:
   known = tables(config)
   if name not in known:
-    raise UserError(f"no ablation is called {name!r}; {spelling.hint(name, known)}")
+    raise UserError(f"no ablation is called {name!r}; {spelling.hint(str(name), known)}")
   return known[name]
 
 
 def _measurable(method) -> tuple[tuple[str, ...], tuple[str, ...]]:
-  """(modes, metrics) of the method's kind of data."""
+  """Returns (modes, metrics) of the method's kind of data."""
   if method.takes_pairs:
     return pairs.MODES, tuple(pairs.METRICS)
   modes = photos.MODES if method.takes_reference else ("automatic",)
@@ -220,7 +224,7 @@ def _measurable(method) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _require_data(config_of) -> dict[str, str]:
-  """{row: fingerprint of its held-out pictures}; training data is looked for as well."""
+  """Returns {row: fingerprint of its held-out pictures}; training data is looked for as well."""
   marks: dict[tuple, str] = {}
   found = {}
   for name, config in config_of.items():
@@ -240,7 +244,7 @@ def _require_data(config_of) -> dict[str, str]:
 
 
 def _trouble(method) -> tuple[str, bool]:
-  """(what keeps the row from being trained, whether it uses frozen weights)."""
+  """Returns (what keeps the row from being trained, whether it uses frozen weights)."""
   try:
     if not method.frozen_shapes():
       return "", False

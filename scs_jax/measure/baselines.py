@@ -23,26 +23,26 @@ NEIGHBOURHOOD = 5  # pixels a side, as in the paper
 
 
 def _enlarged(query: Query) -> Array:
-  """Gray levels [N, *query.size, 1] in [0, 1]."""
+  """Returns gray levels [N, *query.size, 1] in [0, 1]."""
   return jnp.clip(resize_bicubic(query.gray, query.size), 0.0, 1.0)
 
 
 def _colored(query: Query, ab: Array) -> Array:
-  """RGB [N, *query.size, 3]: the enlarged input with this chroma, which may be broadcast."""
+  """Gives RGB [N, *query.size, 3]: the enlarged input with this chroma, which may be broadcast."""
   lightness = color.gray_to_lightness(_enlarged(query))
   ab = jnp.broadcast_to(ab, (*lightness.shape[:3], 2))
   return color.clip_gamut(color.lab_to_rgb(jnp.concatenate([lightness, ab], axis=-1)))
 
 
 def bicubic_gray(query: Query, keys: Array) -> Array:
-  """RGB [N, *query.size, 3] in [0, 1]: the input enlarged, R = G = B; `keys` are not looked at."""
+  """Returns RGB [N, *query.size, 3] in [0, 1]: the input enlarged, R = G = B, whatever `keys`."""
   del keys
   # Not by way of Lab, whose rounded white tints a gray level in two hundred.
   return jnp.repeat(_enlarged(query), 3, axis=-1)
 
 
 def mean_chroma(query: Query, keys: Array) -> Array:
-  """The reference's mean ab everywhere.
+  """Gives the reference's mean ab to every pixel.
 
   Reinhard et al. 2001 match mean and deviation of each channel; a gray input has no deviation in a
   and b, so this is all that their transfer can do for it.
@@ -54,7 +54,7 @@ def mean_chroma(query: Query, keys: Array) -> Array:
 
 
 def welsh(query: Query, keys: Array) -> Array:
-  """Welsh, Ashikhmin & Mueller 2002, Section 3, global matching; RGB [N, *query.size, 3].
+  """Colours as Welsh, Ashikhmin & Mueller 2002, Section 3, have it; RGB [N, *query.size, 3].
 
   The reference's luminance is shifted and scaled to the input's mean and deviation; of some 200
   jittered samples of it, each input pixel takes the chroma of the one that is nearest by luminance
@@ -76,7 +76,7 @@ def welsh(query: Query, keys: Array) -> Array:
 
 
 def match(key: Array, lightness: Array, lab: Array) -> Array:
-  """Chroma [h, w, 2] of one input by Welsh's matching; see `welsh`.
+  """Finds the chroma [h, w, 2] of one input by Welsh's matching; see `welsh`.
 
   Args:
     key: of the samples.
@@ -100,7 +100,7 @@ def match(key: Array, lightness: Array, lab: Array) -> Array:
 
 
 def sample_places(key: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
-  """(y, x), int32 [GRID^2] each: a uniformly random pixel of every cell of a GRID x GRID grid."""
+  """Draws (y, x), int32 [GRID^2] each: a random pixel of every cell of a GRID x GRID grid."""
   cell = jnp.stack(jnp.meshgrid(jnp.arange(GRID), jnp.arange(GRID), indexing="ij"), axis=-1)
   place = cell.reshape(-1, 2) + jax.random.uniform(key, (GRID * GRID, 2))
   size = jnp.array(shape)
@@ -109,7 +109,7 @@ def sample_places(key: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
 
 
 def local_deviation(x: Array) -> Array:
-  """Standard deviation of the 5 x 5 neighbourhood of each pixel of [h, w]; borders reflected."""
+  """Gives the deviation of the 5 x 5 neighbourhood of each pixel of [h, w]; borders reflected."""
   half = NEIGHBOURHOOD // 2
   padded = jnp.pad(x, half, mode="symmetric")
   h, w = x.shape
@@ -127,10 +127,10 @@ BASELINES: Mapping[str, Baseline] = {
 
 
 def baselines_of(mode: str) -> tuple[str, ...]:
-  """Those that differ in this mode: without a reference all are bicubic gray."""
+  """Names those that differ in this mode: without a reference all are bicubic gray."""
   return ("bicubic_gray",) if mode == "automatic" else tuple(BASELINES)
 
 
 def welsh_keys(seed: int, index: Array) -> Array:
-  """One key a picture, by its number: the same whatever the batch."""
+  """Makes a key a picture, by its number: the same whatever the batch."""
   return contract.example_keys(contract.stream(jax.random.key(seed), "welsh"), index)

@@ -1,7 +1,6 @@
 """`scs_jax.compare`: networks, cascades and others' pictures measured alike, in one report."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +9,9 @@ from scs_jax.core import config as configs
 from scs_jax.errors import UserError
 from scs_jax.measure import compare_report, fid, learned, pairs, rows, settings, speed
 from scs_jax.measure.compare_report import Found
-from scs_jax.measure.compare_tracks import PairComparison, PhotoComparison
-from scs_jax.measure.photos import MODES
+from scs_jax.measure.pair_kind import PairKind
+from scs_jax.measure.panels import Groups, choose_of_rows
+from scs_jax.measure.photo_kind import SHARES, PhotoKind
 from scs_jax.measure.predictors import Predictor
 from scs_jax.measure.rows import Failures, Specs
 from scs_jax.measure.score import score_set
@@ -22,39 +22,24 @@ from scs_jax.report.compare_tables import Facts
 from scs_jax.report.report import FORMATS, PAGE, RESULTS, TABLES, Report, csv_name
 
 
-@dataclasses.dataclass
-class Setting:
+@dataclasses.dataclass(kw_only=True)
+class Setting(settings.Setting):
   """Holds what is compared, and how.
 
   Attributes:
     data: [(name, spec)].
-    modes: in order.
-    scale: of photographs. size: (height, width) of what is measured; None: whole pairs.
-    warped: whether the truth of pairs is the colour view's colours, carried over.
     config: the first run's of the track, else a default: what arguments leave open, and of pairs
       the cameras.
     timing_runs: 0: no timing.
+    panels, inputs_out, command: as of `compare`.
   """
 
   data: list[tuple[str, str]]
-  reference_data: str | None
-  modes: tuple[str, ...]
-  scale: float
-  size: tuple[int, int] | None
-  enlarge: bool
-  reference_size: int
-  limit: int | None
-  shared: bool
-  batch_size: int
-  seed: int
-  warped: bool
-  baselines: bool
+  config: Any
   timing_runs: int
   panels: int
   inputs_out: pathlib.Path | None
-  quiet: bool
   command: str
-  config: Any
 
 
 def compare(
@@ -70,19 +55,19 @@ def compare(
   size: settings.Size = None,
   enlarge: bool = False,
   reference_size: int | None = None,
-  reference_data: str | None = None,
+  reference_data: settings.Spec | None = None,
   limit: int | None = None,
   shared: bool = False,
   batch_size: int | None = None,
   seed: int = 0,
   truth: str | None = None,
-  fid_weights: str | None = None,
-  lpips_weights: Sequence[str] | None = None,
+  fid_weights: settings.Spec | None = None,
+  lpips_weights: settings.Spec | Sequence[settings.Spec] | None = None,
   baselines: bool = True,
   timing_runs: int = speed.RUNS,
   panels: int = 2,
-  inputs_out: str | os.PathLike[str] | None = None,
-  out: str | os.PathLike[str] | None = None,
+  inputs_out: settings.Spec | None = None,
+  out: settings.Spec | None = None,
   overwrite: bool = False,
   quiet: bool = False,
   command: str = "scs_jax.compare",
@@ -131,21 +116,21 @@ def compare(
                     + "".join(f"; {name}: {why}" for name, why in failed.items()))  # fmt: skip
   settings.require_counts(1, limit=limit, batch_size=batch_size, reference_size=reference_size)
   settings.require_counts(0, panels=panels, timing_runs=timing_runs)
-  seed = settings.read_seed(seed)
   if track not in (None, "photos", "pairs"):
     raise UserError(f"--track {track}: expected photos or pairs")
   of_pairs = track == "pairs" or (track is None and any(row.takes_pairs for row in found))
-  known, others = (pairs.MODES, MODES) if of_pairs else (MODES, pairs.MODES)
-  what = "pairs" if of_pairs else "photos"
-  asked = settings.read_modes(modes, known, others, f"the comparison is of {what}")
+  kind_of = PairKind if of_pairs else PhotoKind
+  why = f"the comparison is of {kind_of.name}"
+  asked = settings.read_modes(modes, kind_of.modes, kind_of.other_modes, why)
   if of_pairs:
     settings.require_absent(
-      "is for photos, and the comparison is of pairs", scale=scale, reference_data=reference_data,
+      f"is for photos, and {why}", scale=scale, reference_data=reference_data, shared=shared,
       reference_size=reference_size, fid_weights=fid_weights, inputs_out=inputs_out,
+      enlarge=enlarge,
     )  # fmt: skip
   else:
-    settings.require_absent("is for pairs, and the comparison is of photos", truth=truth)
-  config = _config(of_pairs, found)
+    settings.require_absent(f"is for pairs, and {why}", truth=truth)
+  config = _config(of_pairs, found) or configs.load(kind_of.default)
   side = settings.read_size(size)
   if side is None and not of_pairs:
     side = config.data.crop, config.data.crop
@@ -154,78 +139,77 @@ def compare(
   lends = [r.config for r in found if r.config and r.referential and not r.takes_pairs]
   setting = Setting(
     data=_data(data),
-    reference_data=reference_data,
-    modes=asked or known,
-    scale=1.0 if of_pairs else settings.read_scale(scale, config),
+    modes=asked or kind_of.modes,
     size=side,
-    enlarge=enlarge,
-    reference_size=reference_size or (lends or [config])[0].evaluate.reference_size,
-    limit=limit,
-    shared=shared,
     batch_size=1 if side is None else batch_size or config.evaluate.batch_size,
-    seed=seed,
+    limit=limit,
+    seed=settings.read_seed(seed),
+    quiet=quiet,
+    scale=1.0 if of_pairs else settings.read_scale(scale, config),
+    reference_size=reference_size or (lends or [config])[0].evaluate.reference_size,
+    reference_data=settings.read_spec("reference_data", reference_data) or None,
+    shares=None if of_pairs else SHARES,
+    shared=shared,
+    enlarge=enlarge,
     warped=settings.read_truth(truth or "own"),
-    baselines=baselines,
+    config=config,
     timing_runs=timing_runs,
     panels=panels,
-    inputs_out=None if inputs_out is None else pathlib.Path(inputs_out),
-    quiet=quiet,
+    inputs_out=settings.read_folder("inputs_out", inputs_out),
     command=command,
-    config=config,
   )
-  folder = None if out is None else pathlib.Path(out)
-  if out is not None and not os.fspath(out):
-    raise UserError("--out is empty: expected a folder")
+  folder = settings.read_folder("out", out)
+  fid_weights = settings.read_spec("fid_weights", fid_weights)
   features = None if fid_weights is None else fid.Features(fid_weights)
   lpips = learned.perceptual(lpips_weights)
   for metric in lpips.values():
     metric.require_size(side)
   weights = {"fid": [features.weights]} if features else {}
   weights |= {name: metric.weights for name, metric in lpips.items()}
-  of = (PairComparison if of_pairs else PhotoComparison)(setting, lpips)
-  found = of.fitting(found, failed)
+  kind = kind_of(setting, lpips)
+  found = kind.fitting(found, failed)
   if not found:
     raise UserError("none of the rows could be measured: " + "; ".join(failed.values()))
   trained = list(found)
-  found += of.baselines() if baselines else []
-  sets = [one for name, spec in setting.data if (one := failed.catch(name, of.open, name, spec))]
+  found += kind.baselines() if baselines else []
+  sets = [
+    one
+    for name, spec in setting.data
+    if (one := failed.catch(name, kind.open, name, spec, config))
+  ]
   if not sets:
     raise UserError("none of the data sets can be opened: " + "; ".join(failed.values()))
   identity = _identity(setting, found, sets, weights)
   if folder is not None:
-    if not overwrite:
-      files = [RESULTS, *(csv_name(name) for name, _ in setting.data), TABLES, PAGE]
-      results_folder.require_free(folder, identity, files, FORMATS["compare"], "compare")
-    folder.mkdir(parents=True, exist_ok=True)
-  measured = [
-    one for data in sets if (one := _measure(of, found, data, features, folder, failed))
-  ]
+    files = [RESULTS, *(csv_name(name) for name, _ in setting.data), TABLES, PAGE]
+    files = [] if overwrite else files
+    results_folder.claim(folder, identity, files, FORMATS["compare"], "compare")
+  measure = lambda data: _measure(kind, found, data, features, folder, failed)
+  measured = [one for data in sets if (one := failed.catch(data.name, measure, data))]
   if not measured:
     raise UserError("nothing could be measured: " + "; ".join(failed.values()))
   there = {row for one in measured for by in one.scores.of.values() for row in by}
   if not any(row.name in there for row in trained):
     raise UserError("none of the rows could be measured: " + "; ".join(failed.values()))
-  facts = _facts(of, found, sets, failed)
-  report = compare_report.make(of, found, measured, facts, failed, weights, identity)
+  facts = _facts(kind, found, sets, failed)
+  report = compare_report.make(kind, found, measured, facts, failed, weights, identity)
   if folder is not None:
     report.write(folder, overwrite)
   return report
 
 
 def _config(of_pairs: bool, found: Sequence[Predictor]):
-  """Of the first run of the track; a published one where there are folders of pictures alone."""
-  for row in found:
-    if row.config is not None and row.takes_pairs == of_pairs:
-      return row.config
-  return configs.load("cycle_cnn/paper" if of_pairs else "scsnet/paper")
+  """Finds the config of the first run of the track; None where there is no such run."""
+  fits = lambda row: row.config is not None and row.takes_pairs == of_pairs
+  return next((row.config for row in found if fits(row)), None)
 
 
 def _data(specs: Specs) -> list[tuple[str, str]]:
   found: dict[str, str] = {}
-  for name, spec in rows.split_all(specs):
+  for name, spec in rows.split_all("data", specs):
     if not spec:
       raise UserError("--data is empty: expected a folder of pictures or another data set")
-    name = name or settings.name_of(str(spec))
+    name = name or settings.name_of(spec)
     if name in found:
       raise UserError(f"--data: two data sets called {name!r}; name one of them, NAME={spec}")
     found[name] = spec
@@ -235,7 +219,7 @@ def _data(specs: Specs) -> list[tuple[str, str]]:
 
 
 def _identity(setting: Setting, found: Sequence[Predictor], sets, weights: Mapping) -> dict:
-  """What decides the figures; batch size, panels and timing do not."""
+  """Says what decides the figures; batch size, panels and timing do not."""
   return results_folder.identify(
     {
       "rows": {row.name: row.identity() for row in found},
@@ -243,7 +227,7 @@ def _identity(setting: Setting, found: Sequence[Predictor], sets, weights: Mappi
       "references": setting.reference_data,
       "modes": list(setting.modes),
       "scale": setting.scale,
-      "size": "whole" if setting.size is None else "{1}x{0}".format(*setting.size),
+      "size": settings.written(setting.size),
       "enlarge": setting.enlarge,
       "reference_size": setting.reference_size,
       "limit": setting.limit,
@@ -255,16 +239,19 @@ def _identity(setting: Setting, found: Sequence[Predictor], sets, weights: Mappi
   )
 
 
-def _measure(of, found, data, features, folder, failed: Failures) -> Found | None:
-  """A data set's figures; rows that fail on it are left out of it."""
-  setting, names = of.setting, [name for name, _ in of.setting.data]
+def _measure(kind, found, data, features, folder, failed: Failures) -> Found | None:
+  """Measures a data set; rows that fail on it are left out of it."""
+  setting, names = kind.setting, [name for name, _ in kind.setting.data]
   if setting.inputs_out is not None:
-    failed.catch(data.name, of.write_inputs, data, setting.inputs_out)
+    failed.catch(data.name, kind.write_inputs, data, setting.inputs_out)
   there = [
     one for row in found if (one := failed.catch(row.name, row.on, data, names)) is not None
   ]
+  if not there:
+    return None
   for row in there:
-    data.notes += of.warnings(row, data)
+    if row.kind == "run" and not row.true_light and row.takes_pairs == (kind.name == "pairs"):
+      data.notes += [f"{data.name}: {row.name}: {note}" for note in data.trained_on(row.config)]
   distances = None if features is None else fid.Distances(features, fid.PARTS)
   left = []  # rows that failed while they were measured
 
@@ -274,11 +261,13 @@ def _measure(of, found, data, features, folder, failed: Failures) -> Found | Non
     if distances is not None:
       distances.forget(name)
 
-  scores = score_set(there, of.track, data, setting.quiet, data.name, see=distances, failed=leave)
+  scores = score_set(there, kind.track, data, setting.quiet, data.name, see=distances, failed=leave)
+  there = [row for row in there if row.name not in left]
   if not scores.of:
-    failed.add(data.name, data.none_measured())
+    if there:  # it is not the rows that failed
+      failed.add(data.name, data.none_measured())
     return None
-  of.mark_trivial(scores)
+  pairs.mark_trivial(scores)
   estimates.mark_perfect(scores, [row.name for row in there if row.kind == "results"])
   summary = estimates.summarize(scores, setting.seed)
   counts = {mode: len(records) for mode, records in scores.records.items()}
@@ -286,10 +275,14 @@ def _measure(of, found, data, features, folder, failed: Failures) -> Found | Non
   if pooled is not None:  # Table 1's second part; nothing else looks at it
     summary.of.update(estimates.summarize(pooled, setting.seed).of)
     counts[REFERENTIAL] = len(pooled.records[REFERENTIAL])
-  rows_shown = [row for row in there if row.name not in left]
+
+  def choose(mode: str) -> Groups:
+    ranked = [row.name for row in there if row.network and row.name in scores.of[mode]]
+    return choose_of_rows(scores, mode, ranked, setting.panels, data)
+
   panels = {}
   if setting.panels:
-    panels = failed.catch(data.name, of.panels, rows_shown, scores, data) or {}
+    panels = failed.catch(data.name, kind.panels, there, scores, data, choose, False) or {}
   one = Found(data, scores, summary, counts, panels)
   if distances is not None:
     real = failed.catch(data.name, features.real, data, folder)
@@ -298,9 +291,9 @@ def _measure(of, found, data, features, folder, failed: Failures) -> Found | Non
   return one
 
 
-def _facts(of, found: Sequence[Predictor], sets, failed: Failures) -> list[Facts]:
-  """Time and parameters of every row; two rows of one network are measured once."""
-  setting = of.setting
+def _facts(kind, found: Sequence[Predictor], sets, failed: Failures) -> list[Facts]:
+  """Times every row and counts its parameters; two rows of one network are measured once."""
+  setting = kind.setting
   size = setting.size or failed.catch(sets[0].name, sets[0].example) or (256, 512)
   known: dict[int, Facts] = {}
   made = []
@@ -310,7 +303,7 @@ def _facts(of, found: Sequence[Predictor], sets, failed: Failures) -> list[Facts
     if twin is not None:
       facts.parameters, facts.speed = dict(twin.parameters), dict(twin.speed)
     else:
-      for part in of.parts:
+      for part in kind.parts:
         if part != REFERENTIAL or row.takes("self"):
           query = speed.query_of(part, size, setting.scale, setting.reference_size, setting.seed)
           failed.catch(

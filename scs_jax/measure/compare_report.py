@@ -58,7 +58,7 @@ class Found:
 
 
 def make(
-  of,
+  kind,
   rows: Sequence[Predictor],
   found: Sequence[Found],
   facts: Sequence[Facts],
@@ -69,20 +69,20 @@ def make(
   """Makes the report.
 
   Args:
-    of: compare_tracks.PhotoComparison or PairComparison.
+    kind: photo_kind.PhotoKind or PairKind.
     rows: all that were asked for; facts: of each.
     found: what was measured; failed: {row or data set: why it was not}.
     weights: {"fid", "lpips": files}.
     identity: what decides the figures.
   """
-  setting = of.setting
-  notes = _notes(of, found, failed)
+  setting = kind.setting
+  notes = _notes(kind, found, failed)
   why = {
     name: reason
     for name, reason in (("fid", fid.LEFT_OUT), ("lpips", _NO_LPIPS))
     if name not in weights
   }
-  layout = with_lpips(of.layout) if "lpips" in weights else of.layout
+  layout = with_lpips(kind.layout) if "lpips" in weights else kind.layout
   names = ", ".join(name for name, _ in setting.data)
   broken = [error for one in found for error in _broken(one)]
   remarks_ = [f"left out, cannot be read: {error}" for error in broken]
@@ -90,13 +90,13 @@ def make(
   remarks_ += [f"failed: {name}: {reason}" for name, reason in failed.items()]
   return Report(
     verb="compare",
-    title=f"Comparison on {'pairs of ' if of.name == 'pairs' else ''}{names}",
+    title=f"Comparison on {'pairs of ' if kind.name == 'pairs' else ''}{names}",
     about=[setting.command],
     layout=layout,
-    record=_record(of, rows, found, facts, failed, weights, why, identity, notes),
+    record=_record(kind, rows, found, facts, failed, weights, why, identity, notes),
     notes=notes,
-    sections=[_section(of, one, facts) for one in found],
-    tables=of.tables([one.measured for one in found], facts, failed, why),
+    sections=[_section(kind, one, facts) for one in found],
+    tables=kind.tables([one.measured for one in found], facts, failed, why),
     aside=[fact.name for fact in facts if fact.true_light],
     words=_WORDS | ({"FID": fid.DEFINITION} if "fid" in weights else {}),
     remarks=remarks_,
@@ -105,26 +105,26 @@ def make(
 
 
 def _broken(one: Found) -> list[str]:
-  return [shown_name(one.data.broken[i]) for i in sorted(one.data.broken)]
+  return list(map(shown_name, remarks.broken_lines(one.data)))
 
 
-def _section(of, one: Found, facts: Sequence[Facts]) -> Section:
+def _section(kind, one: Found, facts: Sequence[Facts]) -> Section:
   return Section(
     name=one.data.name,
-    about=[of.about(one)],
+    about=[kind.about(one.data, one.counts)],
     scores=one.scores,
     summary=one.summary,
     counts=one.counts,
     panels=one.panels,
-    plots=_plots(of, one, facts),
+    plots=_plots(kind, one, facts),
     picture_name=one.data.picture_name,
     reference_name=one.data.reference_name,
     heading=lambda mode, n: f"{mode}: {n} of {one.data.name}",
   )
 
 
-def _plots(of, one: Found, facts: Sequence[Facts]) -> list[tuple[list[Dot], str]]:
-  """Figure 2 (right): quality against speed."""
+def _plots(kind, one: Found, facts: Sequence[Facts]) -> list[tuple[list[Dot], str]]:
+  """Draws Figure 2 (right): quality against speed."""
   quality = [
     (
       {row: by["psnr_rgb"].mean for row, by in one.summary.of.get(mode, {}).items()
@@ -132,7 +132,7 @@ def _plots(of, one: Found, facts: Sequence[Facts]) -> list[tuple[list[Dot], str]
       part,
       f"PSNR RGB (dB), {words}",
     )
-    for mode, part, words in of.plotted
+    for mode, part, words in kind.plotted
   ]  # fmt: skip
   quality += [(of_row, part, f"FID, {part}; lower is better") for part, of_row in
               one.distances.items()]  # fmt: skip
@@ -147,15 +147,15 @@ def _plots(of, one: Found, facts: Sequence[Facts]) -> list[tuple[list[Dot], str]
   return drawn
 
 
-def _notes(of, found: Sequence[Found], failed: Mapping[str, str]) -> list[str]:
-  """What a reader of the figures must know."""
+def _notes(kind, found: Sequence[Found], failed: Mapping[str, str]) -> list[str]:
+  """Says what a reader of the figures must know."""
   notes = [f"Failed: {name}: {why}" for name, why in failed.items()]
   for one in found:
     tell = lambda note, one=one: f"{one.data.name}: {note}"
-    notes += map(tell, remarks.gray_note(one.scores, f"{of.what} are", of.colour))
+    notes += map(tell, remarks.gray_note(one.scores, *kind.gray))
     notes += map(tell, remarks.equal_note(one.summary, "picture", one.scores.trivial))
     notes += [*one.data.notes, *one.data.missing.notes()]
-    notes += map(tell, of.notes_on(one))
+    notes += map(tell, one.data.notes_on(one.scores))
     notes += [
       tell(f"{mode}: {row} is the true picture for most pictures: the means of others do not wait "
            "for it, and it is marked nowhere")
@@ -170,12 +170,12 @@ def _notes(of, found: Sequence[Found], failed: Mapping[str, str]) -> list[str]:
     notes += map(tell, fid.notes(one.distances, one.distance_counts))
     if one.data.empty:
       notes.append(tell(f"{one.data.empty} empty files are left out"))
-  return [*notes, *of.notes, _CAUTION]
+  return [*notes, *kind.notes, _CAUTION]
 
 
-def _record(of, rows, found, facts, failed, weights, why, identity, notes) -> dict:
-  """All that results.json holds besides the figures."""
-  setting = of.setting
+def _record(kind, rows, found, facts, failed, weights, why, identity, notes) -> dict:
+  """Gathers all that results.json holds besides the figures."""
+  setting = kind.setting
   return {
     "identity": identity,
     "date": remarks.now(),
@@ -192,14 +192,14 @@ def _record(of, rows, found, facts, failed, weights, why, identity, notes) -> di
       else {}
       for one in found
     },
-    "left_out": why if of.name == "photos" else {},
+    "left_out": why if kind.name == "photos" else {},
     "seeds": dict.fromkeys(
       ("dealing", "references", "welsh", "bootstrap", "panels"), setting.seed
     ),
     "settings": {
-      "track": of.name,
+      "track": kind.name,
       "modes": list(setting.modes),
-      "shares": None if of.shares is None else dict(of.shares),
+      "shares": None if setting.shares is None else dict(setting.shares),
       "shared": setting.shared,
       "scale": setting.scale,
       "size": remarks.size_record(setting.size),
@@ -228,7 +228,7 @@ def _samples(one: Found) -> dict:
     "empty_files": one.data.empty,
     "fingerprint": one.data.fingerprint,
     "sha256": {
-      mode: one.data.list_hash(mode, numbers) for mode, numbers in one.scores.records.items()
+      mode: one.data.list_hash(numbers) for mode, numbers in one.scores.records.items()
     },
   }
 

@@ -12,7 +12,9 @@ from scs_jax.data.decode import DecodeError
 from scs_jax.data.stereo import REDUCTIONS, PairSource
 from scs_jax.errors import UserError
 from scs_jax.infer import display
-from scs_jax.measure import confidence_pairs, pair_set
+from scs_jax.measure import confidence_pairs
+from scs_jax.measure.pair_set import PairSet
+from scs_jax.measure.settings import Setting
 from scs_jax.report import confidence_sheet, panels
 
 Path = str | os.PathLike[str]
@@ -105,7 +107,7 @@ def _open(
   with config.unlocked():
     config.data.update({key: value for key, value in changes.items() if value is not None})
   # All first: a pair's number decides the noise of simulated cameras, which is to be evaluate's.
-  source = pair_set.PairSet("", pairs, pair_set.Choice(), config).source
+  source = PairSet("", pairs, Setting(modes=()), config).source
   names = [source.name(i) for i in range(len(source))]
   for pattern in only:
     if not fnmatch.filter(names, pattern):

@@ -24,7 +24,7 @@ class TooLargeError(Exception):
 
 
 def find(checkpoint: str, step: int | str | None) -> Model:
-  """The run, whose method gives a confidence map.
+  """Finds the run, whose method gives a confidence map.
 
   Raises:
     UserError: no such checkpoint, or of a method that has none.
@@ -104,14 +104,14 @@ class Oracle:
 
 
 def _predict(method, state, mono, color) -> dict:
-  """The colours as "rgb", and of the extras what is drawn."""
+  """Returns the colours as "rgb", and of the extras what is drawn."""
   prediction = method.predict(state, Query(mono, mono.shape[1:3], color, want_extras=True))
   kept = {key: value for key, value in prediction.extras.items() if key in _NEEDED}
   return {"rgb": prediction.rgb, **kept}
 
 
 def line(name: str, answer: Answer, share: float) -> str:
-  """One pair in numbers."""
+  """Writes one pair in numbers."""
   low = confidence_sheet.is_low(answer.confidence, share).mean()
   height, width = answer.mono.shape
   return (
@@ -122,5 +122,5 @@ def line(name: str, answer: Answer, share: float) -> str:
 
 
 def file_name(i: int, name: str) -> str:
-  """Of a pair's picture: its number, and its name without what a file's name may not have."""
+  """Names a pair's picture: its number, its name without what a file's name may not have."""
   return f"{i:04d}_{_UNFIT.sub('_', name)[-120:]}.png"

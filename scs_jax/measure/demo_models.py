@@ -114,7 +114,7 @@ class Colored(Predictor):
 
 
 def _photographs(network: Colorizer, config: ConfigDict, folder: pathlib.Path, size: int):
-  """(pictures at the first magnification, as score.Kept has them; all as demo_page.Section)."""
+  """Gives (pictures at the first magnification, of score.Kept; all as demo_page.Section)."""
   source = bundled.BundledSource()
   number = {source.name(i): i for i in range(len(source))}
 
@@ -144,7 +144,7 @@ def _photographs(network: Colorizer, config: ConfigDict, folder: pathlib.Path, s
 
 
 def _sweep(network: Colorizer, places: demo_page.Places, folder: pathlib.Path) -> dict:
-  """One photograph by its mirrored self at many magnifications; also a file that moves."""
+  """Colours one photograph by its mirrored self at many magnifications; also a file that moves."""
   mirrored = places["mirrored"][list(PHOTOS).index(SWEPT)]
   gray, lent = mirrored["gray"] / np.float32(255), mirrored["reference"]
   window = magnify_sheet.busiest(gray, max(16, gray.shape[0] // 2))
@@ -170,7 +170,7 @@ def _sweep(network: Colorizer, places: demo_page.Places, folder: pathlib.Path) -
 
 
 def _pair(model: Model, folder: pathlib.Path) -> dict:
-  """The motorcycle: its sheet, and figures beside the baselines."""
+  """Colours the motorcycle: its sheet, and figures beside the baselines."""
   source = opening.open_pairs(model.config, "bundled")
   pair, name = source.load(0), source.name(0)
   answer = confidence_pairs.Oracle(model).ask(pair)
@@ -214,8 +214,8 @@ def _require_ours(training: pathlib.Path) -> None:
 
 
 def _training_config(model: Model) -> ConfigDict:
-  """That of a short training which goes on from a model: its network, automatic mode alone and one
-  magnification (one program to compile), a fresh and plain optimizer, the bundled photographs."""
+  """Makes that of a short training which goes on from a model: its network, automatic mode alone,
+  one magnification (one program), a fresh and plain optimizer, the bundled photographs."""
   config = model.config.copy_and_resolve_references()
   with config.unlocked():
     config.init_from = str(model.path)

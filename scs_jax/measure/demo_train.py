@@ -67,14 +67,14 @@ def run(args, config) -> int:
 
 
 class _Automatic(Network):
-  """A network that is shown in automatic mode alone."""
+  """Is shown in automatic mode alone."""
 
   def takes(self, mode: str) -> bool:
     return mode == "automatic"
 
 
 def _other(name: str, main):
-  """Another method's small config, for a third of its steps; fewer where the demo is cut short."""
+  """Makes another method's small config, for a third of its steps, or fewer as the demo is cut."""
   own, usual = configs.load(name), configs.load(FIRST_CONFIG)
   share = min(1.0, main.steps / usual.steps) / 3
   keys = {"steps": max(1, round(own.steps * share))}

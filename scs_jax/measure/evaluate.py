@@ -4,13 +4,16 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+import jax
+
 from scs_jax.errors import UserError
-from scs_jax.measure import learned, remarks, settings
-from scs_jax.measure.evaluate_pairs import PairEvaluation
-from scs_jax.measure.evaluate_photos import PhotoEvaluation
+from scs_jax.measure import learned, pairs, passes, remarks, settings
+from scs_jax.measure.pair_kind import PairKind
+from scs_jax.measure.panels import choose_of_model
+from scs_jax.measure.photo_kind import PhotoKind
 from scs_jax.measure.score import score_set
 from scs_jax.metrics import estimates
-from scs_jax.report import results, results_folder
+from scs_jax.report import pairs_layout, results, results_folder
 from scs_jax.report.layout import with_lpips
 from scs_jax.report.report import FORMATS, PAGE, RESULTS, Report, Section, csv_name
 from scs_jax.report.results import shown_name
@@ -20,7 +23,7 @@ from scs_jax.training.models import Model
 
 def evaluate(
   model: str | os.PathLike[str] | Model,
-  data: str | None = None,
+  data: settings.Spec | None = None,
   *,
   step: int | str = "best",
   modes: settings.Modes = None,
@@ -30,12 +33,12 @@ def evaluate(
   limit: int | None = None,
   batch_size: int | None = None,
   seed: int = 0,
-  reference_data: str | None = None,
+  reference_data: settings.Spec | None = None,
   truth: str | None = None,
-  lpips_weights: Sequence[str] | None = None,
+  lpips_weights: settings.Spec | Sequence[settings.Spec] | None = None,
   baselines: bool = True,
   panels: int = 3,
-  out: str | os.PathLike[str] | bool = False,
+  out: settings.Spec | bool | None = None,
   overwrite: bool = False,
   quiet: bool = False,
 ) -> Report:
@@ -66,7 +69,7 @@ def evaluate(
     lpips_weights: files of LPIPS; None: no LPIPS.
     baselines: measure those beside it that need no training.
     panels: pictures of each kind (best, typical, worst) in the report.
-    out: a folder to write the report to, checked before the work; True: beside the model. False:
+    out: a folder to write the report to, checked before the work; True: beside the model. None:
       nowhere; `Report.write` does it later.
     overwrite: replace whatever is there.
     quiet: no progress bar.
@@ -83,62 +86,77 @@ def evaluate(
   found = models.find(model, settings.read_step(step))
   settings.require_counts(1, limit=limit, batch_size=batch_size)
   settings.require_counts(0, panels=panels)
-  seed = settings.read_seed(seed)
+  data = settings.read_spec("data", data)
   given = {
     "modes": modes, "scale": scale, "size": settings.read_size(size), "enlarge": enlarge,
-    "limit": limit, "batch_size": batch_size, "seed": seed, "reference_data": reference_data,
-    "truth": truth,
+    "limit": limit, "batch_size": batch_size, "seed": settings.read_seed(seed), "truth": truth,
+    "reference_data": settings.read_spec("reference_data", reference_data), "quiet": quiet,
   }  # fmt: skip
-  of = (PairEvaluation if found.method.takes_pairs else PhotoEvaluation)(found, data, given, quiet)
+  config, notes = found.config, []
+  kind_of = PairKind if found.method.takes_pairs else PhotoKind
+  setting = kind_of.read(found, given, notes)
+  shown = config.data.heldout if data is None else data
+  if not shown:
+    raise UserError(
+      f"which {kind_of.what}? the run has no held-out ones (its config.data.heldout is empty) and "
+      f"--data is not given; expected {kind_of.expected}"
+    )
   lpips = learned.perceptual(lpips_weights)
   for metric in lpips.values():
-    metric.require_size(of.size)
-  folder = None
-  if out is not False:
-    folder = _folder(out, found, f"{of.name}-{of.called}-step{found.step}")
-  data_set = of.open()
+    metric.require_size(setting.size)
+  kind, name = kind_of(setting, lpips), settings.name_of(shown)
+  folder = _folder(out, found, f"{name}-{kind.called}-step{found.step}")
+  data_set = kind.open(name, data, config)
+  notes += [*found.method.remarks, *data_set.trained_on(config), *data_set.notes]
+  weights = {name: metric.weights for name, metric in lpips.items()}
   identity = results_folder.identify(
     {
       "checkpoint": found.fingerprint(),
       "step": found.step,
-      "modes": list(of.modes),
+      "modes": list(data_set.dealt),
       "seed": seed,
       "baselines": baselines,
-      **{name: [w["sha256"] for w in metric.weights] for name, metric in lpips.items()},
-      **of.decides(),
+      **{name: [w["sha256"] for w in files] for name, files in weights.items()},
+      **kind.identity(data_set, config),
     }
   )
   if folder is not None:
-    if not overwrite:
-      files = [RESULTS, csv_name(""), PAGE]
-      results_folder.require_free(folder, identity, files, FORMATS["evaluate"], "evaluate")
-    folder.mkdir(parents=True, exist_ok=True)
-  network, rivals = of.network(), of.baselines() if baselines else []
-  track = of.track(lpips)
-  scores = score_set([network, *rivals], track, data_set, quiet)
+    files = [] if overwrite else [RESULTS, csv_name(""), PAGE]
+    results_folder.claim(folder, identity, files, FORMATS["evaluate"], "evaluate")
+  network = passes.network(found.name, found.method, jax.device_put(found.restore()))
+  rows = [network, *(kind.baselines() if baselines else ())]
+  scores = score_set(rows, kind.track, data_set, quiet)
   if not scores.of:
     raise data_set.none_measured()
-  of.mark_trivial(scores)
+  pairs.mark_trivial(scores)
   summary = estimates.summarize(scores, seed)
-  layout = with_lpips(of.layout) if lpips else of.layout
-  notes = [*of.notes, *of.notes_on(scores, summary, baselines)]
+  notes += kind.notes_on(data_set, scores, network, baselines)
+  notes += remarks.equal_note(summary, data_set.whose, scores.trivial)
+  together = kind.correlation(scores)
   record = {
     "identity": identity,
     "date": remarks.now(),
     "checkpoint": remarks.checkpoint_record(found, step, identity["checkpoint"]),
-    **of.record(scores, lpips),
+    **kind.record(data_set, scores, config, weights),
     **results.environment(),
     "notes": notes,
-    **of.more_record(scores),
   }
-  strips = of.panels(panels, scores, [network, *rivals], track) if panels else {}
-  broken = [data_set.broken[i] for i in sorted(data_set.broken)]
-  about = [of.about(len(remarks.measured(scores)))]
+  if together is not None:
+    record["correlation"] = pairs_layout.correlation_record(together)
+  strips = {}
+  if panels:
+    choose = lambda mode: choose_of_model(scores, mode, found.name, panels, data_set)
+    strips = kind.panels(rows, scores, data_set, choose, alone=True)
+  broken = remarks.broken_lines(data_set)
+  about = (
+    f"{found.name}, step {found.step} of {found.given}: {len(remarks.measured(scores))} "
+    f"{data_set.what} of {data_set.spec}, {kind.about_size()}"
+  )
   report = Report(
     verb="evaluate",
-    title=of.title(),
-    about=[*about, *(f"Left out, cannot be read: {e}" for e in broken)],
-    layout=layout,
+    title=kind.title(found.name, data_set),
+    about=[about, *(f"Left out, cannot be read: {error}" for error in broken)],
+    layout=with_lpips(kind.layout) if lpips else kind.layout,
     record=record,
     notes=notes,
     sections=[
@@ -149,10 +167,11 @@ def evaluate(
         panels=strips,
         picture_name=data_set.picture_name,
         reference_name=data_set.reference_name,
-        heading=of.heading,
+        heading=lambda mode, n: kind.heading(mode, n, data_set),
       )
     ],
-    **of.more(scores),
+    more=[pairs_layout.correlation_section(together)] if together else [],
+    closing=pairs_layout.correlation_lines(together) if together else "",
     remarks=_remarks(notes, broken, data_set),
     complete=not (broken or data_set.empty),
   )
@@ -161,21 +180,20 @@ def evaluate(
   return report
 
 
-def _remarks(notes: Sequence[str], broken: Sequence[str], data_set) -> list[str]:
+def _remarks(notes: Sequence[str], broken: Sequence[str], data) -> list[str]:
   lines = [f"note: {note}" for note in notes]
-  if data_set.empty:
-    lines.append(f"left out: {data_set.empty} empty files")
+  if data.empty:
+    lines.append(f"left out: {data.empty} empty files")
   if broken:
-    lines.append(f"left out, cannot be read: {len(broken)} of {data_set.count}")
+    lines.append(f"left out, cannot be read: {len(broken)} of {data.count}")
     lines += [f"  {shown_name(error)}" for error in broken]
   return lines
 
 
-def _folder(out, found: Model, name: str) -> pathlib.Path:
+def _folder(out, found: Model, name: str) -> pathlib.Path | None:
+  """Says where the report goes; `name`: of a folder beside the model."""
   if out is not True:
-    if not os.fspath(out):
-      raise UserError("--out is empty: expected a folder")
-    return pathlib.Path(out)
+    return settings.read_folder("out", None if out is False else out)
   if found.run is None:  # beside a shipped model is no place for results
     return pathlib.Path("evaluation", found.stem, name)
   if "://" in str(found.run):

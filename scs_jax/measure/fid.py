@@ -1,6 +1,6 @@
 """FID of results, gathered while they are scored, where its weights are given."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,7 +17,7 @@ LEFT_OUT = "left out, as no weights are given (--fid-weights): there is no stand
 
 
 class Features:
-  """The network whose features FID compares.
+  """Holds the network whose features FID compares.
 
   Attributes:
     weights: for the record, the file: name, SHA-256, whether it is the published one.
@@ -37,14 +37,14 @@ class Features:
     self.size = inception.FEATURES
 
   def real(self, data, folder) -> Statistics:
-    """Those of all true pictures of a photo_set.PhotoSet, kept in `folder` for the next run."""
+    """Gathers those of a photo_set.PhotoSet's true pictures, kept in `folder` for the next run."""
 
     def batches():
       with data.real().open() as read:
         for batch in read:
           yield batch["image"], batch["mask"]
 
-    pictures = {"files": data.list_hash("", data.numbers), "size": list(data.choice.size)}
+    pictures = {"files": data.list_hash(data.numbers), "size": list(data.setting.size)}
     return learned.real_statistics(
       self.look, self.weights["sha256"], batches, folder, pictures, self.size
     )
@@ -72,7 +72,7 @@ class Distances:
     self._results = {key: s for key, s in self._results.items() if key[1] != row}
 
   def to(self, real: Statistics) -> dict[str, dict[str, float]]:
-    """{part: {row: FID}}, of parts with two pictures or more."""
+    """Returns {part: {row: FID}}, of parts with two pictures or more."""
     found: dict[str, dict[str, float]] = {}
     for (part, row), statistics in self._results.items():
       if min(statistics.count, real.count) >= 2:
@@ -80,7 +80,7 @@ class Distances:
     return found
 
   def counts(self) -> dict[str, int]:
-    """How many pictures each figure is over."""
+    """Counts how many pictures each figure is over."""
     return {f"{part}: {row}": s.count for (part, row), s in self._results.items()}
 
 
@@ -89,7 +89,7 @@ PARTS = {"automatic": "automatic", "self": REFERENTIAL, "random": REFERENTIAL}
 
 
 def notes(distances: Mapping[str, Mapping], counts: Mapping[str, int]) -> list[str]:
-  """What keeps figures from being compared."""
+  """Says what keeps figures from being compared."""
   if not distances:
     return []
   lines = []
@@ -100,15 +100,3 @@ def notes(distances: Mapping[str, Mapping], counts: Mapping[str, int]) -> list[s
       lines.append(f"FID, {part}, is over unequal numbers of pictures ({told}): do not compare it")
   few = learned.fid_note(min(counts.values()))
   return [*lines, few] if few else lines
-
-
-def together(watchers: Sequence[Callable]) -> Callable | None:
-  """One `see` that shows results to several; None where there is nobody."""
-  if not watchers:
-    return None
-
-  def see(*shown):
-    for watcher in watchers:
-      watcher(*shown)
-
-  return see

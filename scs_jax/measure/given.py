@@ -26,7 +26,7 @@ _DEFAULT = ("automatic", "first")  # of pictures that lie in no mode's folder
 
 
 class Folder:
-  """A folder of results: [NAME of a data set/][mode/]any tree of pictures.
+  """Finds results in a folder: [NAME of a data set/][mode/]any tree of pictures.
 
   Args:
     root: it exists.
@@ -51,7 +51,7 @@ class Folder:
     return digest.hexdigest()[:16]
 
   def find(self, data: str, sets: Sequence[str], mode: str) -> dict[str, pathlib.Path]:
-    """{name without its ending: path} of a mode of a data set; names are relative to the folder.
+    """Finds {name without its ending: path} of a mode of a data set, names relative to the folder.
 
     Args:
       data: the data set's name; sets: those of all data sets.
@@ -75,21 +75,21 @@ class Folder:
 
 
 class Missing:
-  """Pictures of a data set that folders of results have no usable picture for."""
+  """Notes pictures of a data set that folders of results have no usable picture for."""
 
   def __init__(self):
     self._of: dict[str, dict[str, None]] = {}  # in order, each once
 
   def add(self, where: str, why: str) -> None:
-    """where: the data set, the mode, the row."""
+    """Adds a cause; where: the data set, the mode, the row."""
     self._of.setdefault(where, {})[why] = None
 
   def first(self, where: str) -> str:
-    """A cause in brackets, as an example; empty where nothing is missing."""
+    """Gives a cause in brackets, as an example; empty where nothing is missing."""
     return next((f" ({why})" for why in self._of.get(where, ())), "")
 
   def notes(self, most: int = 3) -> list[str]:
-    """A line for each place, with `most` causes by name."""
+    """Gives a line for each place, with `most` causes by name."""
     lines = []
     for where, found in self._of.items():
       told = "; ".join(list(found)[:most])
@@ -99,7 +99,7 @@ class Missing:
 
 
 def match(found: dict[str, pathlib.Path], names: Iterable[str]) -> list[pathlib.Path | None]:
-  """A path, or None, for each name of a data set.
+  """Finds a path, or None, for each name of a data set.
 
   By the name whole, without ending; else by its last part, where that is one picture's alone in
   the data set and in the folder. Of pictures that have one name but for the ending, by the ending
@@ -125,7 +125,7 @@ def match(found: dict[str, pathlib.Path], names: Iterable[str]) -> list[pathlib.
 
 
 def read(path: pathlib.Path, size: tuple[int, int], original: tuple[int, int]) -> np.ndarray:
-  """A result as the true picture was cut: uint8 [*size, 3].
+  """Reads a result as the true picture was cut: uint8 [*size, 3].
 
   One of the size asked for is taken as it is; one of the original picture's proportions is cut as
   the original was; one of the asked proportions is resized.
@@ -149,7 +149,7 @@ def read(path: pathlib.Path, size: tuple[int, int], original: tuple[int, int]) -
 
 
 def _alike(a: tuple[int, int], b: tuple[int, int]) -> bool:
-  """Equal proportions, as far as whole pixels (one more or less of the smaller) can tell."""
+  """Tells equal proportions, as far as whole pixels (one more or less of the smaller) can tell."""
   (h, w), (p, q) = a, b
   slack = max(h, w, p, q) + 0.5
   return abs(h * q - w * p) <= slack
@@ -167,7 +167,7 @@ def _under(name: str, folders: Sequence[str]) -> bool:
 
 
 class Given(Predictor):
-  """A folder of pictures as a row: its results are measured as they are.
+  """Makes a folder of pictures a row: its results are measured as they are.
 
   Args:
     name: of its row.
@@ -180,7 +180,7 @@ class Given(Predictor):
     root = pathlib.Path(folder).expanduser()
     if not root.is_dir():
       raise UserError(f"no folder {folder}; expected pictures that another program made")
-    super().__init__(name, {"path": folder, "told": _told(root / "method.json")})
+    super().__init__(name, {"path": folder, "told": _read_told(root / "method.json")})
     self._folder = Folder(root)
 
   def identity(self) -> Mapping:
@@ -188,7 +188,7 @@ class Given(Predictor):
     return {"files": self._folder.fingerprint()}
 
   def on(self, data, sets: Sequence[str]) -> "_Matched":
-    """The row for a data set; `sets`: the names of all data sets.
+    """Gives the row for a data set; `sets`: the names of all data sets.
 
     Raises:
       UserError: none of its pictures has the name of one of the data set's.
@@ -204,7 +204,7 @@ class Given(Predictor):
 
 
 class _Matched(Predictor):
-  """A folder's pictures of one data set; those that are missing or unfit are noted there."""
+  """Answers with a folder's pictures of one data set; notes there what is missing or unfit."""
 
   kind = "results"
 
@@ -230,7 +230,7 @@ class _Matched(Predictor):
     return tuple(Answer(*one) for one in (found if len(found) == 2 else found * 2))
 
   def _read(self, modes, batch, size, cut) -> list[tuple[np.ndarray, np.ndarray]]:
-    """[(float32 [N, *size, 3] in [0, 1], which are there)], one for each mode."""
+    """Returns [(float32 [N, *size, 3] in [0, 1], which are there)], one for each mode."""
     there = np.array(batch["mask"])
     results = [np.zeros((len(there), *size, 3), np.uint8) for _ in modes]
     for place in np.flatnonzero(there):
@@ -266,7 +266,7 @@ class _Matched(Predictor):
 
 
 def _cut_as_views(path: pathlib.Path, pair, size: tuple[int, int]) -> np.ndarray:
-  """A result as the views of a pair were cut, and mirrored where they were."""
+  """Reads a result as the views of a pair were cut, and mirrored where they were."""
   whole = pair.mono.shape[:2]
   shown = decode.decode(path)
   if shown.shape[:2] not in (whole, size):
@@ -278,8 +278,8 @@ def _cut_as_views(path: pathlib.Path, pair, size: tuple[int, int]) -> np.ndarray
   return shown[top : top + size[0], left : left + size[1]]
 
 
-def _told(path: pathlib.Path) -> dict[str, float]:
-  """What a method.json says of its method, under the names that are known."""
+def _read_told(path: pathlib.Path) -> dict[str, float]:
+  """Reads what a method.json tells of its method, under the names that are known."""
   if not path.exists():
     return {}
   try:

@@ -23,7 +23,7 @@ Batches = Iterable[tuple[np.ndarray, np.ndarray | None]]
 
 
 class Perceptual:
-  """LPIPS as a metric beside PSNR: (results, true pictures) float32 [N, H, W, 3] in [0, 1] -> [N].
+  """Measures LPIPS: (results, true pictures) float32 [N, H, W, 3] in [0, 1] -> [N].
 
   Attributes:
     weights: for the record, of each file; see describe_weights.
@@ -52,23 +52,39 @@ class Perceptual:
       ) from error
 
   def require_size(self, size: tuple[int, int] | None) -> None:
-    """The same before anything is measured; None: pictures have sizes of their own."""
+    """Checks that before anything is measured; None: pictures have sizes of their own."""
     if size is not None:
       jax.eval_shape(self, *[jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)] * 2)
 
 
-def perceptual(paths: Sequence[Path] | None) -> dict[str, Perceptual]:
-  """{"lpips": the metric} as trials take it; nothing where no weights are given."""
-  return {} if paths is None else {"lpips": Perceptual(paths)}
+def perceptual(paths: Path | Sequence[Path] | None) -> dict[str, Perceptual]:
+  """Returns {"lpips": the metric}, as tracks take it; nothing where no weights are given."""
+  if paths is None:
+    return {}
+  paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+  if not 1 <= len(paths) <= 2 or not all(isinstance(path, str | os.PathLike) for path in paths):
+    raise UserError(f"--lpips-weights {paths}: expected one file or two")
+  return {"lpips": Perceptual(paths)}
 
 
-def perceptual_of(config) -> dict[str, Perceptual]:
-  """The same by the files that a config names; configs of earlier runs have no such key."""
-  return perceptual(tuple(config.evaluate.get("lpips_files", ())) or None)
+def perceptual_of(config) -> dict[str, Callable]:
+  """Does the same by the files that a config names; configs of earlier runs have no such key.
+
+  Measures picture by picture: a training's memory is full as it is.
+  """
+  named = perceptual(tuple(config.evaluate.get("lpips_files", ())) or None)
+  return {name: _one_by_one(metric) for name, metric in named.items()}
+
+
+def _one_by_one(metric: Callable) -> Callable:
+  def measure(rgb: jax.Array, truth: jax.Array) -> jax.Array:
+    return jnp.concatenate([metric(a[None], b[None]) for a, b in zip(rgb, truth, strict=True)])
+
+  return measure
 
 
 def extractor(apply: inception.Apply, variables: inception.Variables) -> Look:
-  """uint8 [N, H, W, 3] -> features float32 [N, D], of what `inception.load` gave.
+  """Makes uint8 [N, H, W, 3] -> features float32 [N, D] of what `inception.load` gave.
 
   Bytes, as what a file of the picture would hold is what is measured.
   """
@@ -83,7 +99,7 @@ def extractor(apply: inception.Apply, variables: inception.Variables) -> Look:
 
 
 def statistics(look: Look, batches: Batches, features: int = inception.FEATURES) -> Statistics:
-  """Of the features of pictures, streamed: (uint8 [N, H, W, 3], mask bool [N] or None) each.
+  """Gathers those of pictures, streamed: (uint8 [N, H, W, 3], mask bool [N] or None) each.
 
   With several processes each brings its own pictures (perhaps none) and all get the same result.
   """
@@ -102,7 +118,7 @@ def real_statistics(
   pictures: Mapping,
   features: int = inception.FEATURES,
 ) -> Statistics:
-  """`statistics` of a real set, kept in `folder` for later runs.
+  """Gathers `statistics` of a real set, kept in `folder` for later runs.
 
   Args:
     weights: SHA-256 of their file, as `describe_weights` has it.
@@ -123,7 +139,7 @@ def real_statistics(
 
 
 def describe_weights(path: Path, published: str | tuple[str, ...]) -> dict:
-  """For the record: the file's name, its SHA-256, and whether that is the published file's.
+  """Records a file: its name, its SHA-256, and whether that is the published file's.
 
   Args:
     published: beginnings of the SHA-256 of published files: inception.PUBLISHED_SHA256,
@@ -135,7 +151,7 @@ def describe_weights(path: Path, published: str | tuple[str, ...]) -> dict:
 
 
 def fid_note(count: int) -> str | None:
-  """A line for figures of few pictures; None where there are enough for a regular covariance."""
+  """Gives a line for figures of few pictures; None where there are enough for a full covariance."""
   if count > inception.FEATURES:
     return None
   return (

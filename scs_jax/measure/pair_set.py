@@ -1,7 +1,6 @@
 """A data set of stereo pairs that is measured: which of them, with which truth."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -10,35 +9,14 @@ from scs_jax.data import draw, opening
 from scs_jax.data import pairs as batches_of
 from scs_jax.data.stereo import Pair, PairSource
 from scs_jax.errors import UserError
-from scs_jax.measure import pairs
 from scs_jax.measure.given import Missing
 from scs_jax.measure.photos import SMALLEST, gray_of
 from scs_jax.measure.score import Stream
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-  """Says which pairs are measured, and how they are read.
-
-  Attributes:
-    modes: of pairs.MODES, in order.
-    size: (height, width) of the middle part that is measured; None: whole pairs, one by one.
-    batch_size: pairs a batch; 1 of whole pairs.
-    limit: how many, drawn by the seed; None: all.
-    seed: of the draw.
-    warped: the truth is the colour view's colours, carried over by known disparities.
-  """
-
-  modes: tuple[str, ...] = pairs.MODES
-  size: tuple[int, int] | None = None
-  batch_size: int = 1
-  limit: int | None = None
-  seed: int = draw.SEED
-  warped: bool = False
+from scs_jax.measure.settings import Setting
 
 
 class PairSet:
-  """One data set.
+  """Reads a data set of pairs.
 
   Attributes:
     name, spec: of the data set.
@@ -53,7 +31,7 @@ class PairSet:
   Args:
     name: of the data set.
     spec: as opening.open_pairs takes it; None: the held-out pairs of the config.
-    choice: see Choice.
+    setting: see Setting.
     config: of a method of pairs: the cameras, and which view is the monochrome one. Pairs that two
       cameras shot are taken as they are, as are those whose truth is carried over.
 
@@ -65,22 +43,22 @@ class PairSet:
   empty = 0
   references = None
 
-  def __init__(self, name: str, spec: str | None, choice: Choice, config):
-    self.name, self.spec, self.choice = name, spec or config.data.heldout, choice
+  def __init__(self, name: str, spec: str | None, setting: Setting, config):
+    self.name, self.spec, self.setting = name, spec or config.data.heldout, setting
     heldout = spec is None
     plain = config.copy_and_resolve_references()
     with plain.unlocked():
       plain.data.camera.enabled = False
-    source = opening.open_pairs(plain, spec, heldout=heldout, warped=choice.warped)
-    real = choice.warped or any(record.real for record in source.records)
+    source = opening.open_pairs(plain, spec, heldout=heldout, warped=setting.warped)
+    real = setting.warped or any(record.real for record in source.records)
     self.camera = config.data.camera.enabled and not real
     if self.camera:
       source = opening.open_pairs(config, spec, heldout=heldout)
-    drawn = draw.draw(source, choice.limit, choice.seed)
+    drawn = draw.draw(source, setting.limit, setting.seed)
     self.source: PairSource = source.take(np.sort(drawn.numbers))
     self.records = self.count = len(self.source)
     self.fingerprint = self.source.fingerprint
-    self.dealt = {mode: np.arange(self.count) for mode in choice.modes}
+    self.dealt = {mode: np.arange(self.count) for mode in setting.modes}
     self.notes = list(self.source.notes)
     self.missing = Missing()
     self.broken: dict[int, str] = {}
@@ -94,11 +72,11 @@ class PairSet:
     return self._stream(_Chosen(self.source, numbers), numbers)
 
   def _stream(self, source, numbers: Sequence[int] | None = None) -> Stream:
-    return Stream(self.choice.modes, len(source), lambda: self._open(source, numbers))
+    return Stream(self.setting.modes, len(source), lambda: self._open(source, numbers))
 
   @contextlib.contextmanager
   def _open(self, source, numbers) -> Iterator[Iterator[Mapping]]:
-    of = self.choice
+    of = self.setting
     with batches_of.eval_batches(source, of.size, of.batch_size, len(source)) as read:
       yield self._batches(read, numbers)
 
@@ -111,13 +89,15 @@ class PairSet:
         batch = {**batch, "record": record}
       else:
         for i in batch["bad"][batch["bad"] >= 0].tolist():
-          self.broken[i] = batches_of.why_bad(self.source, i, self.choice.size)
+          self.broken[i] = batches_of.why_bad(self.source, i, self.setting.size)
       height, width = batch["mono"].shape[1:3]
       if batch["mask"].any() and min(height, width) < SMALLEST:
         i = int(batch["record"][0])
         what = f"{width}x{height} pixels, expected {SMALLEST} or more a side"
         self.broken[i] = f"{self.source.name(i)}: {what}"
         batch = {**batch, "mask": np.zeros_like(batch["mask"])}
+      # Of a part that no pixel of is known, there is nothing to compare a result with.
+      batch = {**batch, "has_truth": batch["has_truth"] & batch["seen"].any(axis=(1, 2, 3))}
       for i in np.flatnonzero(batch["mask"] & batch["has_truth"]):
         self.known[int(batch["record"][i])] = float(batch["seen"][i].mean())
       yield {**batch, "gray": gray_of(batch["color"])}
@@ -126,16 +106,16 @@ class PairSet:
     return self.source.name(int(i))
 
   def reference_name(self, mode: str, i: int) -> str:
-    """None: the reference is the pair's own colour view."""
+    """Gives none: the reference is the pair's own colour view."""
     del mode, i
     return ""
 
-  def list_hash(self, mode: str, numbers: Sequence[int]) -> str:
-    """Identifies the pairs that were measured in a mode."""
+  def list_hash(self, numbers: Sequence[int]) -> str:
+    """Identifies pairs by their names."""
     return opening.list_hash(self.fingerprint, [self.picture_name(i) for i in numbers])
 
   def example(self) -> tuple[int, int]:
-    """(height, width) of the first pair that can be read, as it is measured."""
+    """Returns (height, width) of the first pair that can be read, as it is measured."""
     with self._open(self.source, None) as read:
       for batch in read:
         if batch["mask"].any():
@@ -154,29 +134,34 @@ class PairSet:
       "there is nothing to compare the first result with; use --modes second"
     )
 
-  def notes_on(self, scores) -> list[str]:
-    """What a reader must know once they are measured."""
-    del scores
-    return [*self._about_truth(), *self.about_seen()]
+  def trained_on(self, config) -> list[str]:
+    """Warns where a network was trained on these."""
+    try:
+      trained = opening.open_pairs(config)
+    except UserError:  # those are elsewhere by now
+      return []
+    return opening.trained_on_too(trained, self.source)
 
-  def _about_truth(self) -> list[str]:
+  def about_truth(self) -> str:
+    """Counts how many pairs have figures of the first pass."""
     measured, known = self.count - len(self.broken), len(self.known)
     if known == measured:
-      return [f"all {measured} pairs have the truth of the monochrome view"]
+      return f"all {measured} pairs have the truth of the monochrome view"
     if known:
-      return [
+      return (
         f"{known} of {measured} pairs have the truth of the monochrome view: first-time figures "
         "are over these, second-time figures over all"
-      ]
-    return [
+      )
+    return (
       "no pair has the truth of its monochrome view: only second-time figures can be had, and no "
       "correlation with first-time ones"
-    ]
+    )
 
-  def about_seen(self) -> list[str]:
-    """What first-time figures are over where the truth is carried over by known disparities."""
+  def notes_on(self, scores) -> list[str]:
+    """Says what first-time figures are over where the truth is carried over by disparities."""
+    del scores
     shares = 100 * np.array(list(self.known.values()))
-    if not (self.choice.warped and len(shares)):
+    if not (self.setting.warped and len(shares)):
       return []
     return [
       "first-time figures are over the pixels that both views see and whose disparity is known, "
@@ -186,8 +171,8 @@ class PairSet:
     ]
 
   def about_luma(self) -> str:
-    """What decides the brightness of views and results."""
-    if self.choice.warped or any(record.real for record in self.source.records):
+    """Says what decides the brightness of views and results."""
+    if self.setting.warped or any(record.real for record in self.source.records):
       kind = "the views are those of two cameras, as they were given"
     elif self.camera:
       kind = (
@@ -203,17 +188,8 @@ class PairSet:
     )
 
 
-def trained_on(config, source: PairSource) -> list[str]:
-  """Warns where pairs were trained on."""
-  try:
-    trained = opening.open_pairs(config)
-  except UserError:  # those are elsewhere by now
-    return []
-  return opening.trained_on_too(trained, source)
-
-
 class _Chosen:
-  """Some pairs of a source, in an order, as a source."""
+  """Offers some pairs of a source, in an order, as a source."""
 
   def __init__(self, source: PairSource, numbers: Sequence[int]):
     self._source, self._numbers = source, numbers

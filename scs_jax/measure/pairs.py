@@ -42,12 +42,12 @@ STEREO = "semi_global"
 
 
 def zero_disparity(query: Query) -> Array:
-  """RGB [N, H, W, 3] in [0, 1]: Cb and Cr of the reference at the same pixel under the gray."""
+  """Gives RGB [N, H, W, 3] in [0, 1]: Cb and Cr of the reference's same pixel under the gray."""
   return _under(query.gray, color.rgb_to_ycbcr(query.reference)[..., 1:])
 
 
 def reinhard(query: Query) -> Array:
-  """RGB [N, H, W, 3] in [0, 1]: Cb and Cr of Reinhard's colour transfer under the gray.
+  """Returns RGB [N, H, W, 3] in [0, 1]: Cb and Cr of Reinhard's colour transfer under the gray.
 
   Reinhard et al. 2001 give the gray picture the mean and deviation of the reference in l, alpha
   and beta: a gray picture has none to scale in the last two, so that its colour is one tint whose
@@ -60,7 +60,7 @@ def reinhard(query: Query) -> Array:
 
 
 def stereo(query: Query) -> Array:
-  """RGB [N, H, W, 3] in [0, 1]: Cb and Cr carried over by semi-global matching under the gray.
+  """Gives RGB [N, H, W, 3] in [0, 1]: Cb and Cr carried over by semi-global matching.
 
   Matches on the host: not to be traced.
   """
@@ -69,7 +69,7 @@ def stereo(query: Query) -> Array:
 
 
 def _under(gray: Array, chroma: Array) -> Array:
-  """RGB in [0, 1] of this Y, Cb and Cr, clipped to the gamut."""
+  """Gives RGB in [0, 1] of this Y, Cb and Cr, clipped to the gamut."""
   return color.clip_gamut(color.ycbcr_to_rgb(jnp.concatenate([gray, chroma], axis=-1)))
 
 
@@ -109,7 +109,7 @@ def notes_on_baselines(scores: Scores) -> list[str]:
 
 
 class Pairs:
-  """The track of pairs (score.Track).
+  """Scores pairs (score.Track).
 
   Batches have "mono" uint8 [N, H, W, 1], "color" and "truth" uint8 [N, H, W, 3] and "has_truth"
   bool [N]; where the truth is known of some pixels alone, "seen" bool [N, H, W, 1]: first-time
@@ -132,7 +132,7 @@ class Pairs:
     return dict.fromkeys(MODES, asked)
 
   def answers(self, predictor, asked, batch, extras) -> dict[str, dict[str, Answer]]:
-    """The variant UNREFINED: what the method says its colours were before the refinement."""
+    """Adds the variant UNREFINED: what the method says its colours were before the refinement."""
     query = next(iter(asked.values())).query
     both = predictor.answer_pair(query, batch, extras)
     found = {"": dict(zip(MODES, both, strict=True))}
@@ -145,7 +145,7 @@ class Pairs:
     return np.asarray(batch["mask"])
 
   def measurable(self, batch: Mapping, mode: str) -> np.ndarray:
-    """The first pass is measured by the truth, the second by the colour view itself."""
+    """Tells where there is a truth; of the second pass it is the colour view itself."""
     return batch["mask"] & batch["has_truth"] if mode == "first" else np.asarray(batch["mask"])
 
   def measure(self, rgb: Array, batch: Mapping, mode: str) -> tuple[dict[str, Array], Array]:
@@ -170,7 +170,7 @@ def _levels(rgb: Array) -> Array:
 
 
 def score(metrics: Metrics, shown: Array, true: Array, seen: Array | None) -> dict[str, Array]:
-  """{metric: [N]} of results, over the pixels that are seen.
+  """Returns {metric: [N]} of results, over the pixels that are seen.
 
   Elsewhere the result is taken to be the truth, and what differs is counted over the rest: exactly
   so in a mean squared error; SSIM and LPIPS look at neighbourhoods, which see as much of it.

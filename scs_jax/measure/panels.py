@@ -16,7 +16,7 @@ _PHOTOS = ("psnr_ab", "PSNR ab"), ("bicubic_gray", "bicubic gray")
 _PAIRS = ("psnr_cbcr", "PSNR CbCr"), ("reinhard", "Reinhard's transfer")
 
 
-def of_a_model(scores: Scores, mode: str, model: str, each: int, data) -> Groups:
+def choose_of_model(scores: Scores, mode: str, model: str, each: int, data) -> Groups:
   """Chooses a model's best, typical and worst pictures, and some that have no colour."""
   order, label = _ranking(scores, mode, model, data)
   if data.what == "pairs":
@@ -29,10 +29,10 @@ def of_a_model(scores: Scores, mode: str, model: str, each: int, data) -> Groups
   return groups
 
 
-def of_rows(scores: Scores, mode: str, rows: Sequence[str], each: int, data) -> Groups:
+def choose_of_rows(scores: Scores, mode: str, rows: Sequence[str], each: int, data) -> Groups:
   """Chooses pictures drawn by the seed, and every row's best and worst."""
   records = scores.records[mode]
-  rng = np.random.default_rng((data.choice.seed, len(records)))
+  rng = np.random.default_rng((data.setting.seed, len(records)))
   drawn = np.sort(rng.permutation(records)[:each]).tolist()
   groups = [("Drawn by the seed, whatever the results", drawn)]
   seen = set(drawn)
@@ -55,7 +55,7 @@ def _ranking(scores: Scores, mode: str, row: str, data) -> tuple[list[int], str]
 
 
 def _thirds(order: list[int], each: int, what: str) -> Groups:
-  """Best, typical and worst pictures of an order; all of them where they are few."""
+  """Picks best, typical and worst pictures of an order; all of them where they are few."""
   if len(order) <= 3 * each:
     return [(f"All {what}, the best first", order)]
   middle = (len(order) - each) // 2
@@ -75,7 +75,7 @@ def keep(predictors, track, data, mode: str, groups: Groups, extras: bool = Fals
 
 
 def photo_strips(scores: Scores, mode: str, groups: Groups, kept: Kept, data) -> list:
-  """[(group, [(heading, captioned pictures)])]: input, reference, all results, truth."""
+  """Returns [(group, [(heading, captioned pictures)])]: input, reference, all results, truth."""
 
   def heading(i: int) -> str:
     name = shown_name(data.picture_name(i))
@@ -95,7 +95,7 @@ def photo_strips(scores: Scores, mode: str, groups: Groups, kept: Kept, data) ->
 
 
 def pair_strips(scores: Scores, mode: str, groups: Groups, kept: Kept, data) -> list:
-  """The same of pairs: views, all results of a pass, truth."""
+  """Arranges the same of pairs: views, all results of a pass, truth."""
 
   def strip(i: int) -> list:
     place = kept.places[mode][i]
@@ -108,7 +108,7 @@ def pair_strips(scores: Scores, mode: str, groups: Groups, kept: Kept, data) -> 
 
 
 def pair_maps(scores: Scores, groups: Groups, kept: Kept, model: str, data) -> list:
-  """Views, both results of a model, truth, and the maps that its method gives."""
+  """Arranges views, both results of a model, truth, and the maps that its method gives."""
 
   def strip(i: int) -> list:
     first, second = (kept.places[mode][i] for mode in pairs.MODES)

@@ -8,7 +8,7 @@ from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer
 from scs_jax.infer.strips import StripPainter
 from scs_jax.measure.pairs import UNREFINED
-from scs_jax.measure.predictors import both_passes
+from scs_jax.measure.predictors import Network, both_passes
 
 _SECOND, _SECOND_UNREFINED, _DISPARITY = "second", "second_unrefined", "disparity"
 
@@ -70,6 +70,12 @@ class Passes:
       raise _too_large(size, error) from error
 
 
+def network(name: str, method: Method, state: TrainState, **about) -> Network:
+  """Makes a trained network's row; about: as of Network. One of pairs colours them at any size."""
+  passes = Passes(method, state) if method.takes_pairs else None
+  return Network(name, method, state, passes=passes, **about)
+
+
 def _too_large(size: tuple[int, int], error: MemoryError) -> UserError:
   return UserError(
     f"a pair of {size[1]}x{size[0]} pixels does not fit into memory, even in strips "
@@ -78,7 +84,7 @@ def _too_large(size: tuple[int, int], error: MemoryError) -> UserError:
 
 
 class _Rows(Method):
-  """Both passes as the one prediction of a method: what a row of both depends on is twice as far.
+  """Gives both passes as one prediction of a method: what a row of both depends on is twice as far.
 
   What the second pass gives travels among the extras of the first.
   """

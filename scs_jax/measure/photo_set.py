@@ -1,7 +1,6 @@
 """A data set of photographs that is measured: which of them, in which modes, by what references."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -12,45 +11,15 @@ from scs_jax.data.listing import describe_results
 from scs_jax.data.sources import open_source
 from scs_jax.data.subset import Subset
 from scs_jax.errors import UserError
+from scs_jax.measure import remarks
 from scs_jax.measure.given import Missing
 from scs_jax.measure.photos import SMALLEST, gray_of
 from scs_jax.measure.score import Stream
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-  """Says which photographs are measured, and how they are read.
-
-  Attributes:
-    modes: of photos.MORE_MODES, in order.
-    size: (height, width) that every picture is cut and reduced to.
-    batch_size: pictures a batch.
-    shares: {mode: how many it colours at most}, none of them in two modes; None: every mode
-      colours all.
-    shared: every mode colours the same pictures, up to its share.
-    limit: of all pictures, drawn by the seed; None: as many as the shares ask for, or all.
-    seed: of the draw and of the references.
-    enlarge: smaller pictures are enlarged to `size`, instead of left out.
-    lend: where the references of mode random come from: "same", the pictures that are measured;
-      "all" of the data set; else another data set.
-    all_modes: refuse one picture in mode random, which takes another one, instead of leaving the
-      mode out.
-  """
-
-  modes: tuple[str, ...]
-  size: tuple[int, int]
-  batch_size: int
-  shares: Mapping[str, int] | None = None
-  shared: bool = False
-  limit: int | None = None
-  seed: int = draw.SEED
-  enlarge: bool = False
-  lend: str = "same"
-  all_modes: bool = True
+from scs_jax.measure.settings import Setting
 
 
 class PhotoSet:
-  """One data set.
+  """Reads a data set of photographs.
 
   Attributes:
     name, spec: of the data set.
@@ -66,22 +35,24 @@ class PhotoSet:
 
   what, whose = "pictures", "picture"
 
-  def __init__(self, name: str, spec: str, choice: Choice, progress: bool = False):
-    self.name, self.spec, self.choice = name, spec, choice
+  def __init__(self, name: str, spec: str, setting: Setting):
+    self.name, self.spec, self.setting = name, spec, setting
     self._source = source = open_source(spec)
     self.records, self.fingerprint = len(source), source.fingerprint
     self.empty = getattr(source, "skipped_empty", 0)
-    shares = dict.fromkeys(choice.modes, self.records) if choice.shares is None else choice.shares
-    most = self.records if choice.shares is None else sum(shares.values())
-    if choice.limit is not None:
-      most = min(most, choice.limit)
-    least = None if choice.enlarge else choice.size
-    drawn = draw.draw(source, most, choice.seed, least, progress)
-    dealt = draw.deal(drawn.numbers, shares, choice.shared or choice.shares is None)
-    self.dealt = {mode: dealt[mode] for mode in choice.modes if len(dealt[mode])}
-    self.notes = drawn.note(choice.size)
+    whole = setting.shares is None
+    shares = dict.fromkeys(setting.modes, self.records) if whole else setting.shares
+    most = self.records if whole else sum(shares.values())
+    if setting.limit is not None:
+      most = min(most, setting.limit)
+    least = None if setting.enlarge else setting.size
+    drawn = draw.draw(source, most, setting.seed, least, not setting.quiet)
+    dealt = draw.deal(drawn.numbers, shares, setting.shared or whole)
+    self.dealt = {mode: dealt[mode] for mode in setting.modes if len(dealt[mode])}
+    self.notes = drawn.note(setting.size)
     self.notes += describe_results(getattr(source, "skipped_results", ()))
-    if not choice.all_modes and choice.lend == "same" and len(self.dealt.get("random", ())) == 1:
+    among = setting.reference_data is None and whole
+    if among and not setting.all_modes and len(self.dealt.get("random", ())) == 1:
       del self.dealt["random"]
       self.notes.append("mode random is left out: there is one picture, and it needs another one")
     self.missing = Missing()
@@ -97,12 +68,12 @@ class PhotoSet:
 
   @property
   def count(self) -> int:
-    """How many pictures are measured, in all modes together."""
+    """Counts how many pictures are measured, in all modes together."""
     return len(self.numbers)
 
   @property
   def numbers(self) -> np.ndarray:
-    """Of all records that are measured, ascending."""
+    """Lists the records that are measured, ascending."""
     return np.unique(np.concatenate(list(self.dealt.values())))
 
   def streams(self) -> list[Stream]:
@@ -119,13 +90,13 @@ class PhotoSet:
     return Stream((), self.count, lambda: self.read(source))
 
   def read(self, source):
-    return pipeline.eval_batches(source, self.choice.size, self.choice.batch_size)
+    return pipeline.eval_batches(source, self.setting.size, self.setting.batch_size)
 
   def picture_name(self, i: int) -> str:
     return self._source.name(int(i))
 
   def reference_name(self, mode: str, i: int) -> str:
-    """The name of what record i was coloured by in a mode, or ""."""
+    """Names what record i was coloured by in a mode, or ""."""
     if mode == "automatic":
       return ""
     if mode != "random":
@@ -134,7 +105,7 @@ class PhotoSet:
     return part.references.name(int(np.searchsorted(part.numbers, i)))
 
   def size_of(self, i: int) -> tuple[int, int]:
-    """(height, width) of record i, which was read."""
+    """Returns (height, width) of record i, which was read."""
     for part in self._parts:
       at = int(np.searchsorted(part.numbers, i))
       if at in part.heldout.sizes and part.numbers[at] == i:
@@ -143,7 +114,7 @@ class PhotoSet:
 
   @property
   def broken(self) -> dict[int, str]:
-    """{record: name and cause} of those that cannot be read."""
+    """Returns {record: name and cause} of those that cannot be read."""
     return {
       int(part.numbers[i]): error
       for part in self._parts
@@ -152,16 +123,16 @@ class PhotoSet:
 
   @property
   def sizes(self) -> list[tuple[int, int]]:
-    """(height, width) of all that were read."""
+    """Returns (height, width) of all that were read."""
     return [size for part in self._parts for size in part.heldout.sizes.values()]
 
   @property
   def references(self) -> References | None:
-    """Those of mode random, where it is measured."""
+    """Gives those of mode random, where it is measured."""
     return self._of["random"].references if "random" in self._of else None
 
-  def list_hash(self, mode: str, numbers: Sequence[int]) -> str:
-    """Identifies the pictures that a mode coloured."""
+  def list_hash(self, numbers: Sequence[int]) -> str:
+    """Identifies pictures by their names."""
     return opening.list_hash(self.fingerprint, [self.picture_name(i) for i in numbers])
 
   def reference_hash(self, numbers: Sequence[int]) -> str:
@@ -170,17 +141,20 @@ class PhotoSet:
     pairs = [f"{self.picture_name(i)}\t{lent(i)}" for i in numbers]
     return opening.list_hash(self.references.fingerprint, pairs)
 
+  def trained_on(self, config) -> list[str]:
+    """Warns where a network was trained on these."""
+    return remarks.trained_on(config, self.spec)
+
   def notes_on(self, scores) -> list[str]:
-    """What a reader must know once they are measured."""
-    measured = max(map(len, scores.records.values()), default=0)
+    """Says what a reader must know once they are measured."""
     notes = self.notes_on_sizes(self.what)
     if self.references is None:
       return notes
-    random = scores.records.get("random", ())
-    readable = len(self.dealt["random"]) - len(self._of["random"].heldout.errors)
-    if alone := readable - len(random):
+    part, random = self._of["random"], scores.records.get("random", ())
+    if part.alone:
+      readable = len(part.numbers) - len(part.heldout.errors)
       notes.append(
-        f"mode random: {alone} of {measured} pictures had no other one that can be read"
+        f"mode random: {len(part.alone)} of {readable} pictures had no other one that can be read"
       )
     lent = self.references.gray & set(np.searchsorted(self.dealt["random"], random).tolist())
     if lent:
@@ -188,14 +162,13 @@ class PhotoSet:
         f"mode random: the references of {len(lent)} of {len(random)} pictures are gray, as no "
         "other has colour"
       )
-    pool = self._of["random"].pool
-    if pool is not None and pool.errors and self.choice.lend != "all":
-      notes.append(f"{len(pool.errors)} references that cannot be read were passed over")
+    if self.setting.reference_data is not None and part.pool.errors:
+      notes.append(f"{len(part.pool.errors)} references that cannot be read were passed over")
     return notes
 
   def notes_on_sizes(self, what: str) -> list[str]:
-    """A line where pictures were enlarged."""
-    return subset.enlarged(self.sizes, self.choice.size, what)
+    """Gives a line where pictures were enlarged."""
+    return subset.enlarged(self.sizes, self.setting.size, what)
 
   def none_measured(self) -> UserError:
     """Says that there is nothing to measure."""
@@ -207,18 +180,20 @@ class PhotoSet:
 
 
 class _Part:
-  """Pictures that one or more modes colour, with the references of mode random."""
+  """Holds the pictures that some modes colour, with the references of mode random."""
 
   def __init__(self, whole: PhotoSet, modes: list[str]):
     self._whole, self.modes, self.numbers = whole, tuple(modes), whole.dealt[modes[0]]
-    choice = whole.choice
+    setting = whole.setting
     self.heldout = Observed(Subset(whole._source, self.numbers), SMALLEST)
     self.references = self.pool = None
+    self.alone: set[int] = set()  # records that found no other one to be coloured by
     if "random" in modes:
-      if choice.lend != "same":
-        lent = whole._source if choice.lend == "all" else open_source(choice.lend)
-        self.pool = Observed(lent)
-      self.references = References(self.heldout, choice.seed, self.pool, size=choice.size)
+      if setting.reference_data is not None:
+        self.pool = Observed(open_source(setting.reference_data))
+      elif setting.shares is not None:
+        self.pool = Observed(whole._source)
+      self.references = References(self.heldout, setting.seed, self.pool, size=setting.size)
 
   def stream(self, modes: Sequence[str] | None = None, places=None) -> Stream:
     modes = tuple(self.modes if modes is None else modes)
@@ -243,4 +218,6 @@ class _Part:
       at = batch["record"]
       numbers = self.numbers if places is None else self.numbers[places]
       record = np.where(at < 0, -1, numbers[at]).astype(np.int32)
+      if others is not None:
+        self.alone.update(record[batch["mask"] & ~batch["other_mask"]].tolist())
       yield batch | {"gray": gray_of(batch["image"]), "record": record}

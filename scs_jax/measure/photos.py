@@ -40,7 +40,7 @@ SMALLEST = 11  # pixels: the side of SSIM's window
 
 
 class Photos:
-  """The track of photographs (score.Track).
+  """Scores photographs (score.Track).
 
   Batches have "image" uint8 [N, H, W, 3], the true pictures, and for mode "random" "other", as
   large, what the references are made from, and "other_mask" bool [N] where some have none.

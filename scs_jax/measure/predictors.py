@@ -48,7 +48,7 @@ class Predictor:
 
   @property
   def network(self) -> bool:
-    """Whether it is one, so that its speed is worth marking."""
+    """Tells whether it is one, so that its speed is worth marking."""
     return self.kind != "baseline"
 
   @property
@@ -58,7 +58,7 @@ class Predictor:
     return tuple(mark["fingerprint"] for mark in marks if "fingerprint" in mark)
 
   def identity(self) -> Mapping:
-    """What decides its figures."""
+    """Says what decides its figures."""
     return {"kind": self.kind, "fingerprints": list(self.trained)}
 
   def takes(self, mode: str) -> bool:
@@ -82,11 +82,11 @@ class Predictor:
     return track.measure(answer.rgb, batch, mode)
 
   def unfit(self) -> str:
-    """Why its scores are not to be used, once all pictures were asked for; "" where they are."""
+    """Says why its scores cannot be used, once all pictures were asked for; "" where they can."""
     return ""
 
   def on(self, data, sets) -> "Predictor":
-    """The row for a data set of several; `sets`: the names of all."""
+    """Gives the row for a data set of several; `sets`: the names of all."""
     del data, sets
     return self
 
@@ -122,7 +122,7 @@ class Network(Predictor):
     self.takes_pairs = self.method is not None and method.takes_pairs
     self._single = jax.jit(self.single)
     both = method.colorize_twice if self.takes_pairs else twice(self._alone)
-    self._passes = passes or both_passes(both)
+    self.passes = passes or both_passes(both)
 
   def single(self, state, query: Query) -> Array:
     return self._predict(state, self._given(query)).rgb
@@ -131,7 +131,7 @@ class Network(Predictor):
     return Answer(self._single(self.state, query))
 
   def answer_pair(self, query, batch, extras) -> tuple[Answer, Answer]:
-    found = self._passes(self.state, query, extras)
+    found = self.passes(self.state, query, extras)
     return tuple(Answer(one.rgb, extras=one.extras) for one in found)
 
   def parameters(self, query: Query) -> int:
@@ -187,7 +187,7 @@ def count_read(function: Callable, params, *args) -> int:
 
 
 class Cascade:
-  """Figure 1's pipeline f_d(f_r(f_c(x))): colorize, enlarge, reduce to the device's size.
+  """Follows Figure 1's pipeline f_d(f_r(f_c(x))): colorize, enlarge, reduce to the device's size.
 
   Args:
     colorizer: a method that colours a single picture.
@@ -203,7 +203,7 @@ class Cascade:
     self.factor, self.takes_reference = enlarger.usual_scale, colorizer.takes_reference
 
   def predict(self, state, query: Query) -> Prediction:
-    """`state`: {"colorizer": ..., "enlarger": ...}. The last stage is MATLAB's bicubic."""
+    """Takes `state` {"colorizer": ..., "enlarger": ...}. The last stage is MATLAB's bicubic."""
     height, width = query.gray.shape[1:3]
     small = Query(query.gray, (height, width), query.reference)
     colored = self._colorizer.predict(state["colorizer"], small).rgb
@@ -215,7 +215,7 @@ class Cascade:
 
 
 class TrueLightness(Predictor):
-  """A predictor's photographs with the L of the true ones: Bicer and Kaynak's way (Section V).
+  """Shows a predictor's photographs with the true ones' L: Bicer and Kaynak's way (Section V).
 
   No use of a method has that L. Its PSNR RGB is `psnr_rgb_true_l` of the same predictor.
   """
@@ -244,7 +244,7 @@ def _under_truth(rgb: Array, image: Array) -> Array:
 
 
 class PhotoBaseline(Predictor):
-  """A colouring of photographs that needs no training; see measure.baselines.
+  """Colours photographs in a way that needs no training; see measure.baselines.
 
   Args:
     name: of BASELINES.
@@ -274,7 +274,7 @@ def _baseline(name: str, seed: int, query: Query, numbers: Array) -> Array:
 
 
 class PairBaseline(Predictor):
-  """A colouring of pairs that needs no training; `name` is one of pairs.BASELINES."""
+  """Colours pairs in a way that needs no training; `name` is one of pairs.BASELINES."""
 
   kind = "baseline"
 

@@ -15,12 +15,12 @@ BOOTSTRAP = {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL}
 
 
 def now() -> str:
-  """The time, for the record."""
+  """Tells the time, for the record."""
   return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def checkpoint_record(run: Model, which: int | str, mark: str) -> dict:
-  """What a record says of a trained network, the step asked for, and its fingerprint."""
+  """Says what a record says of a trained network, the step asked for, and its fingerprint."""
   return {
     "path": run.given,
     "step": run.step,
@@ -33,12 +33,12 @@ def checkpoint_record(run: Model, which: int | str, mark: str) -> dict:
 
 
 def count_gray(scores: Scores) -> int:
-  """How many of the pictures measured have no colour."""
+  """Counts how many of the pictures measured have no colour."""
   return max(int(gray.sum()) for gray in scores.gray.values())
 
 
 def gray_note(scores: Scores, what: str, metrics: str) -> list[str]:
-  """A line where pictures have no colour; `metrics` of colour are then of the others."""
+  """Gives a line where pictures have no colour; `metrics` of colour are then of the others."""
   measured, gray = max(map(len, scores.records.values())), count_gray(scores)
   if not gray:
     return []
@@ -48,7 +48,7 @@ def gray_note(scores: Scores, what: str, metrics: str) -> list[str]:
 
 
 def equal_note(summary: Summary, what: str, trivial: Mapping[str, str] | None = None) -> list[str]:
-  """A line where results equal their pictures; those of trivial predictors aside."""
+  """Gives a line where results equal their pictures; those of trivial predictors aside."""
   equal = sum(
     estimate.infinite
     for mode, by in summary.of.items()
@@ -76,10 +76,15 @@ def trained_on(config, data: str) -> list[str]:
 
 
 def measured(scores: Scores) -> Sequence[int]:
-  """Numbers of the pictures of the mode that has most."""
+  """Lists the pictures of the mode that has most."""
   return max(scores.records.values(), key=len).tolist()
 
 
+def broken_lines(data) -> list[str]:
+  """Lists a data set's pictures that cannot be read, with the causes, by number."""
+  return [data.broken[i] for i in sorted(data.broken)]
+
+
 def size_record(size: tuple[int, int] | None) -> dict | None:
-  """(height, width) as a record has it."""
+  """Returns (height, width) as a record has it."""
   return None if size is None else {"height": size[0], "width": size[1]}

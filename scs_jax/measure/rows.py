@@ -5,16 +5,15 @@ import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 
 from scs_jax.core import failures
 from scs_jax.core.contract import TrainState
 from scs_jax.errors import UserError
-from scs_jax.measure import remarks, settings
+from scs_jax.measure import passes, remarks, settings
 from scs_jax.measure.given import Given
-from scs_jax.measure.passes import Passes
 from scs_jax.measure.predictors import Cascade, Network, Predictor, TrueLightness
 from scs_jax.training import models
 from scs_jax.training.model_file import SUFFIX
@@ -26,7 +25,7 @@ Specs = Spec | Mapping[str, Spec] | Sequence[Spec]
 
 
 class Failures(dict[str, str]):
-  """{row or data set: why}; what fails is told at once, and the others go on."""
+  """Holds {row or data set: why}; what fails is told at once, and the others go on."""
 
   def __init__(self, debug: bool = False):
     super().__init__()
@@ -61,9 +60,10 @@ def open_all(
     failed: receives what cannot be opened.
   """
   step = settings.read_step(step)
-  wanted = [(_open_run, *one) for one in _named(runs)]
-  wanted += [(_open_cascade, *one) for one in _named(cascades)]
-  wanted += [(lambda name, spec, step: Given(name, spec), *one) for one in _named(results)]
+  wanted = [(_open_run, *one) for one in _named("runs", runs, Model)]
+  wanted += [(_open_cascade, *one) for one in _named("cascade", cascades)]
+  given = lambda name, spec, step: Given(name, spec)
+  wanted += [(given, *one) for one in _named("results", results)]
   rows: list[Predictor] = []
   taken: set[str] = set()
   for work, name, spec in wanted:
@@ -77,38 +77,47 @@ def open_all(
   return rows
 
 
-def _named(specs: Specs) -> list[tuple[str, Spec]]:
-  """[(name, what)]; without a name the last parts of the paths."""
-  return [(name or _call(spec), spec) for name, spec in split_all(specs)]
+def _named(flag: str, specs: Specs, *kinds: type) -> list[tuple[str, Spec]]:
+  """Returns [(name, what)]; without a name the last parts of the paths."""
+  return [(name or _shorten(spec), spec) for name, spec in split_all(flag, specs, *kinds)]
 
 
-def _call(spec: Spec) -> str:
+def _shorten(spec: str | Model) -> str:
   if isinstance(spec, Model):
     return spec.stem
   last = lambda path: pathlib.PurePosixPath(path.rstrip("/")).name.removesuffix(SUFFIX) or path
-  return " + ".join(map(last, str(spec).split("+")))
+  return " + ".join(map(last, spec.split("+")))
 
 
-def split_all(specs: Specs) -> list[tuple[str, Spec]]:
-  """[(name, what)] of Specs; the name is "" where there is none.
+def split_all(flag: str, specs: Specs, *kinds: type) -> list[tuple[str, str | Model]]:
+  """Returns [(name, what)] of Specs, paths as texts; the name is "" where there is none.
 
   A name in a text has no slash, so that a path may have a = in one of its folders.
+
+  Args:
+    flag: what they are given by; kinds: what they may be besides texts and paths.
   """
   if isinstance(specs, Mapping):
-    return list(specs.items())
+    named = [(str(name), spec) for name, spec in specs.items()]
+  elif isinstance(specs, Iterable) and not isinstance(specs, str | os.PathLike):
+    named = [("", spec) for spec in specs]
+  else:
+    named = [("", specs)]
   found = []
-  for spec in [specs] if isinstance(specs, str | os.PathLike | Model) else specs:
-    name, equals, rest = spec.partition("=") if isinstance(spec, str) else ("", "", "")
-    named = equals and rest and re.fullmatch(r"[^/\\]+", name)
-    found.append((name.strip(), rest) if named else ("", spec))
+  for name, spec in named:
+    if not isinstance(spec, (str, os.PathLike, *kinds)):
+      raise UserError(f"--{flag} {spec!r}: expected a text or a path, or several")
+    if isinstance(spec, str) and not isinstance(specs, Mapping):
+      before, equals, rest = spec.partition("=")
+      if equals and rest and re.fullmatch(r"[^/\\]+", before):
+        name, spec = before.strip(), rest
+    found.append((name, os.fspath(spec) if isinstance(spec, os.PathLike) else spec))
   return found
 
 
 def _open_run(name: str, spec: str, step: int | str) -> Network:
   found, state, record = _restore(spec, step)
-  method = found.method
-  passes = Passes(method, state) if method.takes_pairs else None
-  return Network(name, method, state, config=found.config, record=record, passes=passes)
+  return passes.network(name, found.method, state, config=found.config, record=record)
 
 
 def _open_cascade(name: str, spec: str, step: int | str) -> Network:

@@ -102,6 +102,7 @@ def score(
   *,
   see: See | None = None,
   extras: bool = False,
+  numbers: bool = False,
   failed: Callable[[str, Exception], Any] | None = None,
   advance: Callable[[int], Any] = lambda n: None,
 ) -> Scores:
@@ -113,13 +114,14 @@ def score(
     streams: the pictures.
     see: is shown every result.
     extras: ask for the methods' named extras, for `see`.
+    numbers: a predictor whose colours are not all numbers fails too.
     failed: is told the name and the error of a predictor that fails, which is then left out; None:
       the error ends it all.
     advance: is told after each batch how many pictures it held.
 
   Returns:
     Scores; of each mode the pictures that all of its rows have. A row's variant ("unrefined") has a
-    row of its own after it, NAME_unrefined. A mode of which nothing was measured has no rows.
+    row of its own after it, NAME_unrefined. A mode of which nothing was measured is not there.
   """
   found = _Found(track.metrics)
   active = list(predictors)
@@ -141,7 +143,10 @@ def score(
               failed(predictor.name, error)
         advance(int((np.asarray(batch["record"]) >= 0).sum()))
   for predictor in active:
-    if why := predictor.unfit():
+    why = predictor.unfit()
+    if numbers and not why and found.has_nan(predictor.name):
+      why = "its colours are not all numbers: the training has diverged"
+    if why:
       if failed is None:
         raise UserError(f"{predictor.name}: {why}")
       found.forget(predictor.name)
@@ -195,6 +200,16 @@ class _Found:
     for mode, rows in self._rows.items():
       self._rows[mode] = {row: kept for row, kept in rows.items() if kept[0] != predictor}
 
+  def has_nan(self, predictor: str) -> bool:
+    """Tells whether a figure of it, or of a variant, is not a number."""
+    return any(
+      np.isnan(values).any()
+      for rows in self._rows.values()
+      for of, parts in rows.values() if of == predictor
+      for _, by in parts
+      for values in by.values()
+    )  # fmt: skip
+
   def joined(self) -> Scores:
     whole = Scores({}, {}, {}, {})
     for mode, parts in self._truth.items():
@@ -245,18 +260,25 @@ def _on_device(batch: Mapping) -> dict:
 class Kept:
   """Keeps the pictures of a scoring, as `see` of `score`: for panels.
 
+  Args:
+    most: pictures of a mode, the first that are met; None: all.
+
   Attributes:
     places: {mode: {record: {name: uint8 [H, W, ...]}}}: what was given, "truth" where the batch has
       one, and the results under their rows' names.
   """
 
-  def __init__(self):
+  def __init__(self, most: int | None = None):
+    self._most = most
     self.places: dict[str, dict[int, dict[str, np.ndarray]]] = {}
 
   def __call__(self, row: str, mode: str, batch: Mapping, there, pictures: Mapping) -> None:
-    pictures = jax.device_get(pictures)
+    places, pictures = self.places.setdefault(mode, {}), jax.device_get(pictures)
     for i in np.flatnonzero(there):
-      place = self.places.setdefault(mode, {}).setdefault(int(batch["record"][i]), {})
+      record = int(batch["record"][i])
+      if record not in places and len(places) == self._most:
+        continue
+      place = places.setdefault(record, {})
       place |= {name: value[i] for name, value in pictures.items() if name != "rgb"}
       place[row] = pictures["rgb"][i]
       if "image" in batch:
@@ -274,20 +296,10 @@ def score_set(
     predictors, track: see `score`.
     data: where the pictures come from.
     quiet: no bar; label: what stands before it.
-    keywords: see `score`. A predictor whose colours are not all numbers fails too.
+    keywords: see `score`; a predictor whose colours are not all numbers fails.
   """
-  streams, failed = data.streams(), keywords.get("failed")
+  streams = data.streams()
   total = sum(stream.count for stream in streams)
   unit = {"total": total, "unit": data.whose, "desc": label or None}
   with tqdm(disable=quiet, dynamic_ncols=True, **unit) as bar:
-    scores = score(predictors, track, streams, advance=bar.update, **keywords)
-  for row in {row for by in scores.of.values() for row in by}:
-    there = [by for by in scores.of.values() if row in by]
-    if any(np.isnan(values).any() for by in there for values in by[row].values()):
-      error = UserError("its colours are not all numbers: the training has diverged")
-      if failed is None:
-        raise error
-      failed(row, error)
-      for by in there:
-        del by[row]
-  return scores
+    return score(predictors, track, streams, numbers=True, advance=bar.update, **keywords)

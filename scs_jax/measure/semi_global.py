@@ -33,12 +33,12 @@ SMOOTH = 3.0, 0.03
 
 
 def available() -> bool:
-  """Whether OpenCV is installed, which is the extra `stereo`."""
+  """Tells whether OpenCV is installed, which is the extra `stereo`."""
   return importlib.util.find_spec("cv2") is not None
 
 
 def carried_chroma(gray: Array, ycbcr: Array) -> Array:
-  """Cb and Cr for a monochrome view. Matches on the host: not to be traced.
+  """Finds Cb and Cr for a monochrome view. Matches on the host: not to be traced.
 
   Args:
     gray: Y of the view to colour, float32 [N, H, W, 1] in [0, 1].
@@ -54,7 +54,7 @@ def carried_chroma(gray: Array, ycbcr: Array) -> Array:
 
 
 def disparity(gray: np.ndarray, luma: np.ndarray) -> np.ndarray:
-  """k of each pixel of `gray`, whose match in `luma` is k columns to the right.
+  """Finds k of each pixel of `gray`, whose match in `luma` is k columns to the right.
 
   Args:
     gray, luma: Y of both views, float [H, W] in [0, 1].
@@ -77,7 +77,7 @@ def disparity(gray: np.ndarray, luma: np.ndarray) -> np.ndarray:
 
 
 def _search(view: np.ndarray, other: np.ndarray) -> np.ndarray:
-  """float32 [H, W]: how far to the left of a pixel of uint8 `view` its match in `other` lies."""
+  """Finds float32 [H, W]: how far left of a pixel of uint8 `view` its match in `other` lies."""
   import cv2
 
   depth = -(-view.shape[1] // REACH // 16) * 16

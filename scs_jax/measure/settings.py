@@ -1,24 +1,69 @@
 """What a caller may choose of a measurement, checked."""
 
+import dataclasses
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from scs_jax.core import spelling
 from scs_jax.core.rules import ENGINE_RULES, Between
+from scs_jax.data import draw
 from scs_jax.errors import UserError
 from scs_jax.measure.photos import SMALLEST
 
 _LARGEST = 8192  # pixels a side
 
+Spec = str | os.PathLike[str]
 Modes = str | Sequence[str] | None
 Size = int | str | Sequence[int] | None
+
+
+@dataclasses.dataclass(kw_only=True)
+class Setting:
+  """Holds which pictures are measured, and how.
+
+  Attributes:
+    modes: of the kind of data, in order.
+    size: (height, width) that every photograph is cut and reduced to, or of the middle part of a
+      pair that is measured; None: whole pairs.
+    batch_size: pictures a batch; 1 of whole pairs.
+    limit: of all pictures, drawn by the seed; None: as many as the shares ask for, or all.
+    seed: of all choices.
+    quiet: no progress bars.
+    scale: magnification asked for, of photographs, as is all that follows but `warped`.
+    reference_size: pixels a side of reference pictures.
+    reference_data: the data set that the references of mode random come from; None: the same one,
+      of it the pictures that are measured, or all where there are shares.
+    shares: {mode: how many it colours at most}, none of them in two modes; None: every mode
+      colours all.
+    shared: every mode colours the same pictures, up to its share.
+    enlarge: smaller pictures are enlarged to `size`, instead of left out.
+    all_modes: refuse one picture in mode random, which takes another one, instead of leaving the
+      mode out.
+    warped: the truth of pairs is the colour view's colours, carried over by known disparities.
+  """
+
+  modes: tuple[str, ...]
+  size: tuple[int, int] | None = None
+  batch_size: int = 1
+  limit: int | None = None
+  seed: int = draw.SEED
+  quiet: bool = True
+  scale: float = 1.0
+  reference_size: int = 0
+  reference_data: str | None = None
+  shares: Mapping[str, int] | None = None
+  shared: bool = False
+  enlarge: bool = False
+  all_modes: bool = True
+  warped: bool = False
 
 
 def require_counts(least: int, **values: int | None) -> None:
   """Refuses numbers that are no whole numbers from `least` on; None stands for a default."""
   for name, value in values.items():
     if value is not None and not (_is_whole(value) and least <= value < 2**31):
-      raise UserError(f"{shown(name)} {value}: expected a whole number from {least}")
+      raise UserError(f"{shown(name)} {value!r}: expected a whole number from {least}")
 
 
 def _is_whole(value) -> bool:
@@ -28,8 +73,23 @@ def _is_whole(value) -> bool:
 def read_seed(seed: int) -> int:
   """Reads a seed: a whole number from 0."""
   if not (_is_whole(seed) and 0 <= seed < 2**31):
-    raise UserError(f"--seed {seed}: expected a whole number from 0")
+    raise UserError(f"--seed {seed!r}: expected a whole number from 0")
   return seed
+
+
+def read_spec(name: str, spec: Spec | None) -> str | None:
+  """Reads what names pictures or a file: a text or a path; None as it is."""
+  if spec is None or isinstance(spec, str | os.PathLike):
+    return spec and os.fspath(spec)
+  raise UserError(f"{shown(name)} {spec!r}: expected a text or a path")
+
+
+def read_folder(name: str, folder: Spec | None) -> pathlib.Path | None:
+  """Reads a folder that is written to; None as it is."""
+  folder = read_spec(name, folder)
+  if folder == "":  # as of an unset variable; a path would take it for the current folder
+    raise UserError(f"{shown(name)} is empty: expected a folder")
+  return None if folder is None else pathlib.Path(folder)
 
 
 def shown(name: str) -> str:
@@ -56,7 +116,7 @@ def read_step(step: int | str) -> int | str:
 def read_scale(scale: float | None, config, method=None) -> float:
   """Reads a magnification within the engine's range and the method's own; None: the config's."""
   scale = config.evaluate.scale if scale is None else scale
-  if not isinstance(scale, int | float):
+  if isinstance(scale, bool) or not isinstance(scale, int | float):
     raise UserError(f"--scale {scale!r}: expected a number")
   rules = [ENGINE_RULES["evaluate.scale"]] + ([Between(*method.scales)] if method else [])
   for rule in rules:
@@ -72,8 +132,9 @@ def read_size(size: Size) -> tuple[int, int] | None:
   """Reads a side in pixels, (height, width), or a text as 256 or 320x240 (WIDTHxHEIGHT)."""
   if size is None:
     return None
+  told = size if isinstance(size, str) else repr(size)
   wrong = UserError(
-    f"--size {size}: expected pixels a side, as 256, or WIDTHxHEIGHT, as 320x240"
+    f"--size {told}: expected pixels a side, as 256, or WIDTHxHEIGHT, as 320x240"
   )
   if isinstance(size, str):
     parts = size.lower().split("x")
@@ -96,7 +157,12 @@ def read_size(size: Size) -> tuple[int, int] | None:
 def short(size: tuple[int, int]) -> str:
   """Writes (height, width) as read_size takes it: 160, or 320x240."""
   height, width = size
-  return f"{width}" if height == width else f"{width}x{height}"
+  return f"{width}" if height == width else written(size)
+
+
+def written(size: tuple[int, int] | None) -> str:
+  """Writes (height, width) as 320x240; None: "whole"."""
+  return "whole" if size is None else "{1}x{0}".format(*size)
 
 
 def read_modes(
@@ -133,5 +199,5 @@ def read_truth(truth: str) -> bool:
 
 
 def name_of(spec: str) -> str:
-  """A data set's short name."""
+  """Shortens a data set's name."""
   return spec.replace(":", "-") if spec.startswith("bundled") else pathlib.Path(spec).resolve().name

@@ -125,12 +125,13 @@ class Report:
       UserError: other files of these names are there, or results of other settings, and not
         `overwrite`.
     """
-    self.folder, contents = pathlib.Path(folder), self._contents()
+    folder, contents = pathlib.Path(folder), self._contents()
     if not overwrite:
       results_folder.require_free(
-        self.folder, self.record["identity"], list(contents), FORMATS[self.verb], self.verb
+        folder, self.record["identity"], list(contents), FORMATS[self.verb], self.verb
       )
-    results_folder.write(self.folder, contents)
+    results_folder.write(folder, contents)
+    self.folder = folder
 
   def _contents(self) -> dict[str, bytes]:
     figures = {s.name: results.summary_record(s.summary) for s in self.sections}
@@ -173,9 +174,8 @@ class Report:
       "panels": section.panels.get(mode, ()),
     }
 
-
   def _distribution(self, scores: Scores, mode: str) -> Plot | None:
-    """How a metric of colour is spread over the pictures that have some."""
+    """Says how a metric of colour is spread over the pictures that have some."""
     metric, label = self.layout.distribution
     colored = ~scores.gray[mode]
     of = {row: values[metric][colored] for row, values in scores.of[mode].items()}

@@ -6,7 +6,7 @@ import pathlib
 import signal
 from collections.abc import Mapping, Sequence
 
-from scs_jax.core import stop
+from scs_jax.core import failures, stop
 from scs_jax.core.files import write_aside
 from scs_jax.errors import UserError
 
@@ -15,7 +15,7 @@ RESULTS = "results.json"
 
 
 def identify(decides: Mapping) -> dict:
-  """What decides the figures, with its SHA-256: as results.json keeps it."""
+  """Says what decides the figures, with its SHA-256: as results.json keeps it."""
   text = json.dumps(decides, sort_keys=True)
   return {"sha256": hashlib.sha256(text.encode()).hexdigest(), **decides}
 
@@ -51,8 +51,27 @@ def require_free(
     )
 
 
+def claim(
+  folder: pathlib.Path, identity: Mapping, files: Sequence[str], form: str, verb: str
+) -> None:
+  """Makes the folder of the results, or refuses it, before anything is measured.
+
+  Args:
+    folder, identity, form, verb: as of require_free; files: too; none: whatever is there may be
+      replaced.
+
+  Raises:
+    UserError: as require_free, or no folder can be made there.
+  """
+  require_free(folder, identity, files, form, verb)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f"--out {folder}: {failures.explain(error) or error}") from error
+
+
 def _read(path: pathlib.Path, start: str) -> dict | None:
-  """An earlier result; None where it is none."""
+  """Reads an earlier result; None where it is none."""
   try:
     found = json.loads(path.read_bytes())
   except (OSError, ValueError):
@@ -72,7 +91,7 @@ def _differences(before, now: Mapping) -> str:
 
 
 def _flat(decides: Mapping, start: str = "") -> dict:
-  """{"rows.mine.width": value}: what decides, mappings inside taken apart; without the SHA-256."""
+  """Returns {"rows.mine.width": value}: what decides, mappings taken apart; without the SHA-256."""
   flat = {}
   for name, value in decides.items():
     if isinstance(value, Mapping) and value:

@@ -161,15 +161,16 @@ def find(given: str | os.PathLike[str] | Model, step: str | int | None = None) -
   Raises:
     UserError: there is none, it is half-written or damaged, or it is not of that step.
   """
+  step = "best" if step is None else step
   if isinstance(given, Model):
-    return given
-  text, step = os.fspath(given), "best" if step is None else step
+    return _of_step(given, step)
+  if not isinstance(given, str | os.PathLike):
+    raise UserError(f"{given!r} names no trained network: expected {WHAT_TO_GIVE}")
+  text = os.fspath(given)
   if not text:
     raise UserError(f"the name of what to colour with is empty: expected {WHAT_TO_GIVE}")
-  found = _find_remote(text, step) if remote.is_remote(text) else _find_local(text, step)
-  if isinstance(step, int) and step != found.step:
-    raise UserError(f"{text} is step {found.step} itself: leave --step out")
-  return found
+  find_there = _find_remote if remote.is_remote(text) else _find_local
+  return _of_step(find_there(text, step), step)
 
 
 def _find_local(text: str, step: str | int) -> Model:
@@ -199,6 +200,12 @@ def _find_remote(address: str, step: str | int) -> Model:
   path, origin = bucket.fetch(address, step)
   found = _open(address, epath.Path(path), step)
   return found if found.run is None else dataclasses.replace(found, run=epath.Path(origin))
+
+
+def _of_step(found: Model, step: str | int) -> Model:
+  if isinstance(step, int) and step != found.step:
+    raise UserError(f"{found.given} is step {found.step} itself: leave --step out")
+  return found
 
 
 def show() -> None:

@@ -45,23 +45,23 @@ class Watch:
       self._network = Network(_RESULT, method)
 
   def due(self, step: int, last: bool) -> bool:
-    """Whether the state after this step will be looked at."""
+    """Tells whether the state after this step will be looked at."""
     return self._of is not None and any(self._due(step, last))
 
   def _due(self, step: int, last: bool) -> tuple[bool, bool]:
-    """Whether scores, and a panel, are due."""
+    """Tells whether scores, and a panel, are due."""
     due = lambda every: bool(every) and (step % every == 0 or last)
     return due(self.log.evaluate_every), due(self.log.panels_every)
 
   def __call__(self, parallel: Parallel, state, step: int, last: bool) -> dict[str, float]:
-    """{mode/metric: mean} where an evaluation is due, else {}; writes a panel where one is due."""
+    """Gives {mode/metric: mean} where scores are due, else {}; writes a panel where one is due."""
     scoring, drawing = self._due(step, last)
     if not self.due(step, last):
       return {}
     self._network.state = parallel.whole(state)
 
     def look() -> dict[str, float]:
-      of, kept = self._of, Kept() if drawing else None
+      of, kept = self._of, Kept(_PICTURES) if drawing else None
       scores = score([self._network], of.track, [in_memory(of.batches, of.modes)], see=kept)
       if drawing and (rows := of.rows(scores, kept)):
         files.write_aside(self.folder / f"step_{step:08d}.png", panels.png(panels.panel(rows)))
@@ -71,7 +71,7 @@ class Watch:
 
 
 def means(scores: Scores) -> dict[str, float]:
-  """{mode/metric: mean}; of colour over the pictures that have some, as everywhere, if any has."""
+  """Returns {mode/metric: mean}; of colour over the pictures that have some, if any has."""
   found = {}
   for mode, by in scores.of.items():
     colored = ~scores.gray[mode]
@@ -116,7 +116,7 @@ def _photos(config, heldout: Sequence[Mapping]) -> _Heldout:
 
 
 def _photo_rows(scores: Scores, kept: Kept) -> list:
-  """A row for each of the first pictures: gray input, reference and result a mode, truth."""
+  """Makes a row for each of the first pictures: gray input, reference and result a mode, truth."""
   rows = []
   for at, i in enumerate(next(iter(scores.records.values()), np.zeros(0))[:_PICTURES].tolist()):
     places = {mode: kept.places[mode][i] for mode in scores.of}
@@ -149,9 +149,9 @@ def _pairs(config, heldout: Sequence[Mapping]) -> _Heldout:
 
 
 def _pair_rows(scores: Scores, kept: Kept) -> list:
-  """A row for each of the first pairs: the views, both results, the truth where there is one."""
+  """Makes a row for each of the first pairs: views, both results, the truth where there is one."""
   rows = []
-  for i, first in list(kept.places["first"].items())[:_PICTURES]:
+  for i, first in kept.places["first"].items():
     row = [("monochrome view", first["mono"][..., 0]), ("colour view", first["color"])]
     for mode in pairs.MODES:
       at = np.flatnonzero(scores.records.get(mode, np.zeros(0)) == i)

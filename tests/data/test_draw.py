@@ -7,7 +7,7 @@ from PIL import Image
 from scs_jax.data import draw
 from scs_jax.data.sources import FolderSource
 from scs_jax.errors import UserError
-from scs_jax.measure.compare_tracks import SHARES
+from scs_jax.measure.photo_kind import SHARES
 
 CLASSES, EACH = 20, 10
 

@@ -123,8 +123,16 @@ def test_a_diverged_training_is_named():
   data = types.SimpleNamespace(streams=lambda: [stream], whose="picture")
   found = score_set(rows, Photos(2.0, 8), data, quiet=True, failed=told.__setitem__)
   assert list(found.of["automatic"]) == ["a"] and "not all numbers" in str(told["nan"])
-  with pytest.raises(UserError, match="has diverged"):
+  with pytest.raises(UserError, match=r"nan: its colours .* has diverged"):
     score_set(rows, Photos(2.0, 8), data, quiet=True)
+  # And where no other row is left, no mode is.
+  assert not score_set(rows[1:], Photos(2.0, 8), data, quiet=True, failed=told.__setitem__).of
+
+
+def test_only_as_many_pictures_are_kept_as_are_shown():
+  kept, batches = Kept(2), [pictures(1), pictures(4), pictures(6)]
+  score([Lacking("a", 0.5)], Photos(2.0, 8), [in_memory(batches, ["automatic"])], see=kept)
+  assert list(kept.places["automatic"]) == [1, 4]
 
 
 def photo(seed, side=16):
