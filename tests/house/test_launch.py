@@ -89,8 +89,11 @@ def test_local_processes_end_together_and_tell_what_went_wrong(tmp_path):
     tmp_path / "bin",
     python="""
       [[ $1 == -c ]] && { echo 1234; exit; }
-      [[ "$*" == *"--process-id 1"* ]] && { echo "scs-jax: error: a slip" >&2; exit 2; }
+      [[ "$*" == *"--process-id 1"* ]] && {
+        until [[ -e ready ]]; do sleep 0.05; done
+        echo "scs-jax: error: a slip" >&2; exit 2; }
       trap 'echo told; exit 0' TERM
+      touch ready
       for ((i = 0; i < 600; i++)); do sleep 0.1; done""",
   )
   done = script("local_processes.sh", "--", *TRAIN, cwd=tmp_path,

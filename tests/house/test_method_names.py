@@ -16,6 +16,8 @@ _NAME = re.compile(rf"(?<![\w./])({'|'.join(resolve.BUILTIN)})(?![\w./]*[/.]\w)\
 # Where a verb is about one method's own figure, or reads that method's published weights.
 OWN_FIGURES = {
   "cli/convert.py": "smsanet",
+  "cli/visualize_attention.py": "scsnet",
+  "cli/visualize_confidence.py": "cycle_cnn",
   "infer/attention.py": "scsnet",
   "report/attention_numbers.py": "scsnet",
   "report/attention_panel.py": "scsnet",
