@@ -21,7 +21,7 @@ scs-jax study make --kind levels --results ours=first jeon=out/jeon --data middl
 
 
 def add_arguments(parser) -> None:
-  from scs_jax.cli import data_arguments
+  from scs_jax.cli import quantities
 
   add = parser.add_argument
   add("--kind", required=True, choices=("pairwise", "levels"), help="what is asked, see above")
@@ -47,25 +47,25 @@ def add_arguments(parser) -> None:
   )
   add(
     "--pictures",
-    type=data_arguments.count,
+    type=quantities.count,
     metavar="N",
     help="default: 500 of pairwise, 100 of levels, or as many as there are",
   )
   add(
     "--seconds",
-    type=data_arguments.amount,
+    type=quantities.amount,
     metavar="X",
     help="that a pair is shown; 0: until the answer; default 1",
   )
   add(
     "--repeats",
-    type=data_arguments.amount,
+    type=quantities.amount,
     metavar="SHARE",
     help="of a rater's questions of levels that are asked again; default 0.05",
   )
   add(
     "--per-rater",
-    type=data_arguments.count,
+    type=quantities.count,
     metavar="N",
     help="questions of a rater, repeats not counted; default: all",
   )

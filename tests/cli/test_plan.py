@@ -93,7 +93,7 @@ def test_figures_of_a_whole_run(machine, capsys):
   assert found["parameters"] == {"net": 3072}
   assert [p["share_of_steps"] for p in found["programs"]] == pytest.approx([3 / 125, 122 / 125])
   for program in found["programs"]:
-    assert program["flops_per_chip"] == 8 * FLOPS
+    assert program["flops_per_chip"] == pytest.approx(8 * FLOPS, rel=1e-6)  # the hand's, and few
     assert 0 < program["memory_bytes"] == machine.memory - program["memory_free_bytes"]
     # The gradient crosses once: 2 S (n - 1) / n of 12 KiB, and the loss.
     assert 3072 * 4 <= program["sent_bytes_per_chip"] < 3072 * 4 + 64

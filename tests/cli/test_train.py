@@ -442,7 +442,7 @@ def test_a_disk_that_fills_up_on_the_way(setup, small_disk, capfd, monkeypatch, 
     assert train("--config.steps=2", workdir=run) == 0
     owner, name = {
       "metrics": (monitor.Logbook, "write"),
-      "panel": (watch, "draw"),
+      "panel": (watch.panels, "panel"),
       "checkpoint": (loop, "_save"),
     }[moment]
     original = getattr(owner, name)
