@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
+AGAIN = 2.0
+"""Seconds after which a SIGTERM that ended nothing is sent again."""
 _INTERRUPTED = 130  # exit code, as shells know it
 
 
@@ -108,10 +110,21 @@ def exiting(code: int = 0, line: str | None = None) -> Iterator[None]:
   asked for is not done.
   """
 
+  again: list[threading.Timer] = []
+
   def leave() -> None:
-    if line is not None:
+    if line is not None and not again:
       print(line, file=sys.stderr)
+    # Where Python ignores exceptions (in a finalizer, in a library's callback) the exit would be
+    # lost: the signal comes once more, to whoever takes it by then.
+    again.append(threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGTERM)))
+    again[-1].daemon = True
+    again[-1].start()
     raise SystemExit(code)
 
-  with _handling(signal.SIGTERM, leave):
-    yield
+  try:
+    with _handling(signal.SIGTERM, leave):
+      yield
+  finally:
+    for timer in again:
+      timer.cancel()
