@@ -199,9 +199,12 @@ def test_a_broken_pipe_elsewhere_is_a_bug(verb, capsys):
 
 
 _SLOW_TO_COMPILE = """
+import time
 import jax, jax.numpy as jnp
 add = lambda: jax.lax.reduce_window(jnp.ones(6000), 0.0, jax.lax.add, (1001,), (1,), "SAME")
-jax.jit(add).lower().compile()
+lowered, started = jax.jit(add).lower(), time.monotonic()
+lowered.compile()
+print(time.monotonic() - started)
 """
 
 
@@ -215,4 +218,6 @@ def test_what_xla_says_to_those_who_develop_it_is_left_out(command, quiet):
     [sys.executable, "-c", code], env=environment, capture_output=True, text=True
   )
   assert done.returncode == 0
+  if not quiet and float(done.stdout.split()[-1]) < 2:  # as with jaxlib 0.12
+    pytest.skip("XLA is done before it would raise its alarm")
   assert ("slow_operation_alarm" not in done.stderr) == quiet
