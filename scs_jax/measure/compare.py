@@ -12,6 +12,7 @@ from scs_jax.measure.compare_report import Found
 from scs_jax.measure.pair_kind import PairKind
 from scs_jax.measure.panels import Groups, choose_of_rows
 from scs_jax.measure.photo_kind import SHARES, PhotoKind
+from scs_jax.measure.photo_set import NUMBERED
 from scs_jax.measure.predictors import Predictor
 from scs_jax.measure.rows import Failures, Specs
 from scs_jax.measure.score import score_set
@@ -179,7 +180,7 @@ def compare(
   ]
   if not sets:
     raise UserError("none of the data sets can be opened: " + "; ".join(failed.values()))
-  identity = _identity(setting, found, sets, weights)
+  identity = _identity(kind, found, sets, weights)
   if folder is not None:
     files = [RESULTS, *(csv_name(name) for name, _ in setting.data), TABLES, PAGE]
     files = [] if overwrite else files
@@ -218,8 +219,9 @@ def _data(specs: Specs) -> list[tuple[str, str]]:
   return list(found.items())
 
 
-def _identity(setting: Setting, found: Sequence[Predictor], sets, weights: Mapping) -> dict:
+def _identity(kind, found: Sequence[Predictor], sets, weights: Mapping) -> dict:
   """Says what decides the figures; batch size, panels and timing do not."""
+  setting = kind.setting
   return results_folder.identify(
     {
       "rows": {row.name: row.identity() for row in found},
@@ -233,6 +235,7 @@ def _identity(setting: Setting, found: Sequence[Predictor], sets, weights: Mappi
       "limit": setting.limit,
       "shared": setting.shared,
       **({"truth": "warped"} if setting.warped else {}),
+      **({"distortions": NUMBERED} if kind.name == "photos" else {}),
       "seed": setting.seed,
       **{name: [w["sha256"] for w in weights.get(name, ())] for name in ("fid", "lpips")},
     }

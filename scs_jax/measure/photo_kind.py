@@ -10,7 +10,7 @@ from PIL import Image
 from scs_jax.data import scan
 from scs_jax.errors import UserError
 from scs_jax.measure import pairs, panels, predictors, remarks, rows, settings
-from scs_jax.measure.photo_set import PhotoSet
+from scs_jax.measure.photo_set import NUMBERED, PhotoSet
 from scs_jax.measure.photos import MODES, MORE_MODES, Photos
 from scs_jax.measure.predictors import Network, Predictor
 from scs_jax.measure.rows import Failures
@@ -126,6 +126,7 @@ class PhotoKind:
       "references": of.reference_data and data.references.fingerprint,
       "scale": of.scale,
       "size": settings.written(of.size),
+      "distortions": NUMBERED,
     }
 
   def notes_on(

@@ -17,6 +17,8 @@ from scs_jax.measure.photos import SMALLEST, gray_of
 from scs_jax.measure.score import Stream
 from scs_jax.measure.settings import Setting
 
+NUMBERED = "by record number"
+"""How references are distorted, for a run's identity: earlier figures took places in a batch."""
 
 class PhotoSet:
   """Reads a data set of photographs.

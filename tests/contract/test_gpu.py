@@ -32,16 +32,14 @@ def _losses(config, steps: int, seed: int = 0) -> list[float]:
 
 def test_training_agrees_with_the_cpu(tiny_config):
   """Matrix units round differently: the first losses agree to a percent."""
-  config = tiny_config()
-  here = _losses(config, 4)
+  here = _losses(tiny_config, 4)
   with jax.default_device(jax.devices("cpu")[0]):
-    there = _losses(config, 4)
+    there = _losses(tiny_config, 4)
   np.testing.assert_allclose(here, there, rtol=1e-2)
 
 
 def test_bfloat16_trains(tiny_config):
-  config = tiny_config()
-  config.dtype = "bfloat16"
-  losses = _losses(config, 40)
+  tiny_config.dtype = "bfloat16"
+  losses = _losses(tiny_config, 40)
   assert np.isfinite(losses).all()
   assert np.mean(losses[-4:]) < np.mean(losses[:4])
