@@ -1,5 +1,7 @@
 """`scs-jax ablate`: trains the rows of an ablation table and sets them beside the paper's."""
 
+import argparse
+
 HELP = """Trains every row of an ablation table from the same seed and order of data for the same
 number of steps, measures it as the table's spec says, and writes one table with the paper's
 figures, ours, and the differences to the base row in both: table.md, table.csv and report.html
@@ -22,7 +24,7 @@ scs-jax ablate smsanet.attention --workdir /shared/attention --index 2 --count 4
 """
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   add = parser.add_argument
   add("table", nargs="?", metavar="TABLE", help="as scsnet.losses; none: list them")
   # Not a config's full name alone, as of other verbs: `config` stays empty for those who look.
@@ -64,12 +66,13 @@ def add_arguments(parser) -> None:
   note = parser.add_argument_group(
     "config keys", "--config.KEY=VALUE sets one key of all rows; a row's own changes come after it"
   )
-  note.add_argument("--config.KEY", dest="_override", metavar="VALUE", help="(any key)")
+  note.add_argument("--config.KEY", default=argparse.SUPPRESS, metavar="VALUE", help="(any key)")
 
 
 def run(args) -> int:
   import sys
 
+  from scs_jax.cli import arguments
   from scs_jax.core import stop
 
   with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
@@ -80,21 +83,9 @@ def run(args) -> int:
       print(ablate.listing(args.which))
       return 0
     found = scs_jax.ablate(
-      args.table,
-      args.which,
-      workdir=args.workdir,
+      **arguments.values(args, "config", "which"),
+      config=args.which,
       overrides=args.overrides,
-      steps=args.steps,
-      rows=args.rows,
-      data=args.data,
-      heldout=args.heldout,
-      limit=args.limit,
-      fid_weights=args.fid_weights,
-      index=args.index,
-      count=args.count,
-      collect=args.collect,
-      dry_run=args.dry_run,
-      quiet=args.quiet,
       log=lambda line: print(line, flush=True),
     )
   if args.dry_run or found.stopped:

@@ -108,7 +108,7 @@ def add_config(parser: argparse.ArgumentParser, default: str | None = None) -> N
     "--config.KEY=VALUE sets one key, as --config.optimizer.learning_rate=3e-4; may be repeated",
   )
   # Never parsed: `split_overrides` takes these out first. Kept so that the group is shown.
-  note.add_argument("--config.KEY", dest="_override", metavar="VALUE", help="(any key)")
+  note.add_argument("--config.KEY", default=argparse.SUPPRESS, metavar="VALUE", help="(any key)")
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:

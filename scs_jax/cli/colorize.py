@@ -45,7 +45,7 @@ def add_arguments(parser) -> None:
   add("--out", required=True, metavar="DIR",
       help="folder of the results; for one picture also a file's name, which is replaced if there")
   add("--checkpoint", metavar="RUN",
-      help=f"{arguments.TRAINED}. Default: the model scsnet, for pairs cycle_cnn")
+      help=f"{arguments.TRAINED}. Default: the shipped model named above")
   arguments.add_step(parser)
   add("--reference", metavar="R",
       help="colour picture that lends its colours, or a folder of them: the one of the same name, "

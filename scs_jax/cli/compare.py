@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   add(
     "--cascade",
+    dest="cascades",
     action="append",
     default=[],
     metavar="[NAME=]A+B",
@@ -93,9 +94,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add("--fid-weights", metavar="FILE", help="Inception-v3 as FID defines it; without: no FID")
   arguments.add_lpips(parser)
   arguments.add_truth(parser)
-  add("--no-baselines", action="store_true", help="without bicubic gray and the like")
-  add("--no-speed", action="store_true", help="without timing")
-  add("--timing-runs", type=int, default=20, metavar="N", help="timed calls a row; default 20")
+  add(
+    "--no-baselines",
+    dest="baselines",
+    action="store_false",
+    help="without bicubic gray and the like",
+  )
+  timing = parser.add_mutually_exclusive_group().add_argument
+  timing("--timing-runs", type=int, default=20, metavar="N", help="timed calls a row; default 20")
+  timing("--no-speed", dest="timing_runs", action="store_const", const=0, help="without timing")
   add(
     "--panels",
     type=int,
@@ -112,40 +119,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args) -> int:
   import shlex
 
+  from scs_jax.cli import arguments
   from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
     import scs_jax  # takes seconds
 
-    report = scs_jax.compare(
-      args.runs,
-      args.data,
-      cascades=args.cascade,
-      results=args.results,
-      step=args.step,
-      track=args.track,
-      modes=args.modes,
-      scale=args.scale,
-      size=args.size,
-      enlarge=args.enlarge,
-      reference_size=args.reference_size,
-      reference_data=args.reference_data,
-      limit=args.limit,
-      shared=args.shared,
-      batch_size=args.batch_size,
-      seed=args.seed,
-      truth=args.truth,
-      fid_weights=args.fid_weights,
-      lpips_weights=args.lpips_weights,
-      baselines=not args.no_baselines,
-      timing_runs=0 if args.no_speed else args.timing_runs,
-      panels=args.panels,
-      inputs_out=args.inputs_out,
-      out=args.out,
-      overwrite=args.overwrite,
-      quiet=args.quiet,
-      command=shlex.join(["scs-jax", "compare", *args.argv]),
-      debug=getattr(args, "debug", False),
-    )
+    command = shlex.join(["scs-jax", "compare", *args.argv])
+    report = scs_jax.compare(**arguments.values(args), command=command, debug=args.debug)
     report.show()
   return 0 if report.complete else 1

@@ -96,11 +96,12 @@ def add_arguments(parser) -> None:
   )
   arguments.add_lpips(parser)
   arguments.add_truth(parser)
-  add("--no-baselines", action="store_true", help="the model alone")
+  add("--no-baselines", dest="baselines", action="store_false", help="the model alone")
   add("--quiet", action="store_true", help="no progress bar")
 
 
 def run(args) -> int:
+  from scs_jax.cli import arguments
   from scs_jax.core import stop
 
   with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
@@ -108,23 +109,8 @@ def run(args) -> int:
 
     report = scs_jax.evaluate(
       args.checkpoint,
-      args.data,
-      step=args.step,
-      modes=args.modes,
-      scale=args.scale,
-      size=args.size,
-      enlarge=args.enlarge,
-      limit=args.limit,
-      batch_size=args.batch_size,
-      seed=args.seed,
-      reference_data=args.reference_data,
-      truth=args.truth,
-      lpips_weights=args.lpips_weights,
-      baselines=not args.no_baselines,
-      panels=args.panels,
+      **arguments.values(args, "checkpoint", "out"),
       out=True if args.out is None else args.out,
-      overwrite=args.overwrite,
-      quiet=args.quiet,
     )
     report.show()
   return 0 if report.complete else 1
