@@ -24,8 +24,10 @@ from scs_jax.training.checkpoint import Checkpoints
 from scs_jax.training.models import fingerprint
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "metrics"))
 
 from answers import evaluate, lines, one_line, record
+from plain_colorfulness import hasler_suesstrunk
 
 SIDE, COUNT = 24, 5
 MODES = ("automatic", "self", "random")
@@ -97,14 +99,6 @@ def save(run, step=3, method="Method", picture=PICTURE, score=None):
 
 
 # --- independent computations
-
-
-def hasler_suesstrunk(rgb, absolute):
-  red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
-  rg, yb = red - green, (red + green) / 2 - blue
-  if absolute:
-    rg, yb = abs(rg), abs(yb)
-  return np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
 
 
 def expected_scores(rgb, truth):

@@ -1,6 +1,8 @@
 """The ruler: against NumPy and scikit-image, and the same whatever the batches."""
 
 import contextlib
+import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,10 @@ from scs_jax.measure.baselines import BASELINES
 from scs_jax.measure.photos import Photos, pair_next
 from scs_jax.measure.predictors import Network, PhotoBaseline
 from scs_jax.measure.score import Kept, Stream, in_memory, score
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "metrics"))
+
+from plain_colorfulness import hasler_suesstrunk
 
 HEIGHT, WIDTH, COUNT, SCALE, SIDE = 24, 20, 5, 2.0, 16
 CORRUPT = 1
@@ -336,14 +342,6 @@ def test_colourfulness_is_that_of_the_result_and_of_the_real_picture():
       expected = hasler_suesstrunk(result.rgb[i], absolute)
       assert result.scores[name][i] == pytest.approx(expected, rel=1e-4)
       assert of_real[i] == pytest.approx(hasler_suesstrunk(photo, absolute), rel=1e-4)
-
-
-def hasler_suesstrunk(rgb, absolute):
-  red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
-  rg, yb = red - green, (red + green) / 2 - blue
-  if absolute:
-    rg, yb = abs(rg), abs(yb)
-  return np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
 
 
 def test_any_magnification_gives_the_size_of_the_picture():
