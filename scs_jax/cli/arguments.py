@@ -169,8 +169,7 @@ def require_local(args: argparse.Namespace) -> None:
     value = getattr(args, name, None)
     if value is not None and "://" in value:
       raise UserError(
-        f"{value} is in a bucket, where trainings and data sets can be written, but not this; give "
-        "a local path"
+        f"{value} is in a bucket, where this verb cannot write; give a local path"
       )
 
 

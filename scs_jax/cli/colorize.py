@@ -3,10 +3,11 @@
 from scs_jax.cli import arguments, quantities
 
 HELP = """Colours pictures: files, folders (with all below them, structure kept), patterns
-("scans/**/*.tif") and videos. Color pictures are grayed first. A result takes its input's format
-where it can be written (PNG, JPEG, WebP, TIFF), else PNG, with metadata and transparency kept, and
-16 bits a channel where the input had more than 8, its light and dark are kept and the format can; a
-video becomes an MP4, coloured frame by frame (so it may flicker), through ffmpeg.
+("scans/**/*.tif") and videos; all but patterns may be in a bucket (gs://, s3://), as may the
+results. Color pictures are grayed first. A result takes its input's format where it can be written
+(PNG, JPEG, WebP, TIFF), else PNG, with metadata and transparency kept, and 16 bits a channel where
+the input had more than 8, its light and dark are kept and the format can; a video becomes an MP4,
+coloured frame by frame (so it may flicker), through ffmpeg.
 
 Without --checkpoint a model that ships with the package colours (`scs-jax models` lists them):
 smsanet, or scsnet where there is a --reference or another size is asked for, or cycle_cnn of pairs.
@@ -26,6 +27,7 @@ scs-jax colorize scans --out colored --checkpoint runs/small --keep-luminance --
 scs-jax colorize scans "more/**/*.tif" --out big --checkpoint runs/small --scale 3.7 --format png
 scs-jax colorize scans --out colored --checkpoint runs/small --reference sunset.jpg --size 1920x1080
 scs-jax colorize frames --out colored --checkpoint runs/small --reference stills --step last
+scs-jax colorize s3://bucket/scans --out s3://bucket/colored
 scs-jax colorize film.mp4 --out colored --checkpoint runs/small --input-side 512 --keep-luminance
 scs-jax colorize --mono mono.png --color color.jpg --out colored.png --checkpoint runs/pairs
 scs-jax colorize --mono mono_camera --color color_camera --out colored --checkpoint runs/pairs
@@ -43,7 +45,8 @@ def add_arguments(parser) -> None:
         help="where the monochrome camera stood, seen from behind the cameras; default auto: from "
         "each pair of pictures")
   add("--out", required=True, metavar="DIR",
-      help="folder of the results; for one picture also a file's name, which is replaced if there")
+      help="folder of the results, here or in a bucket; for one picture also a file's name, which "
+      "is replaced if there")
   add("--checkpoint", metavar="RUN",
       help=f"{arguments.TRAINED}. Default: the shipped model named above")
   arguments.add_step(parser)

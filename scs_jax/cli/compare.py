@@ -110,8 +110,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar="N",
     help="pictures drawn for each mode, besides every method's best and worst; default 2",
   )
-  add("--inputs-out", metavar="DIR", help="write the inputs, references and true pictures here")
-  add("--out", default="comparison", metavar="DIR", help="of the results; default comparison")
+  add(
+    "--inputs-out",
+    metavar="DIR",
+    help="write the inputs, references and true pictures to this folder",
+  )
+  add(
+    "--out",
+    default="comparison",
+    metavar="DIR",
+    help="of the results; default comparison. Both also in a bucket (gs://, s3://)",
+  )
   add("--overwrite", action="store_true", help="replace results of other settings")
   add("--quiet", action="store_true", help="no progress bars")
 

@@ -21,6 +21,7 @@ scs-jax evaluate --checkpoint runs/small
 scs-jax evaluate --checkpoint runs/small --data holiday --modes automatic --limit 500
 scs-jax evaluate --checkpoint runs/small --data bundled:heldout --scale 3.3 --size 320x240
 scs-jax evaluate --checkpoint runs/small --data faces --reference-data paintings --out faces-eval
+scs-jax evaluate --checkpoint gs://bucket/runs/one --data holiday --out gs://bucket/holiday-eval
 scs-jax evaluate --checkpoint runs/pairs --data mono_camera,color_camera
 scs-jax evaluate --checkpoint runs/pairs --data middlebury --modes second --size 512x256
 """
@@ -80,7 +81,8 @@ def add_arguments(parser) -> None:
   add(
     "--out",
     metavar="DIR",
-    help="where results are written; default: RUN/evaluation/NAME-SCALEx-SIZEpx-stepSTEP",
+    help="where results are written, here or in a bucket (gs://, s3://); default: "
+    "RUN/evaluation/NAME-SCALEx-SIZEpx-stepSTEP",
   )
   add(
     "--overwrite",

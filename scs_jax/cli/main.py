@@ -107,6 +107,9 @@ VERBS = {
   ),
 }
 
+# Verbs whose results can go into a bucket.
+_INTO_BUCKETS = ("train", "data ", "colorize", "evaluate", "compare", "plan", "visualize ")
+
 _ABOUT = "Image colorization and super-resolution in JAX, after four papers."
 
 
@@ -175,7 +178,7 @@ def _run_verb(argv: Sequence[str]) -> int:
   parser = arguments.make_parser(verb, module.HELP, module.EXAMPLES)
   module.add_arguments(parser)
   args = arguments.parse(parser, rest)
-  if not verb.startswith(("train", "data ")):  # which write into buckets
+  if not verb.startswith(_INTO_BUCKETS):
     arguments.require_local(args)
   return module.run(args)
 

@@ -18,6 +18,7 @@ scs-jax plan --config scsnet/paper --topology h100:4x8 --config.dtype=bfloat16
 scs-jax plan --config cycle_cnn/paper --topology v5e:2x2 --find-batch
 scs-jax plan --config scsnet/small --per-device-batch 4
 scs-jax plan --config scsnet/paper --topology v6e:16x16 --images 407041 --json
+scs-jax plan --config scsnet/paper --topology h100:8 --out gs://bucket/plans/scsnet_h100.json
 """
 
 
@@ -34,6 +35,8 @@ def add_arguments(parser) -> None:
   add("--images", type=int, metavar="N",
       help="pictures of the training set, for configs that count epochs")
   add("--json", action="store_true", help="print JSON instead of tables")
+  add("--out", metavar="FILE",
+      help="write the JSON to a file as well, replaced if there; here or in a bucket (gs://, s3://)")
 
 
 def run(args) -> int:
@@ -41,12 +44,17 @@ def run(args) -> int:
   import sys
 
   import scs_jax
+  from scs_jax.data import location, remote
   from scs_jax.errors import UserError
 
   for name in ("per_device_batch", "images"):
     value = getattr(args, name)
     if value is not None and value < 1:
       raise UserError(f"--{name.replace('_', '-')} is {value}: expected 1 or more")
+  if args.out == "":
+    raise UserError("--out is empty: expected a file's name")
+  if args.out is not None:
+    remote.split(args.out)[0].make()  # refused before the work
   found = scs_jax.plan(
     arguments.load_config(args),
     topology=args.topology,
@@ -56,8 +64,11 @@ def run(args) -> int:
     name=args.config,
     log=lambda text: print(text, file=sys.stderr, flush=True),
   )
+  text = json.dumps(found.record, indent=2)
+  if args.out is not None:
+    location.write(args.out, (text + "\n").encode())
   if args.json:
-    print(json.dumps(found.record, indent=2))
+    print(text)
   else:
     found.show()
   return 0

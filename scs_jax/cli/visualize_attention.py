@@ -35,7 +35,8 @@ def add_arguments(parser) -> None:
       help="pixels of GRAY, upright and at its own size: columns from the left, rows from the top, "
       "both from 0; 16 at most. Default: up to four corners, far apart")
   add("--out", default="attention.png", metavar="FILE",
-      help="the picture, a .png, replaced if there, with a .json beside it; default attention.png")
+      help="the picture, a .png, here or in a bucket (gs://, s3://), replaced if there, with a "
+      ".json beside it; default attention.png")
   add("--arrays", action="store_true", help="write weights and valves beside it too, as .npz")
   add("--input-side", type=quantities.side, default=512, metavar="N",
       help="let the network see GRAY reduced to at most N pixels a side; default 512. Networks "

@@ -42,8 +42,8 @@ def add_arguments(parser) -> None:
   add("--low", type=quantities.share, default=0.5, metavar="X",
       help="confidence below this share of the average is marked, 0 to 1; default 0.5")
   add("--out", default="confidence", metavar="DIR",
-      help="folder of the pictures, made where there is none; those of the same names are "
-      "replaced; default confidence")
+      help="folder of the pictures, here or in a bucket (gs://, s3://), made where there is none; "
+      "those of the same names are replaced; default confidence")
   add("--memory-limit", type=quantities.memory, metavar="SIZE",
       help="what a pair may take, as 4GB; default: 80 %% of what is free")
   arguments.add_quiet(parser)

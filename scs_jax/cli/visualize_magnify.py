@@ -45,7 +45,8 @@ def add_arguments(parser) -> None:
   add("--animation", choices=("png", "webp", "gif", "none"), default="png",
       help="png (default) and webp keep colours exactly; gif has 256 a frame, and plays anywhere")
   add("--out", default="magnify", metavar="DIR",
-      help="folder of the results, made where there is none; default magnify")
+      help="folder of the results, here or in a bucket (gs://, s3://), made where there is none; "
+      "default magnify")
   add("--memory-limit", type=quantities.memory, metavar="SIZE",
       help="what to plan for, as 4GB; see `scs-jax colorize`")
   arguments.add_quiet(parser)

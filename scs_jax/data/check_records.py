@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy import sparse
 
-from scs_jax.data import decode, listing, remote, scan, sources
+from scs_jax.data import decode, listing, location, scan, sources
 from scs_jax.errors import UserError
 
 SHORT_SIDES = (64, 128, 256, 384, 512, 768, 1024)
@@ -173,7 +173,7 @@ def check_data(
   found = check(source, near, other, threads, not quiet)
   if out is not None:
     content = {"data": os.fspath(data), "fingerprint": source.fingerprint, **found.as_json()}
-    remote.write(out, (json.dumps(content, indent=2) + "\n").encode())
+    location.write(out, (json.dumps(content, indent=2) + "\n").encode())
   return found
 
 

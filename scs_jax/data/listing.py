@@ -3,7 +3,7 @@
 import difflib
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from scs_jax.data import remote, scan
@@ -172,20 +172,28 @@ def list_remote(place: remote.Place) -> Listing:
   except OSError as error:
     raise UserError(f"cannot list {place.root} ({error}); check the address and login") from error
   files, empty, others = [], 0, 0
-  made = {os.path.dirname(name) for name in found if os.path.basename(name) == RESULTS} - {""}
-  results = {folder for folder in made if not _is_below(folder, made - {folder})}
-  for name, (size, time) in found.items():
-    if _is_below(name, results):
-      continue
-    if any(part.startswith(".") for part in name.split("/")):
-      continue
+  shown, results = parted(found)
+  for name in shown:
+    size, time = found[name]
     if os.path.splitext(name)[1].lower() not in EXTENSIONS:
       others += 1
     elif size == 0:
       empty += 1
     else:
       files.append(scan.File(name, size, time))
-  return Listing(sorted(files, key=lambda f: f.name), empty, others, sorted(results))
+  return Listing(sorted(files, key=lambda f: f.name), empty, others, results)
+
+
+def parted(names: Collection[str]) -> tuple[list[str], list[str]]:
+  """Parts what is in a folder of a bucket: (files, folders of results with none of theirs).
+
+  Both sorted, hidden files left out.
+  """
+  made = {os.path.dirname(name) for name in names if os.path.basename(name) == RESULTS} - {""}
+  results = {folder for folder in made if not _is_below(folder, made - {folder})}
+  hidden = lambda name: any(part.startswith(".") for part in name.split("/"))
+  shown = [name for name in names if not hidden(name) and not _is_below(name, results)]
+  return sorted(shown), sorted(results)
 
 
 def _is_below(name: str, folders: set[str]) -> bool:

@@ -29,6 +29,10 @@ _DRIVERS = {
 }
 
 
+class BucketError(UserError):
+  """Says that a bucket cannot be read or written: what that may be mended by concerns all of it."""
+
+
 def is_remote(path: str | os.PathLike) -> bool:
   """Tells whether a path is an address such as gs://bucket/folder."""
   return "://" in os.fspath(path)
@@ -64,19 +68,23 @@ def require_free(paths: Sequence[str], overwrite: bool) -> None:
     raise UserError(f"{', '.join(there)}: there already; give another --out, or --overwrite")
 
 
-def write(path: str | os.PathLike, content: bytes) -> None:
-  """Writes a file, here or in a bucket, whole or not at all.
+@contextlib.contextmanager
+def reaching(where: str | os.PathLike) -> Iterator[None]:
+  """Turns what a store or its driver raises into one line; a disk's errors stay.
 
   Raises:
-    UserError: a bucket refuses. OSError: a disk does.
+    BucketError: naming the address, with the cause and what to do.
   """
-  place, name = split(path)
   try:
-    place.write(name, content)
+    yield
   except OSError as error:
-    if not place.remote:
+    if not is_remote(where):
       raise
-    raise UserError(f"cannot write {path} ({error}); check the address and your login") from error
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    raise BucketError(
+      f"cannot read or write {os.fspath(where)} ({reason}); check the address, your login and what "
+      "it may do, and run the same command again"
+    ) from error
 
 
 class Place:
@@ -99,6 +107,20 @@ class Place:
   def full(self, name: str) -> str:
     """Returns the path or address of a file inside."""
     return join(self.root, name)
+
+  def make(self) -> None:
+    """Makes the folder; in a bucket, which has none, tries whether it can be written to.
+
+    Raises:
+      BucketError: it cannot. OSError: a disk refuses.
+    """
+    if not self.remote:
+      os.makedirs(self.root, exist_ok=True)
+      return
+    with reaching(self.root):
+      name = f".try-{secrets.token_hex(8)}"
+      self.write(name, b"")
+      self.remove(name)
 
   def read(self, name: str, count: int | None = None) -> bytes:
     """Reads a file, or its first `count` bytes. Raises OSError, whatever a driver raises."""
@@ -160,6 +182,24 @@ class Place:
       return os.path.exists(self.full(name) if name else self.root)
     with as_os_errors(self.full(name)):
       return self._files.exists(f"{self._path}/{name}" if name else self._path)
+
+  def is_file(self) -> bool:
+    """Tells whether the path or address is a file's."""
+    if not self.remote:
+      return os.path.isfile(self.root)
+    with as_os_errors(self.root):
+      return self._files.isfile(self._path)
+
+  def mark(self) -> list[int | str]:
+    """Returns [bytes, time in ns] of a file, or [bytes, mark of its content] in a bucket."""
+    if not self.remote:
+      about = os.stat(self.root)
+      return [about.st_size, about.st_mtime_ns]
+    with as_os_errors(self.root):
+      about = self._files.info(self._path)
+    # Stores name it as they like; who has none of these is trusted to change the size.
+    marks = (about.get(name) for name in ("ETag", "etag", "content_settings", "LastModified"))
+    return [int(about.get("size") or 0), str(next(filter(None, marks), ""))]
 
   def sizes(self) -> dict[str, tuple[int, int]]:
     """Lists {path relative to the folder: (bytes, time in ns)} of all files below a remote folder.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scs_jax.data import listing, lists, remote, scan, sources
+from scs_jax.data import listing, lists, location, remote, scan, sources
 from scs_jax.errors import UserError
 
 MIN_KB = 80
@@ -101,7 +101,7 @@ def write_list(
   )
   # The list last: where it is, its statistics are.
   for path, content in reversed(list(zip(paths, contents, strict=True))):
-    remote.write(path, content)
+    location.write(path, content)
   return chosen
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-from scs_jax.data import draw, remote, stereo, stereo_lists
+from scs_jax.data import draw, location, remote, stereo, stereo_lists
 from scs_jax.errors import UserError
 
 
@@ -45,6 +45,6 @@ def split(
     lists[i in held].append(record)
   contents = [stereo_lists.text(records, out) for records in lists]
   for path, content in zip(paths, contents, strict=True):
-    remote.write(path, content)
+    location.write(path, content)
   counts = [f"{path}: {len(records)} pairs" for path, records in zip(paths, lists, strict=True)]
   return [*counts, *source.notes]

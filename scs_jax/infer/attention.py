@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scs_jax.core import files
 from scs_jax.core.contract import Method, TrainState
-from scs_jax.data import decode, scan
+from scs_jax.data import decode, location, remote, scan
 from scs_jax.errors import UserError
 from scs_jax.infer import budget, colorizer, display, pictures, resizing
 from scs_jax.infer.pictures import Picture
@@ -93,12 +92,12 @@ class Attention(NamedTuple):
   Attributes:
     levels: weights and valves of each pyramid level.
     numbers: what the .json file holds: of each point and level the peak, its weight, ...
-    files: what was written.
+    files: what was written, paths or addresses.
   """
 
   levels: tuple[Level, ...]
   numbers: dict[str, Any]
-  files: list[pathlib.Path]
+  files: list[pathlib.Path | str]
 
 
 def draw(
@@ -115,7 +114,7 @@ def draw(
   """Colours a picture by a reference, and draws what the attention did for a few points.
 
   Args:
-    gray, reference: files.
+    gray, reference: files, here or in a bucket, as is `out`.
     checkpoint, step: as `models.find` takes them; of SCSNet.
     points: (row, column) in `gray`, upright and at its own size; None: up to four corners.
     out: the picture, a .png, replaced if there, with a .json beside it.
@@ -160,27 +159,31 @@ def draw(
   )
   about = {"gray": os.fspath(gray), "reference": os.fspath(reference), "checkpoint": name}
   text = json.dumps(about | numbers, indent=2) + "\n"
-  contents = {
-    target: panels.png(panel),
-    target.with_suffix(".json"): text.encode("utf-8", "backslashreplace"),
-  }
+  beside = lambda suffix: location.as_path(f"{os.path.splitext(target)[0]}{suffix}")
+  contents = {target: panels.png(panel)}
+  contents[beside(".json")] = text.encode("utf-8", "backslashreplace")
   if arrays:
-    contents[target.with_suffix(".npz")] = _npz(looked.levels, places, seen_places)
+    contents[beside(".npz")] = _npz(looked.levels, places, seen_places)
   for path, content in contents.items():
-    files.write_aside(path, content)
+    location.write(path, content)
   display.say(f"wrote {', '.join(map(str, contents))}")
   return Attention(looked.levels, numbers, list(contents))
 
 
-def _target(gray: Path, reference: Path, checkpoint: Path, out: Path) -> pathlib.Path:
+def _target(gray: Path, reference: Path, checkpoint: Path, out: Path) -> pathlib.Path | str:
   """Gives the picture's path; refuses what is no .png, and to write over what is read."""
   for flag, path in (("GRAY", gray), ("--reference", reference), ("--checkpoint", checkpoint),
                      ("--out", out)):  # fmt: skip
     if path == "":  # as of an unset variable
       raise UserError(f"{flag} is empty: expected a path")
-  target = pathlib.Path(out).expanduser()
-  if target.suffix.lower() != ".png":
+  target = location.as_path(out)
+  if os.path.splitext(target)[1].lower() != ".png":
     raise UserError(f"--out {out}: expected a file's name that ends in .png")
+  if isinstance(target, str):
+    remote.split(target)[0].make()  # refused before the work
+    if target in (gray, reference):
+      raise UserError(f"--out {out} is what is read: choose another name")
+    return target
   if target.is_dir():
     raise UserError(f"--out {out} is a folder: expected a file's name that ends in .png")
   for path in (gray, reference):

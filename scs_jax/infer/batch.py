@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from scs_jax.data import listing
+from scs_jax.data import listing, location, remote
 from scs_jax.data.decode import MAX_PIXELS, DecodeError
 from scs_jax.errors import UserError
 from scs_jax.infer import display, inputs, picture_files, pictures, resizing, video
@@ -144,7 +144,7 @@ def color_all(
   Raises:
     UserError: a file in the way, a method without references that was given one, a scale that the
       method does not do, no ffmpeg for a video named by itself.
-    OSError: results cannot be written; what was finished before is kept.
+    OSError, BucketError: results cannot be written; what was finished before is kept.
   """
   todo = [task for task in tasks if overwrite or not record.is_done(task)]
   outcome = Outcome(skipped=len(tasks) - len(todo))
@@ -242,6 +242,8 @@ class _Job:
   def _read(self, task: Task) -> _Read | None:
     """Reads picture and reference in the reader's thread; None for a video."""
     try:
+      if task.video and remote.is_remote(task.source):
+        return None
       if task.video:
         if not stat.S_ISREG(os.stat(task.source).st_mode):
           raise DecodeError("it is no regular file")
@@ -309,7 +311,12 @@ class _Job:
       how = {"desc": display.printable(task.relative), "unit": "frame", "leave": False}
       return display.bar(frames, total=total, disable=self._quiet, **how)
 
-    for line in video.color_video(task.source, task.output, paint, show):
+    with location.fetched(task.source) as source, location.sending(task.output) as output:
+      try:
+        lines = video.color_video(source, output, paint, show)
+      except DecodeError as error:  # speaks of the copy, if it is one
+        raise DecodeError(str(error).replace(source, task.source)) from error
+    for line in lines:
       self._say(f"{task.relative}: {line}")
     self._record.finish(task, first[0].reference_name)
     self._outcome.colored += 1
@@ -342,9 +349,11 @@ class _Job:
     """Lists what goes wrong with one task; lets through what stops the job."""
     try:
       yield
+    except remote.BucketError:  # the place for the results is at fault
+      raise
     except Exception as error:
       cause = _explain(error)
-      if cause is None and isinstance(error, OSError):  # the place for the results is at fault
+      if cause is None and isinstance(error, OSError):  # so it is
         raise
       if cause is None:
         cause = f"a bug in scs_jax, please report it: {type(error).__name__}: {error}"

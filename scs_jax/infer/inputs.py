@@ -1,5 +1,6 @@
 """Lists what to colour, and where each result goes: files, folders and patterns become tasks.
 
+  - A folder or file may be in a bucket; patterns are of a disk.
   - A folder is read with all below it, hidden files and folders left out, links to folders followed
     once; its structure is kept. A pattern is read like a folder, below its part without wildcards.
   - Below a folder or pattern, folders of this command's own results are left out: who wants them
@@ -20,7 +21,7 @@ import pathlib
 import re
 from collections.abc import Collection, Sequence
 
-from scs_jax.data import listing
+from scs_jax.data import listing, location, remote
 from scs_jax.data.listing import EXTENSIONS
 from scs_jax.errors import UserError
 from scs_jax.infer import picture_files
@@ -79,7 +80,7 @@ def find(given: Sequence[str], out: str, form: str = "same") -> Found:
 
   Args:
     given: files, folders, patterns (`*`, `?`, `[a-z]`, `**`), the last expanded here.
-    out: folder of the results, or for a single file the result's own name.
+    out: folder of the results, here or in a bucket, or for a single file the result's own name.
     form: a key of FORMATS, or "same": the input's format where it can be written, else PNG.
 
   Raises:
@@ -130,7 +131,7 @@ def _is_single(given: Sequence[str], out: str, form: str) -> bool:
   suffix = os.path.splitext(out)[1].lower()
   if os.path.isdir(out) or (suffix not in EXTENSIONS | VIDEOS and not os.path.isfile(out)):
     return False
-  if len(given) != 1 or not os.path.isfile(given[0]):
+  if len(given) != 1 or not location.is_file(given[0]):
     what = "is a file" if os.path.isfile(out) else "names one file"
     raise UserError(f"--out {out} {what}, but there may be several results: give a folder")
   is_video = os.path.splitext(given[0])[1].lower() in VIDEOS
@@ -148,12 +149,11 @@ def _kin(suffix: str) -> str:
 
 def expand(text: str, out: str, found: Found) -> list[Task]:
   """Finds the tasks of one argument, without outputs; what is left alone goes into `found`."""
+  if remote.is_remote(text):
+    return _in_bucket(text.rstrip("/"), out.rstrip("/"), found)
   if os.path.isdir(text):
     if os.path.realpath(text) == os.path.realpath(out):
-      raise UserError(
-        f"--out {out} is the folder of the pictures itself, where results would be taken for "
-        "pictures next time; choose another"
-      )
+      raise _same_folder(out)
     return sorted(_walk(text, text, _avoid(text, out), found), key=lambda task: task.relative)
   if os.path.lexists(text):  # before patterns: a file may be called a[1].png
     suffix = os.path.splitext(text)[1].lower()
@@ -162,6 +162,34 @@ def expand(text: str, out: str, found: Found) -> list[Task]:
     base = text[: re.search(r"[*?[]", text).start()]
     return _match(text, _avoid(os.path.dirname(base), out), found)
   raise UserError(f"no such file or folder: {text or repr(text)}{_near(text)}")
+
+
+def _same_folder(out: str) -> UserError:
+  return UserError(
+    f"--out {out} is the folder of the pictures itself, where results would be taken for pictures "
+    "next time; choose another"
+  )
+
+
+def _in_bucket(address: str, out: str, found: Found) -> list[Task]:
+  """Finds the pictures in a folder of a bucket, or the one that is named."""
+  if address == out:
+    raise _same_folder(out)
+  place = remote.Place(address)
+  with remote.reaching(address):
+    names, is_file = place.sizes(), place.is_file()
+  if is_file:
+    name = address.rpartition("/")[2]
+    return [Task(address, name, video=os.path.splitext(name)[1].lower() in VIDEOS, named=True)]
+  if not names:
+    raise UserError(
+      f"no such file or folder: {address}; check the address; of a bucket, give a folder or a file"
+    )
+  shown, results = listing.parted(names)
+  found.results += map(place.full, results)
+  around = address.startswith(f"{out}/")  # all that is read lies in the folder of the results
+  paths = [path for path in map(place.full, shown) if around or not path.startswith(f"{out}/")]
+  return [task for path in paths for task in _classify(path, address, found)]
 
 
 def _avoid(base: str, out: str) -> str | None:
@@ -275,7 +303,7 @@ def _place(entries: list[Task], out: str, form: str) -> list[Task]:
         f"{other.source} and {task.source} would both become {os.path.join(out, name)}; give the "
         "folder above both, or colour them into folders of their own"
       )
-    tasks.append(dataclasses.replace(task, output=os.path.join(out, *name.split("/"))))
+    tasks.append(dataclasses.replace(task, output=remote.join(out, name)))
   return tasks
 
 
@@ -306,6 +334,8 @@ def spare_inputs(tasks: list[Task]) -> None:
         f"{task.output} is an input and would be overwritten by the result of {task.source}; "
         "choose another --out or --format"
       )
+    if remote.is_remote(task.output):  # where a folder is no more than a part of names
+      continue
     if os.path.isdir(task.output):
       raise UserError(f"{task.output} is a folder, where a result is to go; choose another --out")
     for folder in pathlib.PurePath(task.output).parents:

@@ -45,8 +45,9 @@ def colorize(
   interrupted. What is wrong with one picture stops no other.
 
   Args:
-    inputs: pictures, videos, folders or patterns; empty where pairs are given.
-    out: folder of the results; of one picture also a file's name.
+    inputs: pictures, videos or folders, here or in a bucket (gs://, s3://), or patterns; empty
+      where pairs are given.
+    out: folder of the results, here or in a bucket; of one picture also a file's name.
     mono, color: of a pair the monochrome and the colour view: two files, or two folders.
     mono_view: where the monochrome camera stood (infer.pairs.VIEWS); None: found from each pair.
     checkpoint: as `models.find` takes it; None: the shipped model for what is asked.

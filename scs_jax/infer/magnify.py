@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scs_jax.core.files import write_aside
-from scs_jax.data import decode
+from scs_jax.data import decode, location, remote
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, display, pictures, references, resizing
 from scs_jax.infer.pictures import Picture
@@ -32,13 +31,13 @@ class Magnifications(NamedTuple):
   Attributes:
     results: {magnification: detail, whole and the bicubic's detail}.
     window: the detail in the input.
-    files: what was written.
+    files: what was written, paths or addresses.
     programs: how many XLA programs were compiled for it.
   """
 
   results: dict[float, Magnified]
   window: Window
-  files: list[pathlib.Path]
+  files: list[pathlib.Path | str]
   programs: int
 
 
@@ -61,7 +60,7 @@ def magnify(
   """Colours one picture at each magnification; writes NAME_magnify.png and NAME_animation.png.
 
   Args:
-    picture: a file; a colour picture is grayed first.
+    picture: a file, here or in a bucket; a colour picture is grayed first.
     checkpoint, step: as `models.find` takes them; of a network that enlarges.
     reference: a colour picture, or a folder of them.
     scales: real numbers, rising.
@@ -70,7 +69,8 @@ def magnify(
     input_side: reduce the picture to so many pixels a side first; None: as it is.
     frames: of the animation one way, each coloured anew; None: those of `scales`.
     animation: "png", "webp", "gif" or "none".
-    out: folder of the results, made where there is none; files of the same names are replaced.
+    out: folder of the results, here or in a bucket, made where there is none; files of the same
+      names are replaced.
     memory_limit: bytes to plan for.
     quiet: no progress bar.
 
@@ -98,8 +98,7 @@ def magnify(
     lender = chosen.picture
     for note in chosen.notes:
       display.say(note)
-  folder = pathlib.Path(out).expanduser()
-  folder.mkdir(parents=True, exist_ok=True)  # refused before the work
+  remote.Place(out).make()  # refused before the work
   display.say(f"colouring with {model.place}")
   paint = colorizer.Colorizer.from_checkpoint(model, memory_limit=memory_limit, note=display.say)
   found = {}
@@ -114,16 +113,17 @@ def magnify(
   title = _title(picture, reference, model, seen.gray.shape, detail)
   sheet = magnify_sheet.draw(title, seen.gray, detail, [found[scale] for scale in scales], shown)
   stem = pathlib.Path(picture).stem
-  files = {folder / f"{stem}_magnify.png": panels.png(sheet)}
+  files = {f"{stem}_magnify.png": panels.png(sheet)}
   if moving:
     pictures_of = magnify_sheet.frames([found[scale] for scale in moving])
     content = magnify_sheet.animate(pictures_of, animation)
-    files[folder / f"{stem}_animation.{animation}"] = content
-  for path, content in files.items():
-    write_aside(path, content)
+    files[f"{stem}_animation.{animation}"] = content
+  written = [location.inside(out, name) for name in files]
+  for path, content in zip(written, files.values(), strict=True):
+    location.write(path, content)
     display.say(f"wrote {path}")
   display.say(f"{len(every)} magnifications by {paint.programs} compiled programs")
-  return Magnifications(found, detail, list(files), paint.programs)
+  return Magnifications(found, detail, written, paint.programs)
 
 
 def _find(checkpoint, step, scales: Sequence[float], reference) -> models.Model:

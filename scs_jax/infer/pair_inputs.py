@@ -10,7 +10,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
-from scs_jax.data import scan
+from scs_jax.data import location, scan
 from scs_jax.errors import UserError
 from scs_jax.infer import inputs, pictures
 from scs_jax.infer.inputs import Found, Task
@@ -23,7 +23,8 @@ def find(mono: str, color: str, out: str, form: str = "same") -> Found:
   """Finds the tasks for a monochrome and a colour picture, or for two folders or patterns of them.
 
   Args:
-    mono, color: two files, whatever they are called, or two folders or patterns.
+    mono, color: two files, whatever they are called, or two folders, here or in a bucket, or
+      patterns.
     out, form: as of `inputs.find`; results are named after the monochrome pictures.
 
   Returns:
@@ -33,10 +34,12 @@ def find(mono: str, color: str, out: str, form: str = "same") -> Found:
     UserError: what `inputs.find` raises; a file beside a folder; one file given twice; no name
       that is in both.
   """
-  if os.path.isfile(mono) != os.path.isfile(color) and all(map(os.path.exists, (mono, color))):
-    what = [f"{path} is a {'file' if os.path.isfile(path) else 'folder'}" for path in (mono, color)]
+  files = [location.is_file(path) for path in (mono, color)]
+  if files[0] != files[1] and all(map(location.exists, (mono, color))):
+    kinds = zip((mono, color), files, strict=True)
+    what = [f"{path} is a {'file' if is_file else 'folder'}" for path, is_file in kinds]
     raise UserError(f"--mono {what[0]}, --color {what[1]}: give two files, or two folders")
-  single = os.path.isfile(mono) and os.path.isfile(color)
+  single = all(files)
   if os.path.realpath(mono) == os.path.realpath(color):
     raise UserError(f"--mono and --color are the same, {mono}; give the two views of a pair")
   found, views = inputs.find([mono], out, form), Found()

@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from scs_jax.core import files
+from scs_jax.data import location
 from scs_jax.errors import UserError
 from scs_jax.infer.metadata import Metadata, exif_for
 
@@ -48,7 +48,8 @@ def write(
   into PNG, the one named "Comment" into JPEG. What is too large for a JPEG's segment is left out.
 
   Args:
-    path: ends in .png, .jpg, .jpeg, .webp, .tif or .tiff; missing folders are made.
+    path: ends in .png, .jpg, .jpeg, .webp, .tif or .tiff, here or in a bucket; missing folders are
+      made.
     rgb: uint8 [H, W, 3], sRGB; for PNG and TIFF also uint16.
     alpha: uint8 [H, W], 0 is transparent.
     metadata: of the picture that was read.
@@ -57,8 +58,9 @@ def write(
   Raises:
     UserError: another extension, more pixels a side than the format can hold, or a bad quality.
     OSError: naming the file; what was at `path` before is as it was, and nothing lies beside it.
+    BucketError: a bucket refuses.
   """
-  files.write_aside(path, encode(rgb, format_of(path), alpha, metadata, quality))
+  location.write(path, encode(rgb, format_of(path), alpha, metadata, quality))
 
 
 def format_of(path: str | os.PathLike) -> str:

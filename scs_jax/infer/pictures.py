@@ -21,7 +21,7 @@ import stat
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import decode, samples, scan
+from scs_jax.data import decode, remote, samples, scan
 from scs_jax.errors import UserError
 from scs_jax.infer import levels, metadata, modes, picture_files
 
@@ -71,9 +71,9 @@ def read(
   """Reads a picture of any mode and depth.
 
   Args:
-    source: a file's path, an encoded file's bytes, a Pillow image, or an array (or what NumPy makes
-      one of): [H, W], [H, W, 1] gray, [H, W, 2] gray and alpha, [H, W, 3] RGB, [H, W, 4] RGB and
-      alpha; uint8, uint16, bool, or float in [0, 1].
+    source: a file's path or address in a bucket, an encoded file's bytes, a Pillow image, or an
+      array (or what NumPy makes one of): [H, W], [H, W, 1] gray, [H, W, 2] gray and alpha,
+      [H, W, 3] RGB, [H, W, 4] RGB and alpha; uint8, uint16, bool, or float in [0, 1].
     name: what error messages call the picture; by default the path.
     max_pixels: pictures with more pixels are refused.
     white_level: the value that is white in files and Pillow images of more than 8 bits a channel;
@@ -94,6 +94,9 @@ def read(
       return _from_loaded(decode.load(source, label, white_level))
   if isinstance(source, bytes | bytearray | memoryview):
     source = bytes(source)
+  elif isinstance(source, str | os.PathLike) and remote.is_remote(source):
+    name = name or os.fspath(source)
+    source = _fetch(os.fspath(source), name)
   elif isinstance(source, str | os.PathLike):
     with decode.explain_failures(name or os.fspath(source)):
       _require_file(pathlib.Path(source), name or os.fspath(source))
@@ -106,6 +109,15 @@ def read(
     )
   with decode.opened(source, decode.name_of(source, name), max_pixels, white_level) as loaded:
     return _from_loaded(loaded)
+
+
+def _fetch(address: str, name: str) -> bytes:
+  place, file = remote.split(address)
+  try:
+    return place.read(file)
+  except OSError as error:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    raise decode.DecodeError(f"{name}: cannot be opened ({reason})") from error
 
 
 def _require_file(path: pathlib.Path, name: str) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import decode, listing, scan
+from scs_jax.data import decode, listing, location, remote, scan
 from scs_jax.data.listing import EXTENSIONS
 from scs_jax.errors import UserError
 from scs_jax.infer import pictures
@@ -39,7 +39,7 @@ class References:
   """Lends colours from a picture or a folder of them, read as they are needed.
 
   Args:
-    path: a picture, or a folder of them.
+    path: a picture, or a folder of them, here or in a bucket.
     read: opens a picture; None: pictures.read.
 
   Raises:
@@ -49,18 +49,23 @@ class References:
   def __init__(
     self, path: str | os.PathLike, read: Callable[..., pictures.Picture] | None = None
   ):
-    self._root = pathlib.Path(path).expanduser()
+    self._root = location.as_path(path)
     self._open = read or pictures.read
     self._warned: set[str] = set()
     self._kept: collections.OrderedDict[str, pictures.Picture] = collections.OrderedDict()
     self._described: tuple[list[str], np.ndarray] | None = None
     self._notes: list[str] = []
-    self._is_folder = self._root.is_dir()
-    if not self._is_folder and not self._root.is_file():
-      what = "no regular file or folder" if self._root.exists() else "no such file or folder"
+    is_file, there = location.is_file(self._root), location.exists(self._root)
+    far = remote.is_remote(self._root)
+    self._is_folder = there and not is_file if far else os.path.isdir(self._root)
+    if not self._is_folder and not is_file:
+      what = "no regular file or folder" if there else "no such file or folder"
       raise UserError(f"--reference {path}: {what}; give a picture or a folder of them")
     if self._is_folder:
-      self._files = listing.list_local(self._root, keep_empty=True).files
+      if far:
+        self._files = listing.list_remote(remote.Place(self._root)).files
+      else:
+        self._files = listing.list_local(self._root, keep_empty=True).files
       self._names = [file.name for file in self._files]
       if not self._names:
         raise UserError(
@@ -88,8 +93,9 @@ class References:
     """
     if not self._is_folder:
       chosen = self._read("")
-      self._warn_gray(self._root.name, chosen)
-      return Choice(chosen, self._root.name, self._take_notes())
+      name = os.path.basename(self._root)
+      self._warn_gray(name, chosen)
+      return Choice(chosen, name, self._take_notes())
     stem = _stem(name)
     for match in (self._by_path.get(stem), self._by_stem.get(stem.split("/")[-1])):
       if match is not None and (chosen := self._try(match)) is not None:
@@ -114,7 +120,8 @@ class References:
         line = f"{file.name}\0{file.size}\0{file.mtime_ns}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     else:
-      digest.update(self._root.read_bytes())
+      place, name = remote.split(self._root)
+      digest.update(place.read(name))
     return digest.hexdigest()[:16]
 
   def _require_one(self) -> None:
@@ -127,7 +134,8 @@ class References:
   def _read(self, name: str) -> pictures.Picture:
     """Reads the decoded reference; the last few are kept. Raises DecodeError."""
     if name not in self._kept:
-      self._kept[name] = self._open(self._root / name if name else self._root)
+      path = location.inside(self._root, name) if name else self._root
+      self._kept[name] = self._open(path)
       while len(self._kept) > _KEPT:
         self._kept.popitem(last=False)
     self._kept.move_to_end(name)

@@ -39,7 +39,7 @@ class Setting(settings.Setting):
   config: Any
   timing_runs: int
   panels: int
-  inputs_out: pathlib.Path | None
+  inputs_out: pathlib.Path | str | None
   command: str
 
 
@@ -97,9 +97,9 @@ def compare(
     fid_weights: Inception-v3 as FID defines it; None: no FID.
     timing_runs: timed calls a row; 0: no timing.
     panels: pictures drawn for each mode, besides every method's best and worst.
-    inputs_out: a folder to write the inputs, references and true pictures to.
-    out: a folder to write the report to, checked before the work; None: nowhere; `Report.write`
-      does it later.
+    inputs_out: a folder to write the inputs, references and true pictures to; likewise.
+    out: a folder to write the report to, here or in a bucket, checked before the work; None:
+      nowhere; `Report.write` does it later.
     overwrite: replace whatever is there.
     command: what the report says that it was made by.
     debug: print a traceback for every row that fails.

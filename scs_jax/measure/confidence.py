@@ -6,8 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scs_jax.core import files
-from scs_jax.data import stereo_lists
+from scs_jax.data import location, remote, stereo_lists
 from scs_jax.data.decode import DecodeError
 from scs_jax.data.stereo import REDUCTIONS, PairSource
 from scs_jax.errors import UserError
@@ -21,9 +20,10 @@ Path = str | os.PathLike[str]
 
 
 class Drawn(NamedTuple):
-  """Tells what was done: the files, and (name, cause) of pairs that could not be shown."""
+  """Tells what was done: the files, paths or addresses, and (name, cause) of pairs that could not
+  be shown."""
 
-  files: list[pathlib.Path]
+  files: list[pathlib.Path | str]
   broken: list[tuple[str, str]]
 
 
@@ -51,7 +51,8 @@ def draw(
     limit: the first so many pairs only; None: all.
     mono_view, reduce, variant: as of config.data; None: the run's.
     low: confidence below this share of the average is marked, above 0 to 1.
-    out: folder of the pictures, made where there is none; those of the same names are replaced.
+    out: folder of the pictures, here or in a bucket, made where there is none; those of the same
+      names are replaced.
     memory_limit: bytes that a pair may take; None: 80 % of what is free.
     quiet: no progress bar.
 
@@ -64,8 +65,8 @@ def draw(
   found = confidence_pairs.find(checkpoint, step)
   changes = {"mono_view": mono_view, "reduce": reduce, "variant": variant}
   source, numbers = _open(found.config, pairs, only, limit, changes)
-  folder = pathlib.Path(out).expanduser()
-  folder.mkdir(parents=True, exist_ok=True)  # refused before the work
+  folder = location.as_path(out)
+  remote.Place(folder).make()  # refused before the work
   for note in source.notes:
     display.say(note)
   display.say(f"looking with {checkpoint}, step {found.step}")
@@ -80,8 +81,8 @@ def draw(
         drawn.broken.append((name, str(error).removeprefix(f"{name}: ")))
       else:
         title = [f"{display.printable(name)}, {network.name}, step {found.step}."]
-        path = folder / confidence_pairs.file_name(i, name)
-        files.write_aside(path, panels.png(confidence_sheet.draw(title, answer, low)))
+        path = location.inside(folder, confidence_pairs.file_name(i, name))
+        location.write(path, panels.png(confidence_sheet.draw(title, answer, low)))
         display.say(confidence_pairs.line(name, answer, low))
         drawn.files.append(path)
       bar.update()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax
 
+from scs_jax.data import location
 from scs_jax.errors import UserError
 from scs_jax.measure import learned, pairs, passes, remarks, settings
 from scs_jax.measure.pair_kind import PairKind
@@ -69,8 +70,8 @@ def evaluate(
     lpips_weights: files of LPIPS; None: no LPIPS.
     baselines: measure those beside it that need no training.
     panels: pictures of each kind (best, typical, worst) in the report.
-    out: a folder to write the report to, checked before the work; True: beside the model. None:
-      nowhere; `Report.write` does it later.
+    out: a folder to write the report to, here or in a bucket, checked before the work; True: beside
+      the model. None: nowhere; `Report.write` does it later.
     overwrite: replace whatever is there.
     quiet: no progress bar.
 
@@ -190,12 +191,10 @@ def _remarks(notes: Sequence[str], broken: Sequence[str], data) -> list[str]:
   return lines
 
 
-def _folder(out, found: Model, name: str) -> pathlib.Path | None:
+def _folder(out, found: Model, name: str) -> pathlib.Path | str | None:
   """Says where the report goes; `name`: of a folder beside the model."""
   if out is not True:
     return settings.read_folder("out", None if out is False else out)
   if found.run is None:  # beside a shipped model is no place for results
     return pathlib.Path("evaluation", found.stem, name)
-  if "://" in str(found.run):
-    raise UserError("the checkpoint is not on a local disk: give --out, a folder for the results")
-  return pathlib.Path(found.run) / "evaluation" / name
+  return location.inside(found.run, f"evaluation/{name}")

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scs_jax.data import remote
 from scs_jax.errors import UserError
 from scs_jax.metrics import distribution
 from scs_jax.metrics.distribution import Statistics
@@ -123,12 +124,12 @@ def real_statistics(
   Args:
     weights: SHA-256 of their file, as `describe_weights` has it.
     batches: opens the pictures; not called where the result is known.
-    folder: read and written by the first process alone; None: nothing is kept.
+    folder: read and written by the first process alone; None or in a bucket: nothing is kept.
     pictures: what decides them, as JSON: `results.list_hash` of the files, size, crop. The hash of
       the weights and the network's own preprocessing are added here.
   """
   decides = {"pictures": dict(pictures), "network": inception.PREPROCESSING, "weights": weights}
-  first = folder is not None and distributed.is_first()
+  first = folder is not None and not remote.is_remote(folder) and distributed.is_first()
   known = distribution.recall(folder, decides) if first else None
   if distributed.from_first(lambda: known is not None):
     return distribution.merge_processes(Statistics(features) if known is None else known)

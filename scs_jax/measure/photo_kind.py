@@ -1,13 +1,13 @@
 """In what measuring photographs is not like measuring pairs: arguments, rows, words, records."""
 
+import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
-from PIL import Image
 
-from scs_jax.data import scan
+from scs_jax.data import location, remote, scan
 from scs_jax.errors import UserError
 from scs_jax.measure import pairs, panels, predictors, remarks, rows, settings
 from scs_jax.measure.photo_set import NUMBERED, PhotoSet
@@ -20,6 +20,7 @@ from scs_jax.ops import warp
 from scs_jax.report import compare_tables
 from scs_jax.report.compare_tables import Measured
 from scs_jax.report.layout import PHOTOS
+from scs_jax.report.panels import png
 from scs_jax.report.tables import Table
 from scs_jax.training.models import Model
 
@@ -206,7 +207,7 @@ class PhotoKind:
     kept = [row for row in found if failed.catch(row.name, rows.require_photos, row, scale)]
     return [one for row in kept for one in rows.with_true_lightness(row, scale)]
 
-  def write_inputs(self, data: PhotoSet, folder: pathlib.Path) -> None:
+  def write_inputs(self, data: PhotoSet, folder: str | os.PathLike) -> None:
     """Writes PNG files of what each mode gives and asks: input, reference, truth."""
     for stream in data.streams():
       with stream.open() as batches:
@@ -218,9 +219,8 @@ class PhotoKind:
               parts = pathlib.PurePosixPath(name).with_suffix(".png").parts
               for kind, values in given.items():
                 inside = [part for part in parts if part not in ("/", "..")]
-                path = folder.joinpath(data.name, mode, kind, *inside)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(np.asarray(values[place])).save(path)
+                path = remote.join(folder, "/".join([data.name, mode, kind, *inside]))
+                location.write(path, png(np.asarray(values[place])))
 
   def tables(self, sets: Sequence[Measured], facts, failed, why: Mapping[str, str]) -> list[Table]:
     """Makes the papers' tables; why: {metric: why it is left out}."""

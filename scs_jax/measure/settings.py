@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from scs_jax.core import spelling
 from scs_jax.core.rules import ENGINE_RULES, Between
-from scs_jax.data import draw
+from scs_jax.data import draw, location
 from scs_jax.errors import UserError
 from scs_jax.measure.photos import SMALLEST
 
@@ -84,12 +84,12 @@ def read_spec(name: str, spec: Spec | None) -> str | None:
   raise UserError(f"{shown(name)} {spec!r}: expected a text or a path")
 
 
-def read_folder(name: str, folder: Spec | None) -> pathlib.Path | None:
-  """Reads a folder that is written to; None as it is."""
+def read_folder(name: str, folder: Spec | None) -> pathlib.Path | str | None:
+  """Reads a folder that is written to, a path or the address of one in a bucket; None as it is."""
   folder = read_spec(name, folder)
   if folder == "":  # as of an unset variable; a path would take it for the current folder
     raise UserError(f"{shown(name)} is empty: expected a folder")
-  return None if folder is None else pathlib.Path(folder)
+  return None if folder is None else location.as_path(folder)
 
 
 def shown(name: str) -> str:

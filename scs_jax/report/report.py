@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from scs_jax.data import location
 from scs_jax.metrics.estimates import Estimate, Rows, Scores, Summary
 from scs_jax.report import pages, plots, results, results_folder, tables
 from scs_jax.report.layout import Column, Layout
@@ -67,7 +69,7 @@ class Report:
     words: {heading: what it means}, for the legend besides the layout's.
     closing: text below the tables on the screen.
     remarks: lines on what was left out or failed; complete: whether nothing was.
-    folder: where it was written; None: nowhere yet.
+    folder: where it was written, a path or an address; None: nowhere yet.
   """
 
   verb: str
@@ -84,7 +86,7 @@ class Report:
   closing: str = ""
   remarks: Sequence[str] = ()
   complete: bool = True
-  folder: pathlib.Path | None = None
+  folder: pathlib.Path | str | None = None
 
   @property
   def scores(self) -> Scores:
@@ -114,18 +116,24 @@ class Report:
       print(self.closing)
     if self.folder is not None:
       for name in [TABLES] * bool(self.tables) + [PAGE]:
-        print(f"{'tables' if name == TABLES else 'report'}: {(self.folder / name).resolve()}")
+        path = location.inside(self.folder, name)
+        shown = path if isinstance(path, str) else path.resolve()
+        print(f"{'tables' if name == TABLES else 'report'}: {shown}")
     for line in self.remarks:
       print(line, file=sys.stderr)
 
-  def write(self, folder: str | pathlib.Path, overwrite: bool = False) -> None:
+  def write(self, folder: str | os.PathLike, overwrite: bool = False) -> None:
     """Writes results.json, a CSV file a data set with a line a picture, and a page; maybe tables.
+
+    Args:
+      folder: here or in a bucket.
+      overwrite: replace whatever is there.
 
     Raises:
       UserError: other files of these names are there, or results of other settings, and not
-        `overwrite`.
+        `overwrite`; a bucket cannot be written to.
     """
-    folder, contents = pathlib.Path(folder), self._contents()
+    folder, contents = location.as_path(folder), self._contents()
     if not overwrite:
       results_folder.require_free(
         folder, self.record["identity"], list(contents), FORMATS[self.verb], self.verb

@@ -1,13 +1,13 @@
-"""A folder of results: whose files are there, and whether they may be replaced."""
+"""A folder of results, here or in a bucket: whose files are there, and may they be replaced?"""
 
 import hashlib
 import json
-import pathlib
+import os
 import signal
 from collections.abc import Mapping, Sequence
 
 from scs_jax.core import failures, stop
-from scs_jax.core.files import write_aside
+from scs_jax.data import location, remote
 from scs_jax.errors import UserError
 
 _NAMED = 4  # settings that are named where results are of others
@@ -21,7 +21,7 @@ def identify(decides: Mapping) -> dict:
 
 
 def require_free(
-  folder: pathlib.Path, identity: Mapping, files: Sequence[str], form: str, verb: str
+  folder: str | os.PathLike, identity: Mapping, files: Sequence[str], form: str, verb: str
 ) -> None:
   """Refuses a folder with files of these names that are not earlier results of the same settings.
 
@@ -32,12 +32,14 @@ def require_free(
       what writes it.
 
   Raises:
-    UserError: says what is there, or which settings differ.
+    UserError: says what is there, or which settings differ; a bucket cannot be read.
   """
-  there = [name for name in files if (folder / name).exists()]
-  if not there:
-    return
-  earlier = _read(folder / RESULTS, form.rstrip("0123456789"))
+  with remote.reaching(folder):
+    place = remote.Place(folder)
+    there = [name for name in files if place.exists(name)]
+    if not there:
+      return
+    earlier = _read(place, form.rstrip("0123456789"))
   if earlier is None:
     raise UserError(
       f"{folder} holds {' and '.join(there)} that scs-jax {verb} did not write; give another "
@@ -52,7 +54,7 @@ def require_free(
 
 
 def claim(
-  folder: pathlib.Path, identity: Mapping, files: Sequence[str], form: str, verb: str
+  folder: str | os.PathLike, identity: Mapping, files: Sequence[str], form: str, verb: str
 ) -> None:
   """Makes the folder of the results, or refuses it, before anything is measured.
 
@@ -61,19 +63,19 @@ def claim(
       replaced.
 
   Raises:
-    UserError: as require_free, or no folder can be made there.
+    UserError: as require_free, or no folder can be made there, or a bucket cannot be written to.
   """
   require_free(folder, identity, files, form, verb)
   try:
-    folder.mkdir(parents=True, exist_ok=True)
+    remote.Place(folder).make()
   except OSError as error:
     raise UserError(f"--out {folder}: {failures.explain(error) or error}") from error
 
 
-def _read(path: pathlib.Path, start: str) -> dict | None:
+def _read(place: remote.Place, start: str) -> dict | None:
   """Reads an earlier result; None where it is none."""
   try:
-    found = json.loads(path.read_bytes())
+    found = json.loads(place.read(RESULTS))
   except (OSError, ValueError):
     return None
   ours = isinstance(found, dict) and str(found.get("format", "")).startswith(start)
@@ -108,13 +110,13 @@ def _short(value) -> str:
   return text if len(text) <= 40 else f"{text[:12]}..."
 
 
-def write(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
+def write(folder: str | os.PathLike, contents: Mapping[str, bytes]) -> None:
   """Writes files by name, each whole or not at all; SIGTERM has its way after the last.
 
   In their order: results.json goes first, so that what stands beside it is then known as ours.
   """
   with stop.raising_flag() as stopped:
     for name, content in contents.items():
-      write_aside(folder / name, content)
+      location.write(remote.join(folder, name), content)
   if stopped:
     signal.raise_signal(signal.SIGTERM)

@@ -72,7 +72,7 @@ class Copy:
     Raises:
       UserError: the bucket cannot be reached, or another training is in the folder.
     """
-    with _reaching(self.address):
+    with remote.reaching(self.address):
       if holder := distributed.from_first(lambda: self._lock.take()):
         raise UserError(
           f"{self.address} is in use by another training ({holder}): two would mix their metrics "
@@ -104,7 +104,7 @@ class Copy:
     Raises:
       UserError: it cannot be written, or another training has taken the folder over.
     """
-    with _reaching(self.address):
+    with remote.reaching(self.address):
       self._lock.require()
       self.send()  # what is known of a step is there before it
       here = whole_steps(absolute(self.folder) / FOLDER)
@@ -159,7 +159,7 @@ class Copy:
     self._ended.set()
     self._beside.join()
     try:
-      with _reaching(self.address):
+      with remote.reaching(self.address):
         if self._lock is not None:
           self._lock.require()
         self.send()
@@ -208,7 +208,7 @@ def fetch(address: str, which: str | int) -> tuple[pathlib.Path, str]:
     UserError: the bucket cannot be reached; as `find_checkpoint`.
   """
   address = address.rstrip("/")
-  with _reaching(address):
+  with remote.reaching(address):
     return _fetch(address, which)
 
 
@@ -281,16 +281,3 @@ def _folder(address: str) -> pathlib.Path:
 def _fetched() -> tempfile.TemporaryDirectory:
   """A folder that goes when the program ends."""
   return tempfile.TemporaryDirectory(prefix="scs_jax-")
-
-
-@contextlib.contextmanager
-def _reaching(address: str) -> Iterator[None]:
-  """Turns what a store or its driver raises into one line."""
-  try:
-    yield
-  except OSError as error:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    raise UserError(
-      f"cannot read or write {address} ({reason}); check the address, your login and what it may "
-      "do, and run the same command again"
-    ) from error

@@ -11,6 +11,7 @@ from skimage import data
 
 from scs_jax.cli import main as cli
 from scs_jax.core import resolve
+from scs_jax.data.remote import Place
 from scs_jax.methods.scsnet.attention_maps import Level
 from scs_jax.report import attention_numbers as numbers
 from scs_jax.report import attention_panel as panel
@@ -90,6 +91,17 @@ class TestTheVerb:
         valves = arrays[f"valves_{level['level']}"][:, *position]
         assert [level["source_valve"], level["reference_valve"]] == pytest.approx(list(valves))
     assert len(found["valves"]) == 2
+
+  def test_what_is_read_and_written_can_be_in_a_bucket(self, call, bucket, place, capfd):
+    address, objects = bucket
+    Place(address).put(place / "gray.png", "gray.png")
+    out = f"{address}/a/b.png"
+    assert call("--points", "0,0", "--arrays", gray=f"{address}/gray.png", out=out) == 0
+    assert capfd.readouterr().out.endswith(f"wrote {out}, {address}/a/b.json, {address}/a/b.npz\n")
+    assert objects() == ["a/b.json", "a/b.npz", "a/b.png", "gray.png"]
+    assert json.loads(Place(f"{address}/a").read("b.json"))["gray"] == f"{address}/gray.png"
+    assert call(gray=f"{address}/gray.png", out=f"{address}/gray.png") == 2
+    assert "is what is read: choose another name" in capfd.readouterr().err
 
   def test_chooses_points(self, call, tmp_path, capfd):
     assert call() == 0

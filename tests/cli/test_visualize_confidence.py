@@ -15,6 +15,7 @@ from scs_jax.core import config as configs
 from scs_jax.core import resolve
 from scs_jax.core.contract import Query, TrainState
 from scs_jax.data import stereo
+from scs_jax.data.remote import Place
 from scs_jax.measure import confidence_pairs as pairs
 from scs_jax.report import confidence_sheet, pairs_panels
 from scs_jax.report.confidence_sheet import Answer
@@ -163,6 +164,15 @@ def test_a_picture_a_pair(setup, capfd):
     assert holds(sheet, pairs_panels.paint_confidence(np.float32(levels)))
     wide = np.tile(np.arange(mono.shape[1], dtype=float), (len(mono), 1))
     assert holds(sheet, pairs_panels.paint(wide, 0.0, mono.shape[1] - 1.0))
+
+
+def test_pictures_go_into_a_bucket(setup, bucket, capfd):
+  address, objects = bucket
+  assert confidence("--limit", "1", "--out", "here") == 0
+  assert confidence("--limit", "1", "--out", f"{address}/c") == 0
+  assert f"wrote 1 picture in {address}/c\n" in capfd.readouterr().out
+  assert objects() == ["c/0000_p0.png"]
+  assert Place(f"{address}/c").read("0000_p0.png") == (setup / "here/0000_p0.png").read_bytes()
 
 
 def test_what_was_turned_round_is_turned_back(setup):

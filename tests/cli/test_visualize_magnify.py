@@ -14,6 +14,7 @@ from scs_jax.cli import arguments, quantities, visualize_magnify
 from scs_jax.cli import main as cli
 from scs_jax.core import config as configs
 from scs_jax.core.contract import Method, Prediction, TrainState
+from scs_jax.data.remote import Place
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer, resizing
 from scs_jax.infer import magnify as library
@@ -203,6 +204,19 @@ def test_the_sheet_and_the_animation_hold_the_results(opened, capfd):
   for frame, k in zip(frames, (0, 1, 2, 1), strict=True):
     assert holds(frame, details[k])
   assert times[0] == times[2] > times[1] == times[3]
+
+
+def test_what_is_read_and_written_can_be_in_a_bucket(opened, bucket, capfd):
+  address, objects = bucket
+  Place(address).put("gray.png", "gray.png")
+  assert magnify("--scales", "1,2", "--out", "here") == 0
+  assert magnify("--scales", "1,2", "--out", f"{address}/m", picture=f"{address}/gray.png") == 0
+  assert f"wrote {address}/m/gray_animation.png\n" in capfd.readouterr().out
+  names = ["gray_animation.png", "gray_magnify.png"]
+  assert objects() == ["gray.png", *(f"m/{name}" for name in names)]
+  assert Place(f"{address}/m").read(names[0]) == pathlib.Path("here", names[0]).read_bytes()
+  assert magnify("--out", f"{address}-none/m") == 2
+  assert f"cannot read or write {address}-none/m" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["gif", "webp", "none"])
