@@ -16,7 +16,7 @@ EXAMPLES = """
 scs-jax plan --config scsnet/paper --topology v5e:4x4 --config.dtype=bfloat16
 scs-jax plan --config scsnet/paper --topology h100:4x8 --config.dtype=bfloat16
 scs-jax plan --config cycle_cnn/paper --topology v5e:2x2 --find-batch
-scs-jax plan --config scsnet/small --per-device-batch 4
+scs-jax plan --config scsnet/small --per-device-batch 4 --by-operation
 scs-jax plan --config scsnet/paper --topology v6e:16x16 --images 407041 --json
 scs-jax plan --config scsnet/paper --topology h100:8 --out gs://bucket/plans/scsnet_h100.json
 """
@@ -34,6 +34,8 @@ def add_arguments(parser) -> None:
         help="find the largest batch a chip that fits its memory (compiles several times)")
   add("--images", type=int, metavar="N",
       help="pictures of the training set, for configs that count epochs")
+  add("--by-operation", action="store_true",
+      help="list the operations that move most bytes, through the device's memory and on the chip")
   add("--json", action="store_true", help="print JSON instead of tables")
   add("--out", metavar="FILE",
       help="write the JSON to a file as well, replaced if there; here or in a bucket (gs://, s3://)")
@@ -61,6 +63,7 @@ def run(args) -> int:
     per_device_batch=args.per_device_batch,
     find_batch=args.find_batch,
     images=args.images,
+    by_operation=args.by_operation,
     name=args.config,
     log=lambda text: print(text, file=sys.stderr, flush=True),
   )

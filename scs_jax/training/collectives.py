@@ -37,10 +37,10 @@ def traffic(text: str, devices: int, per_node: int | None = None) -> Traffic:
     per_node: neighbours in a node, numbered one after the other; None: all are in one.
   """
   inside = between = 0.0
-  for line, times in hlo.lines(text):
-    if found := _COLLECTIVE.search(line):
-      sent = _sent(found, line, devices, per_node or devices)
-      inside, between = inside + times * sent.inside, between + times * sent.between
+  for _, instruction, runs in hlo.Program(text).instructions():
+    if found := _COLLECTIVE.search(instruction.line):
+      sent = _sent(found, instruction.line, devices, per_node or devices)
+      inside, between = inside + runs * sent.inside, between + runs * sent.between
   return Traffic(inside, between)
 
 

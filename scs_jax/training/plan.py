@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from scs_jax.training import flops, hlo, update
 from scs_jax.training.chips import Chip
 from scs_jax.training.collectives import traffic
 from scs_jax.training.machines import GIB, Machine, compilation
+from scs_jax.training.operations import Operation, by_operation
 from scs_jax.training.parallel import Parallel
 
 
@@ -33,9 +34,11 @@ class PhasePlan:
     phase: which.
     flops: multiplications and additions of matrix products and convolutions (training/flops.py).
     memory: bytes of device memory in use at the peak: state, batch, temporaries, code.
-    memory_bytes: bytes read and written, as far as the compiler knows (a loop counts once).
+    memory_bytes: bytes read and written, by the compiler's own count: a loop counts once, and what
+      stays on the chip counts too.
     sent: bytes that a chip sends in collectives to others of its node (of its slice).
     sent_between: and to those of other nodes.
+    operations: what moves the bytes, by our count, loops and all (training/operations.py).
   """
 
   phase: str
@@ -44,6 +47,7 @@ class PhasePlan:
   memory_bytes: float
   sent: float
   sent_between: float = 0.0
+  operations: Sequence[Operation] = ()
 
   def bounds(self, chip: Chip, dtype: str) -> dict[str, float]:
     """Seconds below which a step cannot be, by what limits it."""
@@ -139,7 +143,8 @@ class Planner:
   def figures(self, program: Program) -> PhasePlan:
     """Asks the compiler what it takes."""
     count, compiled = len(self.machine.devices), program.compiled
-    sent = traffic(compiled.as_text(), count, self.machine.per_node)
+    text = compiled.as_text()
+    sent = traffic(text, count, self.machine.per_node)
     return PhasePlan(
       phase=program.phase,
       flops=program.flops / count,
@@ -147,6 +152,7 @@ class Planner:
       memory_bytes=hlo.bytes_accessed(compiled),
       sent=sent.inside,
       sent_between=sent.between,
+      operations=by_operation(text),
     )
 
   def compile(self, per_device: int, phase: str) -> PhasePlan:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from scs_jax.core import config as configs
 from scs_jax.data import opening
-from scs_jax.training import machines
+from scs_jax.training import machines, operations
 from scs_jax.training.plan import PhasePlan, Planner
 
 _MB, _T = 1e6, 1e12
@@ -75,6 +75,9 @@ class Planned:
     else:
       lines.append("this chip's peak figures are not known, so there is no bound on the time")
     lines += [textwrap.fill(sentence, 98) for sentence in record["left_out"]]
+    for row in record["programs"]:
+      if "operations" in row:
+        lines += ["", f"{row['phase']}: what moves bytes", row["operations"]]
     return "\n".join(lines)
 
 
@@ -85,6 +88,7 @@ def plan(
   per_device_batch: int | None = None,
   find_batch: bool = False,
   images: int | None = None,
+  by_operation: bool = False,
   name: str = "",
   log: Callable[[str], None] = lambda text: None,
 ) -> Planned:
@@ -99,6 +103,7 @@ def plan(
     per_device_batch: examples a chip and step; None: the config's batch_size over the chips, or 1.
     find_batch: find the largest batch that fits a chip's memory instead.
     images: pictures of the training set, for configs that count epochs.
+    by_operation: also say which operations move the bytes that are read and written.
     name: what the config is called in the record; "": as it was given, or its method's name.
     log: receives a line about each batch that is tried.
 
@@ -133,7 +138,7 @@ def plan(
     "per_device_batch": per_device,
     "batch": batch,
     "parameters": planner.parameters,
-    "programs": [_program(p, planner, config.dtype) for p in plans],
+    "programs": [_program(p, planner, config.dtype, by_operation) for p in plans],
     "left_out": machine.left_out(config.dtype),
   }
   bounds = [program.get("seconds_at_least") for program in record["programs"]]
@@ -159,7 +164,7 @@ def _steps(config, images) -> int | None:
   return math.ceil(images * config.epochs / config.batch_size)
 
 
-def _program(found: PhasePlan, planner: Planner, dtype: str) -> dict:
+def _program(found: PhasePlan, planner: Planner, dtype: str, by_operation: bool) -> dict:
   record = {
     "phase": found.phase,
     "share_of_steps": planner.phases[found.phase],
@@ -178,4 +183,6 @@ def _program(found: PhasePlan, planner: Planner, dtype: str) -> dict:
       "seconds_at_least": bounds[limit],
       "bound_by": limit,
     }
+  if by_operation:
+    record["operations"] = operations.table(found.operations)
   return record

@@ -77,8 +77,9 @@ def run(*more):
 
 
 def test_the_devices_at_hand_without_peak_figures(capsys):
-  assert run("--per-device-batch", "1") == 0
+  assert run("--per-device-batch", "1", "--by-operation") == 0
   shown = capsys.readouterr().out
+  assert "first: what moves bytes" in shown and "| 100.0% |" in shown
   assert "8 local devices (cpu), 8 x cpu, 1 a chip, 8 a step" in shown
   assert "parameters: 3,072 (net 3,072)" in shown
   assert "\nfirst " in shown and "\nsecond " not in shown  # epochs of an unknown set: one step
