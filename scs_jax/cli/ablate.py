@@ -21,6 +21,7 @@ scs-jax ablate scsnet.losses --config.loss.perceptual_file=vgg16-397923af.pth
 scs-jax ablate smsanet.attention --config paper --data imagenet/train --heldout imagenet/val
 scs-jax ablate cycle_cnn.losses --rows 1 2 Ours --steps 500
 scs-jax ablate smsanet.attention --workdir /shared/attention --index 2 --count 4
+scs-jax ablate scsnet.losses --workdir gs://bucket/losses --data photos --heldout holiday
 """
 
 
@@ -47,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add(
     "--workdir",
     metavar="DIR",
-    help="where rows and table go; default runs/ablate/TABLE-CONFIG",
+    help="where rows and table go, here or in a bucket (gs://, s3://); default "
+    "runs/ablate/TABLE-CONFIG",
   )
   add("--data", metavar="DIR", help="training pictures; short for --config.data.source")
   add("--heldout", metavar="DIR", help="held-out pictures; short for --config.data.heldout")
@@ -90,7 +92,8 @@ def run(args) -> int:
     )
   if args.dry_run or found.stopped:
     return 0
-  print(f"table: {found.plan.folder / ablate.TABLE}, {ablate.CSV}, {ablate.PAGE}")
+  table = found.plan.place(found.plan.folder / ablate.TABLE)
+  print(f"table: {table}, {ablate.CSV}, {ablate.PAGE}")
   for name, why in found.failed.items():
     print(f"failed: {name}: {why}", file=sys.stderr)
   return 1 if found.failed else 0

@@ -108,7 +108,9 @@ VERBS = {
 }
 
 # Verbs whose results can go into a bucket.
-_INTO_BUCKETS = ("train", "data ", "colorize", "evaluate", "compare", "plan", "visualize ")
+_INTO_BUCKETS = (
+  "train", "data ", "ablate", "colorize", "evaluate", "compare", "plan", "visualize "
+)  # fmt: skip
 
 _ABOUT = "Image colorization and super-resolution in JAX, after four papers."
 

@@ -196,24 +196,32 @@ class Place:
       about = os.stat(self.root)
       return [about.st_size, about.st_mtime_ns]
     with as_os_errors(self.root):
-      about = self._files.info(self._path)
-    # Stores name it as they like; who has none of these is trusted to change the size.
-    marks = (about.get(name) for name in ("ETag", "etag", "content_settings", "LastModified"))
-    return [int(about.get("size") or 0), str(next(filter(None, marks), ""))]
+      return _mark(self._files.info(self._path))
+
+  def marks(self) -> dict[str, list[int | str]]:
+    """Lists {path relative to the folder: mark} of all files below a folder of a bucket."""
+    return {name: _mark(about) for name, about in self._below().items()}
 
   def sizes(self) -> dict[str, tuple[int, int]]:
     """Lists {path relative to the folder: (bytes, time in ns)} of all files below a remote folder.
 
     Those of local folders are read by sources.py, which minds links.
     """
+    return {
+      name: (int(about.get("size") or 0), _nanoseconds(about.get("mtime")))
+      for name, about in self._below().items()
+    }
+
+  def _below(self) -> dict[str, dict]:
+    """Lists {path relative to the folder: what the driver says} of all files below."""
     with as_os_errors(self.root):
       self._files.invalidate_cache()  # others write there too
       found = self._files.find(self._path, detail=True)
     start = len(self._path.rstrip("/")) + 1
     return {
-      path[start:]: (int(info.get("size") or 0), _nanoseconds(info.get("mtime")))
-      for path, info in found.items()
-      if info.get("type") == "file" and len(path) > start
+      path[start:]: about
+      for path, about in found.items()
+      if about.get("type") == "file" and len(path) > start
     }
 
   def names(self, folder: str = "") -> list[str]:
@@ -270,6 +278,12 @@ def _file_system(url: str):
     message = " ".join(str(error).split())
     raise UserError(f"cannot reach {url} ({message}); check the address and your login") from error
   return files, path.rstrip("/")
+
+
+def _mark(about: dict) -> list[int | str]:
+  """Returns [bytes, mark of the content]; stores name it as they like, and some have none."""
+  marks = (about.get(name) for name in ("ETag", "etag", "generation", "LastModified"))
+  return [int(about.get("size") or 0), str(next(filter(None, marks), ""))]
 
 
 def _nanoseconds(time) -> int:

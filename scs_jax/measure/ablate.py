@@ -14,9 +14,10 @@ import jax
 from scs_jax.core import ablations, ablations_result, failures, files
 from scs_jax.core.ablations_result import RowResult
 from scs_jax.core.parameters import count as count_parameters
+from scs_jax.data import location, remote
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer
-from scs_jax.measure import ablate_measure, ablate_plan, settings
+from scs_jax.measure import ablate_bucket, ablate_measure, ablate_plan, settings
 from scs_jax.measure.ablate_plan import Plan, Row
 from scs_jax.metrics import estimates
 from scs_jax.report import ablations_page, ablations_table, results, tables
@@ -68,8 +69,12 @@ class Ablation:
     print(tables.to_markdown(self.table, level=1))
 
   def write(self, folder: str | os.PathLike[str]) -> None:
-    """Writes the table as Markdown, CSV and a page with learning curves and pictures."""
-    folder, plan, cells = pathlib.Path(folder), self.plan, self.cells
+    """Writes the table as Markdown, CSV and a page with learning curves and pictures.
+
+    Raises:
+      UserError: the folder is in a bucket that cannot be written to.
+    """
+    plan, cells = self.plan, self.cells
     folders = {name: row.folder for name, row in plan.rows.items()}
     page = ablations_page.page(self.title, plan.table, self.results, cells, self.notes, folders)
     _write(folder, TABLE, tables.to_markdown(self.table, level=1).encode())
@@ -104,7 +109,8 @@ def ablate(
   Args:
     table: its name, as "scsnet.losses"; `scs_jax.measure.ablate_plan.tables()` has them all.
     config: what the rows' changes are made to: "small", "paper", or a .py file.
-    workdir: where a folder a row and the table go; None: runs/ablate/TABLE-CONFIG.
+    workdir: where a folder a row and the table go, here or in a bucket; None:
+      runs/ablate/TABLE-CONFIG.
     overrides: "KEY=VALUE" of config keys, of all rows; a row's own changes come after them.
     steps: of each row; None: the config's.
     rows: numbers, from 1, or names of the rows to train; None: all.
@@ -128,25 +134,40 @@ def ablate(
   for name, value, key in (("data", data, "source"), ("heldout", heldout, "heldout")):
     if value is not None:
       overrides.append(f"data.{key}={settings.read_spec(name, value)}")
-  plan = ablate_plan.make(
-    table, config, workdir=workdir, overrides=overrides, steps=steps, rows=rows, limit=limit,
-    fid_weights=fid_weights, index=index, count=count,
-  )  # fmt: skip
-  log(ablate_plan.describe(plan))
-  if dry_run:
-    return Ablation(plan)
+  with ablate_bucket.mirrored(workdir) as mirror:
+    plan = ablate_plan.make(
+      table, config, workdir=workdir if mirror is None else mirror.folder, overrides=overrides,
+      steps=steps, rows=rows, limit=limit, fid_weights=fid_weights, index=index, count=count,
+    )  # fmt: skip
+    plan.mirror = mirror
+    described = ablate_plan.describe(plan)
+    log(described if mirror is None else mirror.named(described))
+    if dry_run:
+      return Ablation(plan)
+    return _train_all(plan, collect, quiet, log)
+
+
+def _train_all(plan: Plan, collect: bool, quiet: bool, log) -> Ablation:
+  """Trains the rows that are chosen, and writes the table after each."""
   if collect:
     _require_results(plan)
-  plan.folder.mkdir(parents=True, exist_ok=True)
+  remote.Place(plan.place(plan.folder)).make()  # refused before the work
   spec = {"table": plan.name, "spec": plan.table.spec(), "settings": plan.settings}
   _write(plan.folder, SPEC, (json.dumps(spec, indent=2) + "\n").encode())
   for number, name in enumerate(() if collect else plan.chosen, 1):
     log(f"[{number} of {len(plan.chosen)}] {name}")
     if not _train(plan, plan.rows[name], quiet, log):
       return dataclasses.replace(_collect(plan), stopped=True)
-    _collect(plan).write(plan.folder)
+    _write_table(plan)
+  return _write_table(plan)
+
+
+def _write_table(plan: Plan) -> Ablation:
+  """Writes the table of what is there by now, of other jobs as well."""
+  plan.fetch()
   found = _collect(plan)
   found.write(plan.folder)
+  plan.send()
   return found
 
 
@@ -170,8 +191,12 @@ def _require_results(plan: Plan) -> None:
       )
 
 
-def _write(folder: pathlib.Path, name: str, content: bytes) -> None:
+def _write(folder: str | os.PathLike[str], name: str, content: bytes) -> None:
   """Writes a file whole or not at all, also where several jobs write the same file at a time."""
+  if remote.is_remote(folder):
+    location.write(remote.join(folder, name), content)
+    return
+  folder = pathlib.Path(folder)
   aside = folder / f".{name}.{os.uname().nodename}.{os.getpid()}"
   files.write_aside(aside, content)
   os.replace(aside, folder / name)
@@ -186,6 +211,7 @@ def _train(plan: Plan, row: Row, quiet: bool, log) -> bool:
     return True
   row.folder.mkdir(parents=True, exist_ok=True)
   RowResult(row.name, "running", row.identity).write(row.folder)
+  plan.send()
   try:
     result = _result(plan, row, quiet)
   except Exception as error:  # of this row; the others are trained all the same
@@ -198,19 +224,21 @@ def _train(plan: Plan, row: Row, quiet: bool, log) -> bool:
   if result is None:
     return False
   result.write(row.folder)
+  plan.send()
   return True
 
 
 def _result(plan: Plan, row: Row, quiet: bool) -> RowResult | None:
   started = time.perf_counter()
   # The scan for gray pictures is shared by all rows.
-  outcome = train(row.config, row.folder, quiet=quiet, scans=plan.folder)
+  place = plan.place(row.folder)
+  outcome = train(row.config, place, quiet=quiet, scans=plan.folder)
   if outcome.stopped:
     return None
   config = outcome.config
   trained = time.perf_counter() - started
   # What a user would colour with: running averages where the config keeps them.
-  method, state = colorizer.load(row.folder, "last")
+  method, state = colorizer.load(place, "last")
   subject = ablate_measure.Subject(plan.table, config, method, state, plan.limit, plan.features)
   scores, sets = subject.measure()
   ms = {}

@@ -15,6 +15,7 @@ from scs_jax.data import draw, opening
 from scs_jax.data.sources import open_source
 from scs_jax.errors import UserError
 from scs_jax.measure import fid, pairs, photos, settings
+from scs_jax.measure.ablate_bucket import Mirror
 from scs_jax.metrics import color
 from scs_jax.training import resume
 
@@ -70,11 +71,12 @@ class Plan:
 
   Attributes:
     name, table: what is asked for.
-    folder: the working folder.
+    folder: the working folder, or the copy of one in a bucket.
     rows: all of the table's; chosen: the names of those that this call trains.
     limit, features: of the pictures a mode, and what FID compares (fid.Features, or None).
     notes: what a reader of the table must know.
     settings: for the record.
+    mirror: of a working folder in a bucket; None: it is on a disk.
   """
 
   name: str
@@ -86,6 +88,21 @@ class Plan:
   features: Any
   notes: list[str]
   settings: dict
+  mirror: Mirror | None = None
+
+  def place(self, path: pathlib.Path) -> pathlib.Path | str:
+    """Returns where a file or folder in the working folder really is."""
+    return path if self.mirror is None else self.mirror.address(path)
+
+  def fetch(self) -> None:
+    """Looks at what others wrote there."""
+    if self.mirror is not None:
+      self.mirror.fetch()
+
+  def send(self) -> None:
+    """Makes what was written in the working folder last."""
+    if self.mirror is not None:
+      self.mirror.send()
 
 
 def make(
