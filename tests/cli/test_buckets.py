@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import subprocess
 import sys
 import types
 
@@ -14,7 +15,8 @@ from PIL import Image
 import scs_jax
 from scs_jax.cli import main as cli
 from scs_jax.data.remote import Place
-from scs_jax.infer import jobs
+from scs_jax.errors import UserError
+from scs_jax.infer import jobs, pair_inputs, video
 from scs_jax.training import models
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -228,6 +230,41 @@ def test_a_job_that_broke_off_goes_on(painter, bucket, capfd, monkeypatch):
   painter.asked.clear()
   assert colorize(f"{address}/in", out=f"{address}/out") == 0
   assert 50 not in painter.asked and 52 in painter.asked
+
+
+def test_a_video_goes_through_this_machine_s_disk(painter, bucket, capfd):
+  address, objects = bucket
+  try:
+    ffmpeg = video.find_ffmpeg()
+  except UserError:
+    pytest.skip("no ffmpeg here")
+  gray = ["-f", "lavfi", "-i", "color=gray:size=8x6:rate=5", "-frames:v", "3", "c.mkv"]
+  subprocess.run([ffmpeg, "-y", "-loglevel", "error", *gray], check=True)
+  Place(f"{address}/films").put("c.mkv", "c.mkv")
+  Place(f"{address}/films").write("bad.mov", b"no video")
+  assert colorize(f"{address}/films", out=f"{address}/out") == 1
+  assert f"{address}/films/bad.mov: no video that ffmpeg can read" in capfd.readouterr().err
+  assert [n for n in objects() if n.startswith("out/")] == ["out/.scs_jax.json", "out/c.mp4"]
+  Place(f"{address}/out").get("c.mp4", "c.mp4")
+  assert video.probe("c.mp4").frames == 3 and len(painter.asked) == 3
+  assert list(pathlib.Path("copies").iterdir()) == []
+
+
+def test_pairs_are_matched_in_a_bucket(bucket):
+  address, _ = bucket
+  for name in ("mono/p0.png", "mono/a/p1.png", "color/p0.jpg", "color/a/p1.png", "color/p9.png"):
+    Place(address).write(name, b"x")
+  mono, color = f"{address}/mono", f"{address}/color"
+  found = pair_inputs.find(mono, color, f"{address}/out")
+  assert [(task.source, task.partner, task.output) for task in found.tasks] == [
+    (f"{mono}/a/p1.png", f"{color}/a/p1.png", f"{address}/out/a/p1.png"),
+    (f"{mono}/p0.png", f"{color}/p0.jpg", f"{address}/out/p0.png"),
+  ]
+  assert found.spare == [f"{color}/p9.png"] and not found.single
+  found = pair_inputs.find(f"{mono}/p0.png", f"{color}/p9.png", "one.png")
+  assert found.single and found.tasks[0].partner == f"{color}/p9.png"
+  with pytest.raises(UserError, match="give two files, or two folders"):
+    pair_inputs.find(f"{mono}/p0.png", color, "out")
 
 
 def test_what_is_wrong_with_addresses_is_one_line(painter, bucket, capfd):
