@@ -139,7 +139,7 @@ def test_padding_and_batching_do_not_mix_images(batch):
 
 
 def test_bad_arguments_are_refused():
-  x = jnp.zeros((2, 12, 12, 3))
+  x = np.zeros((2, 12, 12, 3), np.float32)
   for function in (image.psnr_rgb, image.psnr_ab, image.psnr_lightness, image.ssim_rgb):
     with pytest.raises(ValueError, match="one shape"):
       function(x, x[:1])

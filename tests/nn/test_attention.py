@@ -211,7 +211,7 @@ def test_self_attention_equals_numpy(random_variables):
   np.testing.assert_allclose(found, expected, atol=2e-5)
   # SAGAN's own correlations are not divided by the root of the two channels.
   plain = attention.SelfAttention(16, query_block=5, key_block=5, scaled=False)
-  found = plain.apply({"params": {**params, "gamma": jnp.float32(0.7)}}, x)
+  found = jax.jit(plain.apply)({"params": {**params, "gamma": jnp.float32(0.7)}}, x)
   logits = query @ np.swapaxes(key, 1, 2)
   weights = np.exp(logits - logits.max(-1, keepdims=True))
   mixed = weights / weights.sum(-1, keepdims=True) @ value

@@ -114,4 +114,5 @@ def test_bfloat16_keeps_parameters_in_float32():
   block = blocks.ResidualBlock(3, dtype=jnp.bfloat16)
   params = _init(block, x)
   assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(params))
-  assert block.apply({"params": params}, x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+  found = jax.eval_shape(block.apply, {"params": params}, x.astype(jnp.bfloat16))
+  assert found.dtype == jnp.bfloat16

@@ -1,9 +1,14 @@
 """Weighted least squares along a guide: by dense systems, and by what it must not do."""
 
+import jax
 import numpy as np
 import pytest
 
-from scs_jax.ops.smooth import FLOOR, PASSES, fill_along, reach, smooth_along
+from scs_jax.ops import smooth
+from scs_jax.ops.smooth import FLOOR, PASSES, reach
+
+smooth_along = jax.jit(smooth.smooth_along, static_argnums=(2, 3))
+fill_along = jax.jit(smooth.fill_along, static_argnums=(3, 4))
 
 
 def pictures(seed, channels=2, height=5, width=7):

@@ -84,7 +84,7 @@ def test_smsa_weights_stay_in_their_range():
   """n - 1 = 4 spatial scales; lambda starts where it is told to, whatever the key."""
   module = attention.SMSA(reduction=2, scales=5, start=0.2)
   x = features((1, 16, 16, 4))
-  params = module.init(jax.random.key(0), x)["params"]
+  params = jax.jit(module.init)(jax.random.key(0), x)["params"]
   np.testing.assert_allclose(sigmoid(np.asarray(params["logits"])), [0.2] * 4, rtol=1e-5)
   assert sorted(name for name in params if name.startswith("scale")) == [
     "scale_1", "scale_2", "scale_3", "scale_4"
@@ -96,8 +96,9 @@ def test_smsa_gives_one_weight_to_a_patch():
   """Figure 1: with one scale of two positions, A_s is constant on patches of 2 x 2."""
   x = features((1, 6, 6, 4))
   module = attention.SMSA(reduction=2, scales=2)
-  variables = module.init(jax.random.key(1), x)
-  _, seen = module.apply(variables, x, mutable=["intermediates"])
+  variables = jax.jit(module.init)(jax.random.key(1), x)
+  apply = jax.jit(lambda v: module.apply(v, x, mutable=["intermediates"])[1])
+  seen = apply(variables)
   spatial = np.asarray(seen["intermediates"]["spatial_weights"][0])[0, ..., 0]
   patches = spatial.reshape(3, 2, 3, 2).transpose(0, 2, 1, 3).reshape(9, 4)
   assert (patches == patches[:, :1]).all() and len(set(patches[:, 0])) == 9
@@ -124,7 +125,7 @@ def test_senet_is_its_equations(random_variables):
   x = features((2, 5, 4, 8))
   module = attention.SENet(reduction=4)
   variables = random_variables(module, x)
-  found = module.apply(variables, x)
+  found = jax.jit(module.apply)(variables, x)
   for picture in range(2):
     want = senet(variables["params"], x[picture].astype(np.float64))
     np.testing.assert_allclose(found[picture], want, atol=2e-5)
@@ -135,7 +136,7 @@ def test_gradients_are_finite_where_nothing_varies(kind):
   """Equal channels and positions tie in every maximum; -inf stands beyond the border."""
   module = attention.make_attention(kind, 4, 4, 0.5, jnp.float32, None)
   x = jnp.zeros((1, 5, 3, 8))
-  variables = module.init(jax.random.key(0), x)
+  variables = jax.jit(module.init)(jax.random.key(0), x)
   grads = jax.jit(jax.grad(lambda v, x: module.apply(v, x).sum(), argnums=(0, 1)))(variables, x)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
@@ -145,9 +146,10 @@ def test_half_precision_is_near(kind, random_variables):
   x = features((1, 6, 6, 8))
   full, half = (attention.make_attention(kind, 4, 4, 0.5, d, None) for d in ("float32", "bfloat16"))
   variables = random_variables(full, x)
-  found = half.apply(variables, jnp.asarray(x, jnp.bfloat16))
+  found = jax.jit(half.apply)(variables, jnp.asarray(x, jnp.bfloat16))
   assert found.dtype == jnp.bfloat16
-  np.testing.assert_allclose(found.astype(jnp.float32), full.apply(variables, x), atol=0.06)
+  expected = jax.jit(full.apply)(variables, x)
+  np.testing.assert_allclose(found.astype(jnp.float32), expected, atol=0.06)
 
 
 def test_names():
@@ -161,7 +163,8 @@ def test_the_maximums_gradient_goes_to_one_place(axis):
   """The first of equals; with jax.grad of a weighted sum, so that each place is told apart."""
   x = np.random.default_rng(0).integers(0, 3, (2, 3, 4, 5)).astype(np.float32)  # many equals
   weights = np.random.default_rng(1).normal(size=x.max(axis).shape).astype(np.float32)
-  value, slope = jax.value_and_grad(lambda a: (attention.highest(a, axis) * weights).sum())(x)
+  total = lambda a: (attention.highest(a, axis) * weights).sum()
+  value, slope = jax.jit(jax.value_and_grad(total))(x)
   np.testing.assert_allclose(value, (x.max(axis) * weights).sum(), rtol=1e-5)
   want = np.zeros_like(x)
   np.put_along_axis(want, np.expand_dims(x.argmax(axis), axis), np.expand_dims(weights, axis), axis)

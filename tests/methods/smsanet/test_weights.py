@@ -70,7 +70,7 @@ def test_a_transposed_convolution_by_hand(tensors):
   up = weights.from_published(tensors, NARROW).variables["params"]["up_8"]
   lone = np.zeros((1, 2, 2, 8), np.float32)
   lone[0, 0, 0, 3] = 1
-  found = DoublingConv(4).apply({"params": up}, lone)[0, ..., 1]
+  found = jax.jit(DoublingConv(4).apply)({"params": up}, lone)[0, ..., 1]
   want = [[5, 6, 7, 0], [9, 10, 11, 0], [13, 14, 15, 0], [0, 0, 0, 0]]
   np.testing.assert_array_equal(found, want)
 
@@ -82,7 +82,8 @@ def test_a_batchnorm_by_hand(tensors):
     tensors[f"model1.4.{part}"] = np.array([value], np.float32)
   found = weights.from_published(tensors, NARROW).variables
   norm = {kind: {"norm": found[kind]["block_1"]["norm"]} for kind in ("params", "batch_stats")}
-  np.testing.assert_allclose(Block(1, 0).apply(norm, jnp.full((1, 1, 1, 1), 5.0)), 7, rtol=1e-6)
+  five = jnp.full((1, 1, 1, 1), 5.0)
+  np.testing.assert_allclose(jax.jit(Block(1, 0).apply)(norm, five), 7, rtol=1e-6)
 
 
 def test_the_table_covers_every_tensor(tensors):
@@ -127,7 +128,7 @@ def test_lightness_alone_equals_no_hint(tensors):
   variables = weights.from_published(tensors, NARROW).variables
   x = np.random.default_rng(3).uniform(-0.5, 0.5, (16, 8, 1)).astype(np.float32)
   net = Colorizer(width=NARROW, attention="none")
-  found = net.apply(weights.lightness_only(variables), x[None])[0]
+  found = jax.jit(net.apply)(weights.lightness_only(variables), x[None])[0]
   padded = np.concatenate([x, np.zeros((16, 8, 3), "f")], axis=-1)
   np.testing.assert_allclose(found, zhang.forward(tensors, padded), atol=1e-3)
 
