@@ -12,7 +12,7 @@ from skimage import color as scikit
 from scs_jax.core.contract import Method, Prediction, Query, TrainState
 from scs_jax.errors import UserError
 from scs_jax.infer import colorizer as colorizers
-from scs_jax.infer import plan, resizing
+from scs_jax.infer import painter, plan, resizing
 from scs_jax.infer.colorizer import Colorizer
 from scs_jax.training.checkpoint import Checkpoints
 
@@ -183,7 +183,10 @@ def test_a_limit_too_low_is_an_error_and_no_gray_picture(make):
 def test_what_does_not_fit_as_a_whole_keeps_its_light_and_dark(make, monkeypatch):
   """The network sees less of it, without being asked; a limit on what it sees is not moved."""
   monkeypatch.setattr(colorizers, "LADDER", (96, 128))
-  gray = _photo((1100, 1300))[..., 0]
+  # With few positions at a time the maps are most of what even a small picture needs.
+  monkeypatch.setattr(painter, "POINTS", 256)
+  monkeypatch.setattr(colorizers, "Painter", functools.partial(painter.Painter, most_keys=64))
+  gray = _photo((400, 480))[..., 0]
   whole = make()
   recipe = whole._recipe(False)
   need = plan.measure(whole._painter, recipe, gray.shape, gray.shape)
@@ -196,7 +199,7 @@ def test_what_does_not_fit_as_a_whole_keeps_its_light_and_dark(make, monkeypatch
   light = scikit.rgb2lab(found)[..., 0] - scikit.rgb2lab(np.repeat(gray[..., None], 3, -1))[..., 0]
   assert np.abs(light).max() < 0.6  # rounding to bytes
   with pytest.raises(UserError, match="do not fit into memory"):
-    colorizer(gray, input_side=1300)
+    colorizer(gray, input_side=480)
   with pytest.raises(UserError, match="do not fit into memory"):
     colorizer(gray, scale=1.5)
 
