@@ -3,7 +3,6 @@
 Real processes, of a method that compiles in no time and keeps the pace that a test asks for.
 """
 
-import contextlib
 import json
 import os
 import pathlib
@@ -18,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
+import nursery
 import quick_training
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -30,30 +30,20 @@ def folder(tmp_path):
   return tmp_path
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+  with nursery.opened(tmp_path_factory.mktemp("said"), XLA_FLAGS="") as home:
+    yield home
+
+
 @pytest.fixture
-def start(folder):
+def start(home, folder):
   """Starts a training in a process group of its own, as a shell with a terminal does."""
-  started = []
-
-  def start(*more, **environment):
-    command = [sys.executable, "-m", "scs_jax", "train", "--config", "quick.py"]
-    command += ["--workdir", "run", "--quiet"]  # nobody reads what a bar says
-    paths = {"PYTHONPATH": f"{ROOT}:{folder}", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    paths["PACE"] = "0.1"
-    process = subprocess.Popen(
-      [*command, *more], cwd=folder, env=os.environ | paths | environment, text=True,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-      # The tests themselves may be a job in the background, which ignores it.
-      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    started.append(process)
-    return process
-
-  yield start
-  for process in started:
-    with contextlib.suppress(ProcessLookupError):
-      os.killpg(process.pid, signal.SIGKILL)  # reader processes too: they would keep the pipes
-    process.communicate()
+  # Nobody reads what a bar says.
+  command = ["train", "--config", "quick.py", "--workdir", "run", "--quiet"]
+  return lambda *more, **environment: home.start(
+    [*command, *more], folder, **{"PACE": "0.1", **environment}
+  )
 
 
 def press_ctrl_c(process):
@@ -64,7 +54,7 @@ def press_ctrl_c(process):
 def wait_for(process, reached):
   deadline = time.monotonic() + PATIENCE
   while not reached():
-    assert process.poll() is None, f"ended before the moment: {process.communicate()[1]}"
+    assert process.poll() is None, f"ended before the moment: {process.said()}"
     assert time.monotonic() < deadline, "the moment never came"
     time.sleep(0.01)
 
@@ -83,18 +73,17 @@ def test_one_training_at_a_time_that_ctrl_c_a_kill_and_sigterm_end(folder, start
   first = start("--config.data.workers=1")  # told as well by a terminal, and not to die of it
   wait_for(first, lambda: len(steps(folder)) >= 1)
   second = start()
-  _, err = second.communicate(timeout=PATIENCE)
-  assert second.returncode == 2
+  assert second.wait(PATIENCE) == 2
   assert re.fullmatch(
     rf"scs-jax: error: run is in use by another training \(process {first.pid} on \S+, since "
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\): two would mix .*choose another --workdir\n",
-    err,
+    second.said(),
   )
   before = len(steps(folder))
   wait_for(first, lambda: len(steps(folder)) > before)  # which goes on undisturbed
   press_ctrl_c(first)
-  _, err = first.communicate(timeout=PATIENCE)
-  assert first.returncode == 130, err
+  assert first.wait(PATIENCE) == 130, first.said()
+  err = first.said()
   last = steps(folder)[-1]
   assert 3 <= last < 10000 and saved(folder) == [last]
   assert "Ctrl-C once more ends at once, without saving" in err
@@ -104,14 +93,13 @@ def test_one_training_at_a_time_that_ctrl_c_a_kill_and_sigterm_end(folder, start
   third = start()
   wait_for(third, lambda: len(steps(folder)) > last)
   third.kill()  # which leaves no lock
-  third.communicate()
+  third.wait()
   reached = steps(folder)[-1]
 
   fourth = start()  # from what was saved: it takes back the lines after that
   wait_for(fourth, lambda: last < len(steps(folder)) != reached)
   fourth.terminate()
-  _, err = fourth.communicate(timeout=PATIENCE)
-  assert fourth.returncode == 0 and f"going on from step {last}" in err
+  assert fourth.wait(PATIENCE) == 0 and f"going on from step {last}" in fourth.said()
   assert steps(folder) == list(range(1, steps(folder)[-1] + 1))
   assert not (folder / "run/.lock").exists()
 
@@ -123,15 +111,12 @@ def test_a_second_ctrl_c_ends_at_once_also_while_a_compiler_works(folder, start)
   assert readers
   press_ctrl_c(process)
   # Answered though Python runs nothing of the main thread's; and nothing ends yet.
-  line = process.stderr.readline()
-  while "Ctrl-C once more" not in line:
-    line = process.stderr.readline()
-    assert line, "not answered"
+  wait_for(process, lambda: "Ctrl-C once more" in process.said())
   with pytest.raises(subprocess.TimeoutExpired):
     process.wait(1)
   press_ctrl_c(process)
   assert process.wait(30) == 130  # which is nothing beside what the compiler would take
-  assert "scs-jax: interrupted, without saving\n" in process.stderr.read()
+  assert "scs-jax: interrupted, without saving\n" in process.said()
   _, alive = psutil.wait_procs(readers, timeout=20)
   assert alive == []
   assert saved(folder) == []
