@@ -180,7 +180,7 @@ def _moves(
     results = _arrays(instruction.result.partition("), ")[2])[:1] or results[:1]
   operands = [_arrays(known.get(name, "")) for name in instruction.operands]
   if instruction.opcode == "fusion":
-    return _fused(program.inside(instruction), operands, results)
+    return _fused(program, instruction, operands, results)
   if instruction.opcode.removesuffix("-start") in _SLICES:
     return _placed(results, operands[0]), _moved(results)
   if instruction.opcode == "dynamic-update-slice":
@@ -188,53 +188,56 @@ def _moves(
   return _moved(itertools.chain(*operands)), _moved(results)
 
 
-def _fused(inside: list[hlo.Instruction], operands, results) -> tuple[Moved, Moved]:
-  by_name = {step.name: step for step in inside}
-  users = collections.defaultdict(list)
+def _fused(program: hlo.Program, instruction: hlo.Instruction, operands, results):
+  """Returns what one run of a fusion reads and writes."""
+  inside = program.inside(instruction)
+  read, written = Moved(), Moved()
   for step in inside:
-    for place, name in enumerate(step.operands):
-      users[name].append((step, place))
-
-  def parts(name: str) -> list[str] | None:
-    """Shapes that are read of a parameter, where slices alone are; None where all of it is."""
-    found: list[str] = []
-    for step, place in users[name]:
-      if step.opcode in _SLICES and place == 0:
-        found.append(step.result)
-      elif step.opcode == "bitcast":
-        deeper = parts(step.name)
-        if deeper is None:
-          return None
-        found += deeper
-      elif step.opcode != "dynamic-update-slice" or place != 0:
-        return None
-    return found
-
-  read = Moved()
-  for step in inside:
-    if step.opcode != "parameter":
-      continue
-    arrays = operands[int(step.operands[0])]
-    part = parts(step.name)
-    if part is None:
-      read += _moved(arrays)
-    else:
-      read += _placed(itertools.chain(*map(_arrays, part)), arrays)
-
-  def update(name: str) -> str | None:
-    """Shape of what is written into an array in its place; None where all of it is written."""
-    step = by_name[name]
-    if step.opcode == "bitcast":
-      return update(step.operands[0]) if step.operands[0] in by_name else None
-    return by_name[step.operands[1]].result if step.opcode == "dynamic-update-slice" else None
-
+    if step.opcode == "parameter":
+      arrays = operands[int(step.operands[0])]
+      part = _parts(program, inside, step.name)
+      read += _placed(arrays if part is None else itertools.chain(*map(_arrays, part)), arrays)
   root = inside[-1]
   roots = root.operands if root.opcode == "tuple" else [root.name]
-  written = Moved()
   for name, array in zip(roots, results, strict=False):
-    part = update(name)
+    part = _update({step.name: step for step in inside}, name)
     written += _placed([array] if part is None else _arrays(part), [array])
   return read, written
+
+
+def _parts(program: hlo.Program, inside: list[hlo.Instruction], name: str) -> list[str] | None:
+  """Lists the shapes of what is read of an array where slices alone are; None where all of it is.
+
+  `inside`: the steps of a fusion, some of which may be fusions.
+  """
+  found: list[str] = []
+  for step in inside:
+    for place in (place for place, operand in enumerate(step.operands) if operand == name):
+      if step.opcode in _SLICES and place == 0:
+        deeper = [step.result]
+      elif step.opcode == "bitcast":
+        deeper = _parts(program, inside, step.name)
+      elif step.opcode == "fusion":
+        steps = program.inside(step)
+        own = {it.operands[0]: it.name for it in steps if it.opcode == "parameter"}
+        deeper = _parts(program, steps, own[str(place)])
+      else:  # what is written over is not read
+        deeper = [] if step.opcode == "dynamic-update-slice" and place == 0 else None
+      if deeper is None:
+        return None
+      found += deeper
+  # The result itself is read by others: all of it.
+  return None if inside[-1].name == name else found
+
+
+def _update(by_name: dict[str, hlo.Instruction], name: str) -> str | None:
+  """Gives the shape of what is written into an array in its place; None where all of it is."""
+  step = by_name.get(name)
+  if step is None or step.opcode not in ("bitcast", "dynamic-update-slice"):
+    return None
+  if step.opcode == "bitcast":
+    return _update(by_name, step.operands[0])
+  return by_name[step.operands[1]].result
 
 
 class _Array(NamedTuple):

@@ -9,9 +9,14 @@ from scs_jax.training.operations import Moved, by_operation, table
 # Three rounds of a product in the device's memory, one operand of which lies on the chip; before
 # it the first row of a table is read, after it one row of eight is written in its place.
 _TEXT = """
+%cut (whole: f32[100,8]) -> f32[1,8] {
+  %whole = f32[100,8]{1,0} parameter(0)
+  ROOT %row = f32[1,8]{1,0} slice(%whole), slice={[0:1], [0:8]}
+}
+
 %first_row (t: f32[100,8]) -> f32[1,8] {
   %t = f32[100,8]{1,0} parameter(0)
-  ROOT %row = f32[1,8]{1,0} slice(%t), slice={[0:1], [0:8]}
+  ROOT %cut.1 = f32[1,8]{1,0} fusion(%t), kind=kLoop, calls=%cut
 }
 
 %write_row (all: f32[8,8], one: f32[1,8], at: s32[]) -> f32[8,8] {

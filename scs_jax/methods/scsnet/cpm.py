@@ -9,7 +9,9 @@ Two things keep it cheap, and neither changes the result:
   included: it runs on the input grid, p^2 times fewer positions than on the output grid, and the
   coordinates enter as one scaled row of its kernel each.
 * Output rows come in chunks, and a chunk reads only the few input rows under it, so memory beyond
-  the picture itself does not grow with the output's height.
+  the picture itself does not grow with the output's height. On a TPU chunks are so small that what
+  stands between the layers stays on the chip, forward and backward: the layers are fused, as far as
+  the traffic with the device's memory goes.
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.nn.blocks import HE
-from scs_jax.ops import sample
+from scs_jax.ops import platform, sample
 
 Array = jax.Array
 
@@ -32,6 +34,9 @@ _QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
 # 64 MiB); about three such arrays are alive at a time. By picture: under jit the batch is that of
 # all devices.
 _CHUNK_FLOATS = 2**24
+# The same on a TPU, at most: 2 MiB in bfloat16, so that with four pictures a chip what is alive at
+# a time fits its vector memory (128 MiB on v5e and v6e).
+_TPU_CHUNK_FLOATS = 2**20
 
 
 @flax.struct.dataclass
@@ -129,12 +134,12 @@ class ContinuousPixelMapping(nn.Module):
       init = _QUIET if i == len(outs) - 1 else HE
       params[f"kernel_{i}"] = self.param(f"kernel_{i}", init, (fan_in, fan_out))
       params[f"bias_{i}"] = self.param(f"bias_{i}", nn.initializers.zeros, (fan_out,))
-    layers = layers_of(params, self.dtype)
+    layers = layers_of(params, jnp.float32)
     features = features.astype(self.dtype)
 
     def mapped(layers, features):
       if self.order == "plain":
-        return map_pixels_plain(layers, features, rows, columns)
+        return map_pixels_plain(cast(layers, self.dtype), features, rows, columns)
       return map_pixels(layers, features, rows, columns, self.chunk_floats)
 
     return (jax.checkpoint(mapped) if self.remat else mapped)(layers, features)
@@ -143,9 +148,12 @@ class ContinuousPixelMapping(nn.Module):
 def layers_of(params, dtype: Any) -> list[tuple[Array, Array]]:
   """Lists [(kernel, bias), ...] of CPM's parameters, for `map_pixels`."""
   count = len(params) // 2
-  return [
-    (params[f"kernel_{i}"].astype(dtype), params[f"bias_{i}"].astype(dtype)) for i in range(count)
-  ]
+  return cast([(params[f"kernel_{i}"], params[f"bias_{i}"]) for i in range(count)], dtype)
+
+
+def cast(layers, dtype: Any) -> list[tuple[Array, Array]]:
+  """Converts every kernel and bias."""
+  return [(kernel.astype(dtype), bias.astype(dtype)) for kernel, bias in layers]
 
 
 def map_pixels_plain(layers, features: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
@@ -167,22 +175,25 @@ def map_pixels(
   """Computes CPM with the first layer at low resolution and output rows in chunks.
 
   Args:
-    layers: [(kernel, bias), ...], the first kernel [C + 2, width] with (z_y, z_x) last.
+    layers: [(kernel, bias), ...], the first kernel [C + 2, width] with (z_y, z_x) last. They are
+      used in the features' type; gradients of chunks add up in the type in which they come.
     features: [N, H, W, C].
     rows, columns: PixelAxis of P and Q pixels.
-    chunk_floats: bound of one chunk's widest hidden activation, a picture.
+    chunk_floats: bound of one chunk's widest hidden activation, a picture; less on a TPU.
 
   Returns:
     float32 [N, P, Q, out].
   """
   n, height = features.shape[:2]
   p, q = len(rows.low), len(columns.low)
-  kernel, bias = layers[0]
+  (kernel, bias), *_ = cast(layers[:1], features.dtype)
   channels = features.shape[-1]
-  low = features @ kernel[:channels] + bias
-  row_kernel, column_kernel = kernel[channels], kernel[channels + 1]
-  coordinate = jnp.asarray(columns.cell, low.dtype)[:, None] * column_kernel
+  # Exact in float32, in which the gradients of chunks that lie over the same rows add up.
+  low = (features @ kernel[:channels] + bias).astype(jnp.float32)
+  of_coordinates = layers[0][0][channels:]
 
+  if platform.target() == "tpu":
+    chunk_floats = min(chunk_floats, _TPU_CHUNK_FLOATS)
   widest = max(k.shape[1] for k, _ in layers)
   chunk = max(1, min(p, chunk_floats // (q * widest)))
   chunks = -(-p // chunk)
@@ -196,10 +207,12 @@ def map_pixels(
   def one_chunk(args):
     start, r_low, r_fraction, r_cell = args
     rows_under = jax.lax.dynamic_slice_in_dim(low, start, window, axis=1)
-    x = _along(rows_under, r_low - start, r_fraction, axis=1)
+    x = _along(rows_under.astype(features.dtype), r_low - start, r_fraction, axis=1)
     x = _along(x, columns.low, columns.fraction, axis=2)
-    x = x + coordinate + jnp.asarray(r_cell, x.dtype)[:, None, None] * row_kernel
-    return remaining_layers(layers, x)
+    row_kernel, column_kernel = of_coordinates.astype(x.dtype)
+    x = x + jnp.asarray(columns.cell, x.dtype)[:, None] * column_kernel
+    x = x + jnp.asarray(r_cell, x.dtype)[:, None, None] * row_kernel
+    return remaining_layers(cast(layers, x.dtype), x)
 
   if chunks == 1:
     return one_chunk((starts[0], row_low[0], row_fraction[0], row_cell[0]))

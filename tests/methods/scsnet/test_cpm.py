@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scs_jax.methods.scsnet import cpm
+from scs_jax.ops import platform
 
 CHANNELS, WIDTHS = 5, (6, 7, 4)
 # Input size -> output size.
@@ -138,6 +139,28 @@ def test_gradients_of_both_orders_agree(layers, name):
   for tree in fast:
     for found, expected in zip(jax.tree.leaves(tree), jax.tree.leaves(plain), strict=True):
       np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max() + 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_small_chunks_of_a_tpu_change_no_gradient(layers, dtype, monkeypatch):
+  """256 rows, one at a time: in bfloat16 their sum would lose most of what each adds."""
+  in_size, size = (2, 3), (256, 4)
+  rows, columns = _axes(in_size, size)
+  monkeypatch.setattr(cpm, "_TPU_CHUNK_FLOATS", 1)
+
+  def gradients(kind, dtype):
+    features = jnp.asarray(_features(in_size), dtype)
+    loss = lambda layers, x: cpm.map_pixels(layers, x, rows, columns)[..., 1].sum()
+    with platform.compiling_for(kind):
+      lowered = jax.jit(jax.grad(loss, (0, 1))).lower(layers, features)
+    assert ("while" in lowered.as_text()) == (kind == "tpu")
+    return jax.tree.leaves(lowered.compile()(layers, features))
+
+  near = 1e-5 if dtype == jnp.float32 else 2e-2
+  expected = gradients("cpu", jnp.float32)
+  for found, right in zip(gradients("tpu", dtype), expected, strict=True):
+    found = np.asarray(found, np.float32)
+    np.testing.assert_allclose(found, right, atol=near * np.abs(right).max())
 
 
 def test_coordinates_by_hand():
