@@ -11,10 +11,13 @@ array.
 --pictures: photos to make JPEGs of ImageNet's size from, 500 x 375 at --quality: each is four
 photos side by side, so that no pixel is enlarged and the files are about as dense as ImageNet's.
 --folder: JPEGs as they are. Crops: SIDE:MAX_ZOOM as config.data.crop and config.data.max_zoom, or
-SIDE:cut for crops from pictures as they are decoded (BatchSpec.resample off).
+SIDE:cut for crops from pictures as they are decoded (BatchSpec.resample off). Resampled crops are
+timed both ways: made by the host, and sent to the device as the regions that it makes them of; how
+far the two are apart, in grey levels, is told of the first pictures.
 """
 
 import argparse
+import dataclasses
 import datetime
 import itertools
 import os
@@ -28,7 +31,8 @@ import harness
 import numpy as np
 from PIL import Image
 
-from scs_jax.data import pack, pipeline, sources
+from scs_jax.data import pack, pipeline, regions, sources
+from scs_jax.ops.regions import resample_regions
 
 # The crops of the configs: smsanet/small, joint_sr/small, scsnet/small, then the papers'.
 CROPS = ("96:1.25", "128:1.6", "158:1.5", "256:1", "512:1.25", "128:cut", "256:cut")
@@ -77,9 +81,15 @@ def measure(folder: pathlib.Path, packed: pathlib.Path, crops, rounds: int) -> d
   pack.pack(source, packed, progress=False)
   names = [folder / source.name(i) for i in range(len(source))]
   cases = {"bare decoding": lambda: _bare(names)}
+  apart = {}
   for crop in crops:
     name, spec = _spec(crop)
     cases[name] = lambda spec=spec: _batches(source, spec)
+    if spec.resample:
+      region = f"crop {spec.crop}, its region for the device"
+      device = dataclasses.replace(spec, on_device=True)
+      cases[region] = lambda device=device: _batches(source, device)
+      apart[region] = _apart(source, spec, device)
   shards = sources.open_source(packed)
   cases[f"{name}, packed"] = lambda: _batches(shards, spec)
   times: dict[str, list[float]] = {name: [] for name in cases}
@@ -97,7 +107,7 @@ def measure(folder: pathlib.Path, packed: pathlib.Path, crops, rounds: int) -> d
       "images_per_s": len(source) / float(np.median(seconds)),
       "ratio": float(np.median(ratio)),
       "quartiles": np.percentile(ratio, (25, 75)).tolist(),
-    }
+    } | apart.get(name, {})
   sizes = [source.file(i).size for i in range(len(source))]
   shape = Image.open(names[0]).size
   return {
@@ -113,7 +123,8 @@ def _spec(crop: str) -> tuple[str, pipeline.BatchSpec]:
     return f"crop {side}, cut", pipeline.BatchSpec(10, int(side), resample=False, threads=0)
   zoom = float(zoom or 1.25)
   name = f"crop {side}, short side resampled to {side}" + ("" if zoom == 1 else f" to {zoom:g}x")
-  return name, pipeline.BatchSpec(10, int(side), max_zoom=zoom, threads=0)
+  # The crops of 512 are larger than ImageNet's pictures.
+  return name, pipeline.BatchSpec(10, int(side), max_zoom=zoom, enlarge=True, threads=0)
 
 
 def _bare(names) -> None:
@@ -126,6 +137,19 @@ def _batches(source, spec: pipeline.BatchSpec) -> None:
   with pipeline.train_batches(source, spec) as batches:
     for _ in itertools.islice(batches, len(source) // spec.batch_size):
       pass
+
+
+def _apart(source, host: pipeline.BatchSpec, device: pipeline.BatchSpec) -> dict[str, float]:
+  """Compares the two ways' first crops: grey levels between them, on average and at most."""
+  with (
+    pipeline.train_batches(source, host) as crops,
+    pipeline.train_batches(source, device) as sent,
+  ):
+    crop, region = next(crops)["image"], next(sent)
+  place = region[regions.place_of("image")]
+  made = np.asarray(resample_regions(region["image"], place, host.crop))
+  levels = np.abs(made.astype(int) - crop)
+  return {"mean_levels": float(levels.mean()), "most_levels": int(levels.max())}
 
 
 def _make(photos, folder: pathlib.Path, count: int, quality: int) -> None:
@@ -169,13 +193,14 @@ def table(results: dict) -> str:
     f"average; one thread of {machine['processor']} ({machine['cores']} cores), Pillow "
     f"{machine['pillow']}, {results['date']}; medians of {results['rounds']} rounds.",
     "",
-    "| case | images/s a core | time over bare decoding | quartiles |",
-    "|---|---:|---:|---:|",
+    "| case | images/s a core | time over bare decoding | quartiles | grey levels apart, most |",
+    "|---|---:|---:|---:|---:|",
   ]
   for name, case in results["cases"].items():
     low, high = case["quartiles"]
     rate, ratio = case["images_per_s"], case["ratio"]
-    lines.append(f"| {name} | {rate:.0f} | {ratio:.2f} | {low:.2f} to {high:.2f} |")
+    levels = f"{case['mean_levels']:.3f}, {case['most_levels']}" if "mean_levels" in case else ""
+    lines.append(f"| {name} | {rate:.0f} | {ratio:.2f} | {low:.2f} to {high:.2f} | {levels} |")
   return "\n".join(lines)
 
 

@@ -184,9 +184,12 @@ def _data() -> ConfigDict:
       # held-out ones too, are left out and counted. The papers are silent; true is for small sets.
       "enlarge": False,
       # False cuts from pictures as they are decoded, at full, 1/2, 1/4 or 1/8 size, and max_zoom
-      # counts for nothing: host work near that of bare decoding (docs/data.md), where resampling
-      # costs more than decoding does.
+      # counts for nothing: host work is near that of bare decoding (docs/data.md).
       "resample": True,
+      # Which resamples: the "host", as runs did from before there was a choice; the "device", for
+      # which the host only decodes and sends about four times the pixels of the crop; or "auto",
+      # the device unless that is a CPU. The two agree but for the rounding of single values.
+      "resample_on": "auto",
       # Half of the crops are mirrored.
       "flip": True,
       # How often the reference is another photo, not the picture itself distorted.

@@ -193,6 +193,7 @@ ENGINE_RULES: dict[str, Rule] = {
   "data.crop": AtLeast(1),
   "data.max_zoom": AtLeast(1.0),
   "data.resample": OneOf(True, False),
+  "data.resample_on": OneOf("auto", "host", "device"),
   "data.enlarge": OneOf(True, False),
   "data.flip": OneOf(True, False),
   "data.reference_probability": Between(0.0, 1.0),
@@ -248,14 +249,15 @@ PAIRS_RULES: dict[str, Rule] = {
 def engine_rules(config: ConfigDict) -> dict[str, Rule]:
   """Returns the rules of the engine's own keys, which depend on the kind of data.
 
-  A config of an earlier run may lack data.kind, and then is of photos, data.resample or
-  data.enlarge.
+  A config of an earlier run may lack data.kind, and then is of photos, data.resample,
+  data.resample_on or data.enlarge.
   """
   section = config.data if "data" in config else {}
   if section.get("kind") == "pairs":
     shared = {k: rule for k, rule in ENGINE_RULES.items() if not k.startswith("data.")}
     return shared | PAIRS_RULES
-  missing = {f"data.{name}" for name in ("kind", "resample", "enlarge") if name not in section}
+  later = ("kind", "resample", "resample_on", "enlarge")
+  missing = {f"data.{name}" for name in later if name not in section}
   return {k: rule for k, rule in ENGINE_RULES.items() if k not in missing}
 
 

@@ -127,11 +127,13 @@ def _photos(config, workdir, progress: bool):
     side = max(side, section.reference_size or 0)
   least = None if enlarge else (side, side)
   source = sources.open_source(name, section.exclude_gray, cache, progress, least)
+  resample = section.get("resample", True)
   spec = pipeline.BatchSpec(
     **_reading(config),
     crop=section.crop,
     max_zoom=section.max_zoom,
-    resample=section.get("resample", True),
+    resample=resample,
+    on_device=resample and _on_device(section),
     enlarge=enlarge,
     flip=section.flip,
     reference_size=section.reference_size,
@@ -140,9 +142,15 @@ def _photos(config, workdir, progress: bool):
   notes = _left_out(source, least) + _gray(source, name, section.exclude_gray) + _elsewhere(config)
   if section.get("enlarge"):
     sizes = scan.scan_sizes(source, scan.sizes_cache(cache), progress=progress)
-    zoom = section.max_zoom if spec.resample else 1.0
+    zoom = section.max_zoom if resample else 1.0
     notes += subset.enlarged(sizes, (round(side * zoom),) * 2, "training pictures")
   return source, functools.partial(pipeline.train_batches, spec=spec), notes
+
+
+def _on_device(section) -> bool:
+  """Tells whether the device resamples the crops; runs from before there was a choice did not."""
+  asked = section.get("resample_on", "host")
+  return asked == "device" or (asked == "auto" and jax.default_backend() != "cpu")
 
 
 def _heldout_photos(config):

@@ -10,14 +10,14 @@ import dataclasses
 import functools
 import math
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import numpy as np
 from absl import flags
 from PIL import Image
 
-from scs_jax.data import decode, order, transforms
+from scs_jax.data import decode, order, regions, transforms
 from scs_jax.data.source import Source
 from scs_jax.errors import UserError
 
@@ -41,6 +41,8 @@ class BatchSpec:
     resample: whether it is resized at all. If not, crops are cut from pictures at their own scale,
       or at 1/2, 1/4, ... of it, so that the short side is 1 to 2 times the crop: as fast as JPEGs
       decode. max_zoom then counts for nothing.
+    on_device: whether resampling is left to the device: crops come as the regions of pictures that
+      they are to be made of, and their places in those (data/regions.py).
     enlarge: whether pictures may be enlarged to the short side that was drawn. If not, max_zoom
       ends at a picture's own short side, and a picture that is smaller than a crop counts as one
       that does not decode.
@@ -58,6 +60,7 @@ class BatchSpec:
   crop: int
   max_zoom: float = 1.25
   resample: bool = True
+  on_device: bool = False
   enlarge: bool = False
   flip: bool = True
   reference_size: int | None = None
@@ -75,6 +78,8 @@ class BatchSpec:
         f"data: reference_probability is {self.reference_probability}, expected a "
         "number from 0 to 1"
       )
+    if self.on_device and not self.resample:
+      raise UserError("data: on_device is about resampling, and resample is False; set one of them")
 
 
 def require_least(spec, **least: float) -> None:
@@ -117,7 +122,8 @@ def train_batches(
   Batch s holds positions [s * batch_size, (s + 1) * batch_size) of the endless sequence of epochs;
   host h gets its h-th contiguous part, b = batch_size / hosts samples:
 
-    image: uint8 [b, crop, crop, 3] in [0, 255].
+    image: uint8 [b, crop, crop, 3] in [0, 255]; with spec.on_device regions [b, s, s, 3], s the
+      crop's regions.side_of, and image_place, float32 [b, 2, 3]. reference likewise.
     index: uint32 [b], global sample position mod 2**32: keys randomness on the device.
     record: int32 [b], the record shown.
     bad: int32 [b], -1, or the first record that this sample asked for and that does not decode, or
@@ -137,7 +143,9 @@ def train_batches(
       "pictures or set reference_probability to 0"
     )
   example = functools.partial(_example, source, spec)
-  return read_training(example, spec, start_step, host, hosts)
+  crops = {"image": spec.crop, "reference": spec.reference_size or spec.crop}
+  stack = functools.partial(regions.stack, crops) if spec.on_device else None
+  return read_training(example, spec, start_step, host, hosts, stack)
 
 
 def eval_batches(
@@ -179,20 +187,26 @@ def record_names(source: Source, batch: Batch) -> list[str]:
 
 
 def read_training(
-  example: Callable[[int], Batch], spec, start_step: int, host: int, hosts: int
+  example: Callable[[int], Batch],
+  spec,
+  start_step: int,
+  host: int,
+  hosts: int,
+  stack: Callable[[Sequence[Batch]], Batch] | None = None,
 ) -> BatchIterator:
   """Reads endless batches of example(position) from start_step on, the part of one host.
 
   Args:
     example: of the global sample position.
     spec: with batch_size, threads, workers and prefetch.
+    stack: makes a batch of examples; None: numpy.stack of each of their values.
 
   Raises:
     UserError: a batch size that the hosts do not divide, a negative step.
   """
   if start_step < 0:
     raise UserError(f"start step {start_step}: expected 0 or more")
-  dataset = _batches(example, ENDLESS_STEPS, start_step, spec.batch_size, host, hosts)
+  dataset = _batches(example, ENDLESS_STEPS, start_step, spec.batch_size, host, hosts, stack)
   return BatchIterator(read_ahead(dataset, spec.threads, spec.workers, spec.prefetch))
 
 
@@ -208,13 +222,16 @@ def read_once(
   return BatchIterator(read_ahead(dataset, threads, workers=0, prefetch=2))
 
 
-def _batches(example, count: int, start_step: int, batch_size: int, host: int, hosts: int):
+def _batches(
+  example, count: int, start_step: int, batch_size: int, host: int, hosts: int, stack=None
+):
   """Lines up `count` batches of example(position), from a step on, in one host's order."""
   per_host = order.host_batch_size(batch_size, host, hosts)
   place = functools.partial(
     order.host_position, start_step=start_step, batch_size=batch_size, host=host, hosts=hosts
   )
-  return grain.MapDataset.range(count * per_host).map(place).map(example).batch(per_host)
+  examples = grain.MapDataset.range(count * per_host).map(place).map(example)
+  return examples.batch(per_host, batch_fn=stack)
 
 
 def read_ahead(
@@ -248,15 +265,13 @@ def _example(source: Source, spec: BatchSpec, position: int) -> Batch:
     order.philox(spec.seed, order.CROP, position), spec.max_zoom, spec.flip
   )
   image, record, bad = _load_next(source, spec, asked, spec.crop, where)
-  example = {
-    "image": _cut(spec, image, spec.crop, where),
+  example = _cut("image", spec, image, spec.crop, where) | {
     "index": np.uint32(position & 0xFFFFFFFF),
     "record": np.int32(record),
   }
   if spec.reference_probability > 0:
-    example["reference"], example["use_reference"], bad_reference = _reference(
-      source, spec, position, record
-    )
+    reference, bad_reference = _reference(source, spec, position, record)
+    example |= reference
     bad = bad_reference if bad < 0 else bad
   example["bad"] = np.int32(bad)
   return example
@@ -264,23 +279,31 @@ def _example(source: Source, spec: BatchSpec, position: int) -> Batch:
 
 def _reference(
   source: Source, spec: BatchSpec, position: int, record: int
-) -> tuple[np.ndarray, np.bool_, int]:
+) -> tuple[Batch, int]:
   """Cuts from another photo. Its stream is its own, so switching references on moves no crop."""
   rng = order.philox(spec.seed, order.REFERENCE, position)
   size = spec.reference_size or spec.crop
   if rng.random() >= spec.reference_probability:
-    return np.zeros((size, size, 3), np.uint8), np.bool_(False), -1
+    if spec.on_device:
+      return regions.black("reference") | {"use_reference": np.bool_(False)}, -1
+    return {"reference": np.zeros((size, size, 3), np.uint8), "use_reference": np.bool_(False)}, -1
   n = len(source)
   other = (record + 1 + int(rng.integers(n - 1))) % n
   where = transforms.draw_crop(rng, spec.max_zoom, spec.flip)
   image, _, bad = _load_next(source, spec, other, size, where, avoid=record)
-  return _cut(spec, image, size, where), np.bool_(True), bad
+  return _cut("reference", spec, image, size, where) | {"use_reference": np.bool_(True)}, bad
 
 
-def _cut(spec: BatchSpec, image: Image.Image, crop: int, where: transforms.Crop) -> np.ndarray:
+def _cut(
+  name: str, spec: BatchSpec, image: Image.Image, crop: int, where: transforms.Crop
+) -> Batch:
+  """Makes what a batch holds of one crop under this name."""
   if not spec.resample:
-    return transforms.cut(image, crop, where)
-  return transforms.apply_crop(image, crop, where if spec.enlarge else where.within(image, crop))
+    return {name: transforms.cut(image, crop, where)}
+  where = where if spec.enlarge else where.within(image, crop)
+  if not spec.on_device:
+    return {name: transforms.apply_crop(image, crop, where)}
+  return regions.take(name, image, crop, where)
 
 
 def _load_next(

@@ -54,10 +54,16 @@ def draw_crop(rng: np.random.Generator, max_zoom: float = 1.25, flip: bool = Tru
 
 def apply_crop(image: Picture, crop: int, where: Crop) -> np.ndarray:
   """Cuts from a picture of any size from 1 x 1: uint8 [crop, crop, 3], contiguous."""
-  height, width = _shape(image)
+  shape, origin = placement(*_shape(image), crop, where)
+  return _array(_resample(image, shape, origin, (crop, crop)), where.flip)
+
+
+def placement(
+  height: int, width: int, crop: int, where: Crop
+) -> tuple[tuple[int, int], tuple[int, int]]:
+  """Returns the rows and columns to which a picture is resized, and the crop's corner in those."""
   rows, cols = _resized(height, width, where.short_side(crop))
-  top, left = int(where.y * (rows - crop + 1)), int(where.x * (cols - crop + 1))
-  return _array(_resample(image, (rows, cols), (top, left), (crop, crop)), where.flip)
+  return (rows, cols), (int(where.y * (rows - crop + 1)), int(where.x * (cols - crop + 1)))
 
 
 def cut(image: Picture, crop: int, where: Crop) -> np.ndarray:

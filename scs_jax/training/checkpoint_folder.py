@@ -100,7 +100,7 @@ def parse_config(stored: dict) -> ConfigDict:
   return config
 
 
-EARLIER = {"data.enlarge": True}
+EARLIER = {"data.enlarge": True, "data.resample_on": "host"}
 """Keys of photos' data that came after the first runs, and the values as which those ran."""
 
 

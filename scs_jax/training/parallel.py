@@ -4,7 +4,8 @@ Everything that knows how many devices there are, or where an array lies, is in 
 sharding.py; update.py compiles the step for them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +15,9 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from scs_jax.core.contract import Batch, Logs, Method, TrainState
+from scs_jax.data import regions
 from scs_jax.errors import UserError
+from scs_jax.ops.regions import resample_regions
 from scs_jax.training import sharding, update
 
 # What a batch carries for the host's book-keeping and no step reads.
@@ -130,17 +133,28 @@ class Parallel:
     return bool(found.addressable_data(0).all())
 
   def shard(self, batch: Mapping[str, np.ndarray]) -> Batch:
-    """This process's part of a batch (host arrays) -> the global batch on the devices."""
+    """This process's part of a batch (host arrays) -> the global batch on the devices.
+
+    Crops that came as regions of pictures are resampled there.
+    """
     if self.mode == "jit":
-      return {
-        name: jax.make_array_from_process_local_data(self.by_batch, value)
-        for name, value in batch.items()
-      }
-    ours = len(self._ours)
-    return {
-      name: value.reshape(ours, value.shape[0] // ours, *value.shape[1:])
-      for name, value in batch.items()
-    }
+      put = lambda value: jax.make_array_from_process_local_data(self.by_batch, value)
+    else:
+      ours = len(self._ours)
+      put = lambda value: value.reshape(ours, value.shape[0] // ours, *value.shape[1:])
+    placed = {name: put(value) for name, value in batch.items()}
+    for name in [name for name in batch if regions.place_of(name) in batch]:
+      where = placed.pop(regions.place_of(name))
+      placed[name] = self._resample(placed[name], where)
+    return placed
+
+  @functools.cached_property
+  def _resample(self) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The program that makes crops of regions, each on the device that holds it."""
+    crops = lambda x, where: resample_regions(x, where, regions.crop_of(x.shape[-2]))
+    if self.mode == "jit":
+      return jax.jit(crops, out_shardings=self.by_batch)
+    return jax.pmap(crops, devices=self._ours)
 
   def flag(self, batch: Batch, stopped: bool) -> Batch:
     """Returns the batch with what the other processes should know; alone, as it is."""

@@ -61,6 +61,29 @@ class TestOpenData:
     found = any((pieces == p).all((2, 3, 4)).any() for p in (image, image[:, ::-1]))
     assert found != resample
 
+  @pytest.mark.parametrize(
+    ("asked", "platform", "on_device"),
+    [("auto", "cpu", False), ("auto", "gpu", True), ("host", "tpu", False), ("device", "cpu", True),
+     (None, "tpu", False)],
+  )  # fmt: skip
+  def test_where_photos_are_resampled(self, tmp_path, monkeypatch, asked, platform, on_device):
+    """A config from before there was a choice resamples on the host."""
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (16, 16), (9, 99, 199)).save(tmp_path / "photos" / "a.png")
+    config = configs.load("common")
+    config.data.source, config.data.heldout = str(tmp_path / "photos"), ""
+    config.batch_size, config.data.crop = 1, 12
+    with config.unlocked():
+      del config.data.resample_on
+      config.data.update({} if asked is None else {"resample_on": asked})
+    configs.validate(config, configs.engine_rules(config))
+    monkeypatch.setattr(opening.jax, "default_backend", lambda: platform)
+    for resample in (True, False):
+      config.data.resample = resample
+      data, _ = opening.open_data(config, tmp_path)
+      with data.open_batches(0) as batches:
+        assert ("image_place" in next(batches)) == (on_device and resample)
+
   @pytest.mark.parametrize("progress", [True, False])
   def test_the_scan_for_gray_pictures_is_quiet_when_told(self, progress, tmp_path, capsys):
     (tmp_path / "photos").mkdir()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scs_jax.core.contract import TrainState
+from scs_jax.data import regions
 from scs_jax.errors import UserError
 from scs_jax.training import update
 from scs_jax.training.parallel import Parallel
@@ -62,6 +63,23 @@ def test_every_device_gets_its_part_in_order(mode):
   for shard in placed["index"].addressable_shards:
     at = parallel.devices.index(shard.device)
     np.testing.assert_array_equal(shard.data, index[2 * at : 2 * at + 2])
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_regions_arrive_as_crops_each_where_its_example_lies(mode):
+  """The left half of a picture, mirrored, at half its size: ramps whose averages are known."""
+  parallel = Parallel(mode, devices=devices(2))
+  side, crop = regions.side_of(4), 4
+  image = np.full((4, side, side, 3), 255, np.uint8)
+  image[:, :8, :16] = 2 * np.arange(16)[:, None] + 40 * np.arange(4)[:, None, None, None]
+  place = np.tile(np.float32([[0.5, 2, 8], [6.5, -2, 16]]), (4, 1, 1))
+  placed = parallel.shard({"image": image, "image_place": place, "index": np.arange(4)})
+  assert set(placed) == {"image", "index"}
+  assert {s.device for s in placed["image"].addressable_shards} == set(devices(2))
+  crops = np.asarray(placed["image"]).reshape(4, crop, crop, 3)
+  assert crops.dtype == np.uint8
+  expected = np.array([13, 9, 5, 1]) + 40 * np.arange(4)[:, None]
+  np.testing.assert_array_equal(crops, np.broadcast_to(expected[:, None, :, None], crops.shape))
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])

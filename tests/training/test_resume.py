@@ -100,6 +100,7 @@ def test_a_key_that_neither_config_has_is_no_difference(stored, make_smsanet_con
 def test_values_of_keys_that_came_later(make_smsanet_config, make_cycle_config):
   found = resume.earlier_values(make_smsanet_config())
   assert (found["data.enlarge"], found[KEY], found["init_from"]) == (True, "after_norm", "")
+  assert found["data.resample_on"] == "host"
   assert "batch_size" in found and "network.width" not in found
   of_pairs = resume.earlier_values(make_cycle_config())
   assert of_pairs["optimizer.rmsprop"] == "keras3"
