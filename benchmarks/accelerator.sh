@@ -12,7 +12,8 @@ need one; the training steps of the four paper configs in bfloat16 (images/s, sh
 rate of matrix products, peak memory beside the plan's); inference at the papers' sizes; then the
 trainings of the shipped models with the time that is left. Writes FILE (JSON, default
 runs/accelerator.json) and a Markdown table beside it after every part, so that what was measured
-stays whenever it ends. What there is no time for is skipped, and said to be.
+stays whenever it ends. What there is no time for is skipped, and said to be; the same call again
+measures that, and goes on with the trainings.
 
   --wheels DIR    install what is missing from these wheels, where there is no package index
   --platform P    cpu, gpu or tpu; default: what JAX takes by itself
