@@ -1,7 +1,6 @@
 """Real processes, stopped and killed: one alone, and two of two devices each, are the same run."""
 
 import json
-import os
 import pathlib
 import re
 import signal
@@ -21,7 +20,10 @@ from scs_jax.training.checkpoint import Checkpoints
 from scs_jax.training.checkpoint_folder import read_config
 from scs_jax.training.update import Options, init
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import nursery
+
 STEPS = 20
 PATIENCE = 300  # seconds; processes start and compile on a machine that may be busy
 NOTICED = 60  # seconds in which a process must find out that the other is gone
@@ -50,6 +52,7 @@ def folder(tmp_path_factory, make_joint_config):
   tiny = make_joint_config("super_resolution")
   tiny.method.name = "paced_of_test:Paced"
   tiny.steps, tiny.batch_size, tiny.ema_decay = STEPS, 4, 0.9
+  tiny.network.blocks = 0
   tiny.optimizer.eps = 1e-3
   tiny.data.source, tiny.data.heldout = "photos", "heldout"
   # The state lies in four parts, two in each process.
@@ -80,40 +83,20 @@ def folder(tmp_path_factory, make_joint_config):
 @pytest.fixture(scope="module")
 def start(folder, xla_flags):
   """Starts one run: as one process of four devices, or as two of two."""
-  started = []
+  with nursery.opened(folder, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0") as home:
 
-  def start(workdir, processes=1, *overrides, pace=0.0):
-    with socket.socket() as probe:
-      probe.bind(("127.0.0.1", 0))
-      port = probe.getsockname()[1]
-    environment = os.environ | {
-      "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": xla_flags(4 // processes),
-      "PYTHONPATH": f"{ROOT}:{folder}",
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-      "PACE": str(pace),
-    }
-    command = [sys.executable, "-m", "scs_jax", "train", "--config", "tiny.py", "--quiet"]
-    command += ["--workdir", str(workdir), *overrides]
-    ours = []
-    for i in range(processes):
+    def start(workdir, processes=1, *overrides, pace=0.0):
+      with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+      environment = {"XLA_FLAGS": xla_flags(4 // processes), "PACE": str(pace)}
+      command = ["train", "--config", "tiny.py", "--quiet", "--workdir", str(workdir), *overrides]
       several = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(processes)]
-      several = [*several, "--process-id", str(i)] if processes > 1 else []
-      with open(folder / f"said-{workdir.name}-{len(started)}", "w+") as said:
-        process = subprocess.Popen(
-          [*command, *several], cwd=folder, env=environment, stdout=said, stderr=said,
-          # The tests themselves may be a job in the background, which ignores Ctrl-C.
-          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
-      process.said = lambda path=said.name: pathlib.Path(path).read_text()
-      ours.append(process)
-      started.append(process)
-    return ours
+      each = [[*several, "--process-id", str(i)] for i in range(processes)]
+      each = each if processes > 1 else [[]]
+      return [home.start([*command, *more], folder, **environment) for more in each]
 
-  yield start
-  for process in started:
-    process.kill()
-    process.wait()
+    yield start
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +107,14 @@ def alone(folder, start):
   return folder / "alone"
 
 
-def wait_for(processes, reached):
+def wait_for(processes, reached, pause=0.05):
+  """Asks every `pause` seconds: each question reads what a run has written."""
   end = time.monotonic() + PATIENCE
   while not reached():
     for process in processes:
       assert process.poll() is None, process.said()
     assert time.monotonic() < end, [process.said() for process in processes]
-    time.sleep(0.0005)
+    time.sleep(pause)
 
 
 def ends(process, code, seconds=PATIENCE):
@@ -205,9 +189,8 @@ def test_killed_and_terminated_it_ends_in_the_same_parameters(start, alone, tmp_
   for _ in range(3):
     before = last_line(tmp_path)
     (process,) = start(tmp_path, pace=0.05)
-    wait_for(
-      [process], lambda before=before: last_line(tmp_path) > before and unfinished(tmp_path)
-    )
+    wait_for([process], lambda before=before: last_line(tmp_path) > before)
+    wait_for([process], lambda: unfinished(tmp_path), pause=0.0005)
     kill(process)
     if unfinished(tmp_path):
       break

@@ -73,7 +73,7 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_stays(bucket):
         assert writer.poll() is None and time.monotonic() < end
         there = objects()
         half = any(name.endswith(buckets.INCOMPLETE) for name in there) and steps_of(there)[-1] > 2
-        time.sleep(0.02)
+        time.sleep(0.1)  # the store is of this process, and works for each question
     finally:
       writer.kill()
   assert "run/.lock" in objects()  # of a process that is gone
