@@ -142,9 +142,6 @@ def test_init_is_pure_and_named(subject):
            if name in other and not np.array_equal(leaf, other[name])]  # fmt: skip
   for network in state.params:
     assert any(network in name for name in drawn), f"{network} is the same for every seed"
-  traced = jax.eval_shape(lambda key: subject.method.init(key, {}), subject.key)
-  shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
-  assert shapes(traced) == shapes(state)
 
 
 def test_frozen_shapes_are_those_of_the_weights(subject):
@@ -210,7 +207,7 @@ def test_saved_and_restored_it_goes_on_bit_for_bit(subject, stepped, tmp_path):
   state = stepped[0]
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(int(state.step), state, data={}, config=subject.config, wait=True)
-    like = jax.eval_shape(lambda: subject.method.init(subject.key, {}))
+    like = subject.init.eval_shape(subject.key)
     restored, _ = checkpoints.restore(None, like.replace(frozen=subject.frozen))
   assert_same_bits(restored, state)
   # One step more from each; a fresh copy, since a step takes its state's memory.

@@ -1,5 +1,7 @@
 """LPIPS and its AlexNet against a forward pass written down again in PyTorch, random weights."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -86,9 +88,14 @@ def _pictures(height=67, width=50):
   return a, b
 
 
+@functools.cache
+def _distance(net):
+  return jax.jit(lpips.LPIPS(net, WIDTHS[net]).apply)
+
+
 def _measure(net, backbone, heads, a, b):
   variables = lpips.from_arrays(backbone, heads, net, WIDTHS[net])
-  return np.asarray(jax.jit(lpips.LPIPS(net, WIDTHS[net]).apply)(variables, a, b))
+  return np.asarray(_distance(net)(variables, a, b))
 
 
 @pytest.mark.parametrize("net", lpips.NETS)

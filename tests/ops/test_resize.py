@@ -9,6 +9,7 @@ import pytest
 
 from scs_jax.ops import resize
 
+resize_bicubic = jax.jit(resize.resize_bicubic, static_argnums=1)
 SIZES = [(8, 16), (16, 8), (7, 10), (10, 7), (12, 3), (5, 1), (1, 5), (3, 11), (2, 1), (9, 9)]
 
 
@@ -82,7 +83,7 @@ def test_weights_by_hand():
 def test_images_equal_the_loop_borders_included(shape, size):
   image = np.random.default_rng(0).uniform(size=(*shape, 2))
   expected = brute_force(image, size)
-  out = resize.resize_bicubic(image.astype(np.float32), size)
+  out = resize_bicubic(image.astype(np.float32), size)
   np.testing.assert_allclose(out, expected, atol=2e-6)
 
 
@@ -90,14 +91,14 @@ def test_images_equal_the_loop_borders_included(shape, size):
 def test_blocks_equal_the_loop(in_size, out_size):
   """Wide enough for the products in blocks; one axis is blocked, the other dense."""
   image = np.random.default_rng(1).uniform(size=(in_size, 4, 1))
-  out = resize.resize_bicubic(image.astype(np.float32), (out_size, 3))
+  out = resize_bicubic(image.astype(np.float32), (out_size, 3))
   np.testing.assert_allclose(out, brute_force(image, (out_size, 3)), atol=3e-6)
 
 
 def test_interior_equals_jax_image_resize():
   image = np.random.default_rng(2).uniform(size=(2, 64, 48, 3)).astype(np.float32)
   for size, margin in (((16, 12), 2), ((128, 96), 4), ((40, 30), 3)):
-    out = np.asarray(resize.resize_bicubic(image, size))
+    out = np.asarray(resize_bicubic(image, size))
     other = np.asarray(jax.image.resize(image, (2, *size, 3), "cubic", antialias=True))
     inside = (slice(None), slice(margin, -margin), slice(margin, -margin))
     np.testing.assert_allclose(out[inside], other[inside], atol=3e-6)
@@ -105,15 +106,15 @@ def test_interior_equals_jax_image_resize():
 
 
 def test_constants_ramps_and_symmetry():
-  flat = resize.resize_bicubic(jnp.full((1, 30, 20, 1), 0.7), (11, 33))
+  flat = resize_bicubic(jnp.full((1, 30, 20, 1), 0.7), (11, 33))
   np.testing.assert_allclose(flat, 0.7, atol=1e-6)
   ramp = jnp.arange(40.0)[:, None, None]  # cubic interpolation reproduces straight lines
-  out = resize.resize_bicubic(ramp, (80, 1))[:, 0, 0]
+  out = resize_bicubic(ramp, (80, 1))[:, 0, 0]
   np.testing.assert_allclose(out[8:-8], (np.arange(8, 72) + 0.5) / 2 - 0.5, atol=1e-5)
   image = np.random.default_rng(3).uniform(size=(9, 14, 1)).astype(np.float32)
-  mirrored = resize.resize_bicubic(image[::-1, ::-1], (13, 5))[::-1, ::-1]
-  np.testing.assert_allclose(resize.resize_bicubic(image, (13, 5)), mirrored, atol=1e-6)
-  np.testing.assert_array_equal(resize.resize_bicubic(image, (9, 14)), image)
+  mirrored = resize_bicubic(image[::-1, ::-1], (13, 5))[::-1, ::-1]
+  np.testing.assert_allclose(resize_bicubic(image, (13, 5)), mirrored, atol=1e-6)
+  np.testing.assert_array_equal(resize_bicubic(image, (9, 14)), image)
 
 
 def test_gradient_is_the_transposed_matrix():
@@ -127,13 +128,13 @@ def test_gradient_is_the_transposed_matrix():
 
 def test_dtypes():
   image = np.random.default_rng(5).integers(0, 256, (1, 12, 12, 3)).astype(np.uint8)
-  out = resize.resize_bicubic(image, (5, 20))
+  out = resize_bicubic(image, (5, 20))
   assert out.dtype == jnp.float32
   np.testing.assert_allclose(out[0], brute_force(image[0] / 1.0, (5, 20)), atol=1e-3)
   half = jnp.asarray(image / 255, jnp.bfloat16)
-  out = resize.resize_bicubic(half, (5, 20))
+  out = resize_bicubic(half, (5, 20))
   assert out.dtype == jnp.bfloat16
-  exact = resize.resize_bicubic(half.astype(jnp.float32), (5, 20))
+  exact = resize_bicubic(half.astype(jnp.float32), (5, 20))
   np.testing.assert_array_equal(out, exact.astype(jnp.bfloat16))
 
 

@@ -56,11 +56,11 @@ def test_candidates_beyond_the_border_weigh_nothing():
   k, i = np.meshgrid(np.arange(8), np.arange(5), indexing="ij")
   beyond = np.broadcast_to((i + k >= 5)[:, None], (8, 3, 5))
   logits[:, beyond] = 80.0  # however much the network likes them
-  weights = np.asarray(averages.candidate_weights(logits))
+  weights = np.asarray(jax.jit(averages.candidate_weights)(logits))
   assert (weights[:, beyond] == 0).all() and (weights[:, ~beyond] > 0).all()
   assert_allclose(weights.sum(1), 1.0, atol=1e-6)
   assert_array_equal(weights[:, 0, :, -1], 1.0)  # the last column has itself alone
-  out = averages.average(logits, values)
+  out = jax.jit(averages.average)(logits, values)
   assert_allclose(out.values[:, :, -1], values[:, :, -1], atol=1e-6)
 
 
@@ -68,7 +68,7 @@ def test_one_candidate_moves_the_picture():
   _, values = draw(n=1, height=2, width=6)
   logits = np.full((1, 4, 2, 6), -60.0, np.float32)
   logits[:, 2] = 60.0
-  out = averages.average(logits, values)
+  out = jax.jit(averages.average)(logits, values)
   assert_allclose(out.values[:, :, :4], values[:, :, 2:], atol=1e-6)
   assert_allclose(out.disparity[:, :, :4], 2.0)
 
@@ -109,7 +109,8 @@ def test_gradients_equal_the_naive_order():
 def test_gradients_of_the_sum_equal_finite_differences():
   logits, values = draw(n=1, depth=4, height=2, width=3)
   weights = np.abs(logits)
-  check_grads(averages.sheared_sum, (weights, values), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
+  total = jax.jit(averages.sheared_sum)
+  check_grads(total, (weights, values), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
 
 
 def test_smoothness_of_a_step():
@@ -124,7 +125,8 @@ def test_smoothness_of_a_flat_or_single_weight_is_zero_and_so_is_its_gradient():
   for shape in ((1, 4, 3, 3), (1, 4, 1, 1)):
     weights = jnp.full(shape, 0.25)
     assert_array_equal(averages.smoothness(weights), [0.0])
-    assert_array_equal(jax.grad(lambda w: averages.smoothness(w).sum())(weights), 0.0)
+    slope = jax.jit(jax.grad(lambda w: averages.smoothness(w).sum()))
+    assert_array_equal(slope(weights), 0.0)
 
 
 def test_no_copies_of_the_colours(temporaries):

@@ -66,7 +66,7 @@ def test_each_view_alone_and_each_tap_alone():
 def test_beyond_the_border_only_the_first_view_is_seen():
   a, b, kernel = draw((1, 3, 4), 8)
   zeros = np.zeros_like(a)
-  out = convolve_pair(*single(zeros, b, kernel), 8).plain()
+  out = jax.jit(lambda *x: convolve_pair(*x, 8).plain())(*single(zeros, b, kernel))
   k, i = np.meshgrid(np.arange(8), np.arange(4), indexing="ij")
   nearest = np.maximum(i - 1, 0) + np.maximum(k - 1, 0)  # the leftmost column that a tap reads
   beyond = np.broadcast_to((nearest >= 4)[:, None], out.shape[1:4])
@@ -102,17 +102,17 @@ def test_zeros_on_the_right_and_below_change_nothing():
   a, b, kernel = draw((1, 3, 5), 8)
   wide = [np.pad(x, ((0, 0), (0, 1), (0, 3), (0, 0))) for x in (a, b)]
   expected = plain_order(a, b, kernel, 8)
-  out = convolve_pair(*single(*wide, kernel), 8).plain()
+  out = jax.jit(lambda *x: convolve_pair(*x, 8).plain())(*single(*wide, kernel))
   assert_allclose(out[:, :, :3, :5], expected, atol=2e-5)
 
 
 def test_module_has_the_plain_convolutions_parameter():
   a, b, _ = draw((1, 3, 4), 4, n=4)
   module = FirstLayer(features=5, depth=4, dtype=jnp.bfloat16, fold=2)
-  variables = module.init(jax.random.key(0), *single(a, b))
+  variables = jax.jit(module.init)(jax.random.key(0), *single(a, b))
   kernel = variables["params"]["kernel"]
   assert jax.tree.map(jnp.shape, variables) == {"params": {"kernel": (3, 3, 3, 8, 5)}}
-  out = module.apply(variables, *single(a, b))
+  out = jax.jit(module.apply)(variables, *single(a, b))
   assert isinstance(out, Volume) and out.data.dtype == jnp.bfloat16
   expected = plain_order(a, b, np.asarray(kernel), 4)
   assert_allclose(out.plain().astype(jnp.float32), expected, atol=0.03, rtol=0.01)

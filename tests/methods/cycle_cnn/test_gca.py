@@ -60,7 +60,7 @@ def test_curve_equals_equation_three():
 
 def test_curve_far_beyond_the_nodes_is_the_last_one():
   curve = jnp.linspace(10, 200, 64)[None]
-  found = gca.apply_curve(jnp.array([[[-1e3, 1e4]]]), curve)
+  found = jax.jit(gca.apply_curve)(jnp.array([[[-1e3, 1e4]]]), curve)
   np.testing.assert_allclose(found[0, 0], [10, 200], rtol=1e-4)
 
 

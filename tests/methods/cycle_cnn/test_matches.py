@@ -1,5 +1,6 @@
 """Colours of wrong matches give way to those around: by loops and by hand."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -8,12 +9,14 @@ from scs_jax.errors import UserError
 from scs_jax.methods.cycle_cnn import matches
 from scs_jax.methods.cycle_cnn.method import CycleCNN
 
+without_mismatches = jax.jit(matches.without_mismatches, static_argnums=2)
+
 
 def test_levels_are_those_of_the_window_around():
   """Mean and spread of each pixel's window, cut at the picture's border, in float64."""
   rng = np.random.default_rng(0)
   gray, luma = rng.random((2, 2, 40, 75)).astype(np.float32)
-  found = np.asarray(matches.at_levels_of(gray[..., None], luma[..., None]))[..., 0]
+  found = np.asarray(jax.jit(matches.at_levels_of)(gray[..., None], luma[..., None]))[..., 0]
   r = matches.RADIUS
   for n, y, x in [(0, 0, 0), (0, 39, 74), (1, 20, 37), (1, 5, 70)]:
     window = np.s_[n, max(y - r, 0) : y + r + 1, max(x - r, 0) : x + r + 1]
@@ -29,11 +32,11 @@ def test_another_exposure_is_no_mismatch_and_a_wrong_patch_takes_what_is_around(
   luma = 0.2 + 0.5 * gray
   chroma = np.broadcast_to(np.float32([0.7, 0.4]), (1, 48, 48, 2)).copy()
   ycbcr = np.concatenate([luma, chroma], -1)
-  kept = np.asarray(matches.without_mismatches(ycbcr, gray, 0.02))
+  kept = np.asarray(without_mismatches(ycbcr, gray, 0.02))
   np.testing.assert_allclose(kept, chroma, atol=1e-6)
   patch = np.s_[:, 20:24, 20:24]
   ycbcr[patch] = [0.95, 0.1, 0.9]
-  mended = np.asarray(matches.without_mismatches(ycbcr, gray, 0.1))
+  mended = np.asarray(without_mismatches(ycbcr, gray, 0.1))
   np.testing.assert_allclose(mended, chroma, atol=0.02)
 
 
@@ -41,7 +44,7 @@ def test_where_nothing_matches_there_is_no_colour():
   gray = np.zeros((1, 8, 8, 1), np.float32)
   ycbcr = np.full((1, 8, 8, 3), 0.9, np.float32)
   ycbcr[..., 0] = np.indices((8, 8)).sum(0) % 2
-  found = np.asarray(matches.without_mismatches(ycbcr, gray, 1e-6))
+  found = np.asarray(without_mismatches(ycbcr, gray, 1e-6))
   np.testing.assert_allclose(found, 0.5, atol=1e-6)
 
 

@@ -228,7 +228,7 @@ def test_layer(kind, platform):
   shapes = jax.eval_shape(layer.init, jax.random.key(0), volume)["params"]
   assert jax.tree.map(jnp.shape, shapes) == {"kernel": (3, 3, 3, C_IN, C), "bias": (C,)}
   bias = np.array([0.5, -2.0], np.float32)
-  out = layer.apply({"params": {"kernel": kernel, "bias": bias}}, volume)
+  out = jax.jit(layer.apply)({"params": {"kernel": kernel, "bias": bias}}, volume)
   assert out.fold == volumes.fold_for(C, out.depth, platform)
   _assert_close([out.plain()], [expected + bias])
 
@@ -236,10 +236,13 @@ def test_layer(kind, platform):
 def test_layer_in_bfloat16_has_float32_parameters_and_gradients():
   x, *_ = _case("same", 4, (4, 6))
   layer = Conv3D(C, dtype=jnp.bfloat16)
-  variables = layer.init(jax.random.key(0), volumes.Volume(jnp.asarray(x)))
-  loss = lambda v: layer.apply(v, volumes.Volume(jnp.asarray(x))).data.astype(jnp.float32).sum()
-  assert layer.apply(variables, volumes.Volume(jnp.asarray(x))).data.dtype == jnp.bfloat16
-  assert jax.grad(loss)(variables)["params"]["kernel"].dtype == jnp.float32
+  volume = volumes.Volume(jnp.asarray(x))
+  variables = jax.eval_shape(layer.init, jax.random.key(0), volume)
+  assert variables["params"]["kernel"].dtype == jnp.float32
+  assert jax.eval_shape(layer.apply, variables, volume).data.dtype == jnp.bfloat16
+  loss = lambda v: layer.apply(v, volume).data.astype(jnp.float32).sum()
+  slope = jax.eval_shape(jax.grad(loss), variables)
+  assert slope["params"]["kernel"].dtype == jnp.float32
 
 
 def _norms(axis_name=None):
@@ -317,7 +320,8 @@ def test_norm_over_devices_is_that_of_the_whole_batch(norm_case, fold):
   (to_params, to_x), (out, updates) = jax.pmap(
     run, axis_name="batch", in_axes=(None, 0, 0), devices=jax.devices()[:2]
   )(variables, apart(x), apart(upper))
-  expected = _norm_with_gradients(whole, variables, x, upper, fold)
+  of_all = jax.jit(functools.partial(_norm_with_gradients, whole), static_argnums=3)
+  expected = of_all(variables, x, upper, fold)
   total = jax.tree.map(lambda g: g.sum(0), to_params)
   first = jax.tree.map(lambda v: v[0], updates)
   _assert_trees_close(((total, to_x[:, 0]), (out[:, 0], first)), expected)
@@ -327,7 +331,8 @@ def test_norm_over_devices_is_that_of_the_whole_batch(norm_case, fold):
 @pytest.mark.parametrize("fold", [1, 4])
 def test_norm_in_inference_uses_the_running_statistics(norm_case, fold):
   variables, x, _ = norm_case
-  out = VolumeNorm().apply(variables, volumes.from_plain(jnp.asarray(x), fold), train=False)
+  apply = jax.jit(lambda v, x: VolumeNorm().apply(v, volumes.from_plain(x, fold), train=False))
+  out = apply(variables, x)
   p, s = variables["params"], variables["batch_stats"]
   expected = (x - s["mean"]) / np.sqrt(s["var"] + 1e-3) * p["scale"] + p["bias"]
   np.testing.assert_allclose(out.plain(), expected, 1e-4, 1e-3)
@@ -339,7 +344,8 @@ def test_norm_keeps_digits_at_a_large_mean():
   x = jnp.asarray(1000 + noise, jnp.float32)  # exact in float32
   volume = volumes.from_plain(x, 2)
   norm = VolumeNorm(epsilon=0.0)
-  out, _ = norm.init_with_output(jax.random.key(0), volume, train=True)
+  start = jax.jit(norm.init_with_output, static_argnames="train")
+  out, _ = start(jax.random.key(0), volume, train=True)
   expected = (noise - noise.mean()) / noise.std()
   np.testing.assert_allclose(out.plain(), expected, atol=2e-2)
 
@@ -347,7 +353,7 @@ def test_norm_keeps_digits_at_a_large_mean():
 def test_norm_keeps_no_float32_copy_of_a_bfloat16_volume():
   norm = VolumeNorm()
   volume = volumes.Volume(jnp.zeros((1, 4, 8, 8, 16), jnp.bfloat16))
-  variables = norm.init(jax.random.key(0), volume, train=True)
+  variables = jax.jit(norm.init, static_argnames="train")(jax.random.key(0), volume, train=True)
 
   def run(data):
     out, _ = norm.apply(
@@ -355,7 +361,7 @@ def test_norm_keeps_no_float32_copy_of_a_bfloat16_volume():
     )
     return out.data
 
-  out, backward = jax.vjp(run, volume.data)
+  out, backward = jax.eval_shape(lambda data: jax.vjp(run, data), volume.data)
   assert out.dtype == jnp.bfloat16
   kept = [a for a in jax.tree.leaves(backward) if a.size >= volume.data.size]
   assert [a.dtype for a in kept] == [jnp.bfloat16]
@@ -365,7 +371,7 @@ def test_a_pods_batch_has_more_elements_than_an_int32_counts():
   # 256 pairs of the paper's size: shapes alone, nothing is allocated.
   norm = VolumeNorm()
   side = volumes.from_plain(jnp.zeros((1, 2, 2, 2, C)), 1)
-  variables = norm.init(jax.random.key(0), side, train=True)
+  variables = jax.jit(norm.init, static_argnames="train")(jax.random.key(0), side, train=True)
 
   def loss(params, data):
     given = variables | {"params": params}

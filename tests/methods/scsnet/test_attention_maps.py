@@ -15,6 +15,10 @@ from scs_jax.ops import color
 
 _POINTS = np.array([[0, 0], [12, 20], [22, 36], [5, 33]])
 
+_lightness = jax.jit(lambda gray: color.gray_to_lightness(gray[None, ..., None]) / 50.0 - 1.0)
+_lab = jax.jit(lambda rgb: color.normalize_lab(color.rgb_to_lab(rgb[None])))
+_rgb = jax.jit(lambda lab: color.clip_gamut(color.lab_to_rgb(color.denormalize_lab(lab)))[0])
+
 
 @pytest.fixture(scope="module")
 def pictures():
@@ -38,21 +42,17 @@ def _own(method, state, pictures):
   gray, reference = pictures
   variables = {"params": {**state.params["generator"], **state.params["reference"]}}
   is_level = lambda module, name: name == "__call__" and "vcattn" in (module.name or "")
-  lightness = color.gray_to_lightness(gray[None, ..., None]) / 50.0 - 1.0
   lab, seen = jax.jit(
     lambda v, x, y: method.network.apply(v, x, y, capture_intermediates=is_level, mutable=True)
-  )(variables, lightness, color.normalize_lab(color.rgb_to_lab(reference[None])))
-  rgb = color.clip_gamut(color.lab_to_rgb(color.denormalize_lab(lab)))[0]
+  )(variables, _lightness(gray), _lab(reference))
   levels = seen["intermediates"]["pvcattn"]
-  return rgb, [levels[f"vcattn_{i}"]["__call__"][0][0] for i in range(method.network.levels)]
+  return _rgb(lab), [levels[f"vcattn_{i}"]["__call__"][0][0] for i in range(method.network.levels)]
 
 
 def _inside(method, state, pictures):
   """(F_s, V_r) of each level, by the network's parts."""
   gray, reference = pictures
   variables = {"params": {**state.params["generator"], **state.params["reference"]}}
-  lightness = color.gray_to_lightness(gray[None, ..., None]) / 50.0 - 1.0
-  lab = color.normalize_lab(color.rgb_to_lab(reference[None]))
   net = method.network
 
   @jax.jit
@@ -61,7 +61,7 @@ def _inside(method, state, pictures):
     sources = net.apply(variables, features, method="source_levels")
     return sources, net.apply(variables, lab, method="reference_memories")
 
-  sources, memories = run(variables, lightness, lab)
+  sources, memories = run(variables, _lightness(gray), _lab(reference))
   values = [attention.flatten_positions(value)[0] for _, value in memories]
   return [np.asarray(s[0]) for s in sources], [np.asarray(v) for v in values]
 

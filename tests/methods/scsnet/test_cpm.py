@@ -234,7 +234,7 @@ def test_coordinates_may_be_arguments_of_a_compiled_function(layers):
   in_size, size = (24, 6), (5, 4)
   features = _features(in_size)
   axes = _axes(in_size, size)
-  expected = jax.jit(lambda: cpm.map_pixels_plain(layers, features, *axes))()
+  expected = jax.jit(lambda f: cpm.map_pixels_plain(layers, f, *axes))(features)
   chunked = lambda r, c, n: cpm.map_pixels(layers, features, r, c, _chunked(n, size))
   for found in jax.jit(lambda r, c: [chunked(r, c, n) for n in (1, 2)])(*axes):
     np.testing.assert_allclose(found, expected, atol=2e-5)

@@ -125,15 +125,16 @@ class TestStep:
       return ((real - fake.mean() - 1) ** 2 + (fake - real.mean() + 1) ** 2).mean()
 
     @jax.jit
-    def expected():
-      params = {name: state.params[name] for name in names}
+    def expected(params):
       (total, terms), grads = jax.value_and_grad(generator, has_aux=True)(params)
       value, grad = jax.value_and_grad(discriminator)(
         state.params["discriminator"], picture(params)
       )
       return total, terms, value, {**grads, "discriminator": grad}
 
-    total, (content, adversarial), value, grads = jax.device_get(expected())
+    total, (content, adversarial), value, grads = jax.device_get(
+      expected({name: state.params[name] for name in names})
+    )
     found, logs = after[phase]
     np.testing.assert_allclose(logs["loss/generator"], total, rtol=1e-4)
     np.testing.assert_allclose(logs["loss/content"], content, rtol=1e-4)

@@ -265,8 +265,8 @@ def test_scores_equal_scipy_with_kernels_of_norm_one(converged):
 
 def test_statistics_move_only_when_asked(drawn):
   x = _lab(9, 12)
-  look = lambda update: PATCH.apply(drawn, x, update_stats=update, mutable=["batch_stats"])[1]
-  kept, moved = jax.jit(lambda: (look(False), look(True)))()
+  look = lambda v, update: PATCH.apply(v, x, update_stats=update, mutable=["batch_stats"])[1]
+  kept, moved = jax.jit(lambda v: (look(v, False), look(v, True)))(drawn)
   before, kept, moved = (jax.tree.leaves(v["batch_stats"]) for v in (drawn, kept, moved))
   for old, same, new in zip(before, kept, moved, strict=True):
     np.testing.assert_array_equal(same, old)
@@ -292,7 +292,7 @@ def test_twins_find_every_position_of_the_same_picture(variables):
   module = network.SCSNet(**shape, temperature=1e4)
   gray = _gray(24, 32)
   lab = np.concatenate([gray, np.zeros((*gray.shape[:3], 2), np.float32)], -1)
-  params = jax.jit(lambda: module.init(jax.random.key(0), gray, lab))()["params"]
+  params = jax.jit(module.init)(jax.random.key(0), gray, lab)["params"]
   reference = {name: params[name] for name in network.REFERENCE_MODULES}
   generator = {name: tree for name, tree in params.items() if name not in reference}
   twins = generator | network.start_as_twins(generator, reference)
