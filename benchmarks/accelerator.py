@@ -90,8 +90,10 @@ def main() -> int:
     print(f"{case['name']} ...", file=sys.stderr, flush=True)
     if case["part"] == "step":
       case["matmul_tflops"] = results["machine"].get("matmul_tflops")
-    if case["part"] == "train":  # each has an equal share of what is left
-      case["seconds"] = (end - time.time()) / (1 + len(waiting)) - SAVING
+    if case["part"] == "train":  # equal shares of what is left, of as many as it is enough for
+      left = end - time.time()
+      enough = max(1, int(left / (LEAST + SAVING)))
+      case["seconds"] = left / min(1 + len(waiting), enough) - SAVING
     found = run(case)
     print(f"  {json.dumps(found)[:200]}", file=sys.stderr, flush=True)
     results["cases"].append(case | found)
@@ -238,7 +240,7 @@ def _trained(case: dict, code: int | None, said: str) -> dict:
       return {"failed": _reason(code, said)}
     return {"skipped": "no time for the first line of the log"}
   scores = {k: v for line in lines for k, v in line.items() if k.startswith("automatic/psnr")}
-  return {"step": lines[-1]["step"], "images_per_second": rates[-1], "scores": scores}
+  return {"step": lines[-1]["step"], "images_per_second": round(rates[-1], 2), "scores": scores}
 
 
 _STEP_COLUMNS = (
