@@ -157,7 +157,8 @@ HEADS = {
   "tpu": (
     "# Training steps of the paper configs on TPU slices, planned",
     "Compiled ahead of time for each kind of chip by `scs-jax plan`, with libtpu's own compiler; "
-    "nothing was run on a TPU.",
+    "nothing was run on a TPU. What moves the bytes, and what has become less since scsnet's rows: "
+    "[bytes_tpu.md](bytes_tpu.md).",
     "slice",
   ),
   "gpu": (
