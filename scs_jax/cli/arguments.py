@@ -51,6 +51,16 @@ def add_step(parser: argparse.ArgumentParser) -> None:
                       help="which checkpoint of the run; default best")  # fmt: skip
 
 
+def add_no_compile_cache(parser: argparse.ArgumentParser) -> None:
+  """Adds `--no-compile-cache`, of the verbs that run networks."""
+  parser.add_argument(
+    "--no-compile-cache",
+    action="store_true",
+    help="keep no compiled programs in your cache folder, and use none from there (what "
+    "SCS_JAX_CACHE=off does for all commands; SCS_JAX_CACHE=DIR puts them elsewhere)",
+  )
+
+
 def add_quiet(parser: argparse.ArgumentParser) -> None:
   """Adds `--quiet`."""
   parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -66,7 +76,7 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 
 def values(args: argparse.Namespace, *without: str) -> dict[str, Any]:
   """Returns the values of a verb's own flags by name, as its library function takes them."""
-  left_out = {"debug", "overrides", "argv", *without}
+  left_out = {"debug", "no_compile_cache", "overrides", "argv", *without}
   return {name: value for name, value in vars(args).items() if name not in left_out}
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import scs_jax
 from scs_jax.cli import arguments
-from scs_jax.core import failures, spelling
+from scs_jax.core import compiled, failures, spelling
 from scs_jax.errors import UserError
 
 
@@ -22,11 +22,13 @@ class Verb(NamedTuple):
   """A verb's module, imported only when it is asked for.
 
   It has HELP, EXAMPLES, add_arguments and run; or HELP and a table VERBS of verbs of its own.
+  `compiles`: it runs networks, so it keeps their compiled programs for the next time.
   """
 
   module: str
   summary: str
   example: str
+  compiles: bool = False
 
 
 VERBS = {
@@ -34,36 +36,43 @@ VERBS = {
     "scs_jax.cli.demo",
     "show the shipped models on bundled pictures, in a report; or train one from nothing",
     "scs-jax demo",
+    compiles=True,
   ),
   "train": Verb(
     "scs_jax.cli.train",
     "train a method; goes on by itself where an earlier run stopped",
     "scs-jax train --config scsnet/small --workdir runs/small",
+    compiles=True,
   ),
   "colorize": Verb(
     "scs_jax.cli.colorize",
     "colour pictures, folders of them and videos with a trained network",
     "scs-jax colorize photos --out colored --checkpoint runs/small",
+    compiles=True,
   ),
   "app": Verb(
     "scs_jax.cli.app",
     "a page on this machine for photographs, pairs of cameras and training runs",
     "scs-jax app",
+    compiles=True,
   ),
   "evaluate": Verb(
     "scs_jax.cli.evaluate",
     "measure a trained model on pictures, beside baselines, with intervals and a report",
     "scs-jax evaluate --checkpoint runs/small",
+    compiles=True,
   ),
   "ablate": Verb(
     "scs_jax.cli.ablate",
     "train the rows of a paper's ablation table and set them beside its figures",
     "scs-jax ablate scsnet.components --steps 600",
+    compiles=True,
   ),
   "compare": Verb(
     "scs_jax.cli.compare",
     "several methods, cascades and others' pictures in the papers' tables, and one report",
     "scs-jax compare --runs runs/scsnet runs/smsanet --data photos",
+    compiles=True,
   ),
   "study": Verb(
     "scs_jax.cli.study",
@@ -178,8 +187,12 @@ def _run_verb(argv: Sequence[str]) -> int:
     command, about, verbs, argv = f"{command} {first}", module.HELP, module.VERBS, rest
   verb = f"{command} {first}".removeprefix("scs-jax ")
   parser = arguments.make_parser(verb, module.HELP, module.EXAMPLES)
+  if verbs[first].compiles:
+    arguments.add_no_compile_cache(parser)
   module.add_arguments(parser)
   args = arguments.parse(parser, rest)
+  if verbs[first].compiles:
+    compiled.keep(not args.no_compile_cache)
   if not verb.startswith(_INTO_BUCKETS):
     arguments.require_local(args)
   return module.run(args)
