@@ -13,8 +13,6 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 
-import fsspec
-
 from scs_jax.errors import UserError
 
 # What fsspec needs besides, by the address's scheme.
@@ -260,6 +258,8 @@ def as_os_errors(where: str) -> Iterator[None]:
 
 def _file_system(url: str):
   """Returns (fsspec's file system, path inside it)."""
+  import fsspec  # not for files of this machine alone: it takes a tenth of a second
+
   scheme = url.partition("://")[0].lower()
   try:
     files, path = fsspec.core.url_to_fs(url)

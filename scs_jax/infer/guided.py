@@ -1,6 +1,7 @@
 """Enlarges colour along the edges of the lightness of a picture: a guided filter, in strips.
 
 NumPy and SciPy, since pictures come in every size and each new shape would compile anew under jax.
+SciPy is slow to import, and only done so where something is enlarged.
 """
 
 import concurrent.futures
@@ -8,7 +9,6 @@ import os
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage, sparse
 
 # Chosen on four photographs of scikit-image (astronaut, coffee, chelsea, rocket), chroma reduced by
 # 2, 4 and 8. SIGMA 0.6 to 1.0 and EPSILON 4 to 16 differ by 3 % in the error there. A bicubic base
@@ -134,8 +134,10 @@ def average_of(
   return np.clip(small, lowest, highest)
 
 
-def _area(size: int, smaller: int) -> sparse.csr_array:
+def _area(size: int, smaller: int):
   """Makes the matrix [smaller, size] of means by area: (i, k) is pixel k's part in mean i."""
+  from scipy import sparse
+
   # In units of 1 / (size * smaller) of the axis all borders are integers.
   borders = np.union1d(np.arange(smaller + 1) * size, np.arange(size + 1) * smaller)
   starts, lengths = borders[:-1], np.diff(borders)
@@ -163,6 +165,8 @@ def _between(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _enlarge_strip(low, chroma, lightness, rows, columns, result) -> None:
   """Fills `result`, some rows of the whole; `rows` are their taps in low, [h, w] as is chroma."""
+  from scipy import ndimage
+
   top = max(int(rows[0][0]) - _HALO, 0)
   part = slice(top, int(rows[1][-1]) + _HALO + 1)
   first, second, weight = rows[0] - top, rows[1] - top, rows[2][:, None]

@@ -10,7 +10,6 @@ from scs_jax.infer import batch, display, pair_inputs, pictures, record, referen
 from scs_jax.infer import inputs as tasks
 from scs_jax.infer.batch import Outcome
 from scs_jax.infer.colorizer import Colorizer
-from scs_jax.infer.pairs import PairColorizer
 from scs_jax.training import models
 
 Path = str | os.PathLike[str]
@@ -137,5 +136,10 @@ def _is_paired(given: Sequence[str], mono, color, mono_view, reference) -> bool:
 def _open_colorizer(model: models.Model, memory_limit: int | None, **pairs):
   """Opens what colours photos, or with `mono_view` pairs."""
   display.say(f"colouring with {model.place}")
-  kind = PairColorizer if pairs else Colorizer
+  if pairs:
+    from scs_jax.infer.pairs import PairColorizer  # photographs need none of its filters
+
+    kind = PairColorizer
+  else:
+    kind = Colorizer
   return kind.from_checkpoint(model, memory_limit=memory_limit, note=display.say, **pairs)

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
@@ -41,6 +40,8 @@ def restore_for_inference(
 
 def restore_arrays(folder: epath.Path, like: dict[str, Tree]) -> dict[str, Tree]:
   """Restores the fields of the items in `like`, with its structure and shardings."""
+  import orbax.checkpoint as ocp  # a model's file needs none of its quarter of a second
+
   expected: dict[str, str] = {}
   found: dict[str, str] = {}
   about = read_json(folder, "about")
