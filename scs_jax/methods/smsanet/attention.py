@@ -44,12 +44,15 @@ def _highest_backward(axis: int, kept: tuple[Array, Array], cotangent: Array) ->
 highest.defvjp(_highest_forward, _highest_backward)
 
 
+@jax.jit
 def pool_channels(x: Array) -> Array:
   """Computes MAP of Eq. 1: maximum and mean over the channels, float32 [N, H, W, 2]."""
   x = x.astype(jnp.float32)
   return jnp.stack([highest(x, 3), x.mean(axis=-1)], axis=-1)
 
 
+# Functions of their own to JAX: traced once for all blocks of one size, not in each.
+@functools.partial(jax.jit, static_argnums=1)
 def split(pooled: Array, side: int, inside: Array | None = None) -> Array:
   """Computes Split of Eq. 1: one maximum and one mean for each patch of side x side positions.
 
