@@ -1,0 +1,135 @@
+"""What a user waits for: the first picture of a command, and a folder of pictures of all sizes.
+
+    python benchmarks/first_picture.py                    # some minutes, two cores
+    python benchmarks/first_picture.py --pictures 0       # the first picture alone
+
+One photograph of 512 x 512 (scikit-image's astronaut) by `scs-jax colorize`, each call a process of
+its own: without kept programs, with an empty cache folder, and with what the call before left
+there. Then a folder of as many sizes as pictures, from 240 to 720 pixels a side: the whole job,
+against the time that the same Colorizer takes for the same pictures one after the other, already
+read, in the same process; both after a first pass over some of them, so that nothing compiles.
+"""
+
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+import harness
+
+
+def main() -> int:
+  parser = harness.parser(__doc__)
+  parser.add_argument("--models", nargs="*", default=["smsanet", "scsnet"])
+  parser.add_argument("--repeats", type=int, default=2, help="of each call; the least counts")
+  parser.add_argument("--pictures", type=int, default=200)
+  args = parser.parse_args()
+  if args.case:
+    print(json.dumps(harness.machine()))
+    return 0
+  print(harness.child(__file__, "machine"), flush=True)
+  with tempfile.TemporaryDirectory() as folder:
+    photo = write_photographs(pathlib.Path(folder), [(512, 512)])[0]
+    for model in args.models:
+      for kind, (busy, wall) in first_pictures(model, photo, args.repeats).items():
+        print(f"{model}, {kind}: {busy:.2f} s of processor time, {wall:.2f} s", flush=True)
+  if args.pictures:
+    for model in args.models:
+      with tempfile.TemporaryDirectory() as folder:
+        print(f"{model}, {colour_folder(model, pathlib.Path(folder), args.pictures)}", flush=True)
+  return 0
+
+
+def write_photographs(folder: pathlib.Path, sizes) -> list[pathlib.Path]:
+  """Writes the astronaut at sizes (height, width), as JPEG."""
+  from PIL import Image
+  from skimage import data
+
+  photo, paths = Image.fromarray(data.astronaut()), []
+  for number, (height, width) in enumerate(sizes):
+    paths.append(folder / f"{number:03}.jpg")
+    photo.resize((width, height), Image.Resampling.BICUBIC).save(paths[-1], quality=95)
+  return paths
+
+
+def first_pictures(model: str, photo: pathlib.Path, repeats: int) -> dict:
+  """Returns by kind of call (processor seconds, seconds), the least of the repeats."""
+  found = {}
+  for _ in range(repeats):
+    with tempfile.TemporaryDirectory() as cache:
+      for kind, flags in (
+        ("nothing kept", ["--no-compile-cache"]),
+        ("first call", []),
+        ("second call", []),
+      ):
+        seconds = call(model, photo, cache, flags)
+        found[kind] = min(found.get(kind, seconds), seconds)
+  return found
+
+
+def call(model: str, photo: pathlib.Path, cache: str, flags: list[str]) -> tuple[float, float]:
+  """Returns (processor seconds, seconds) of one command."""
+  out = photo.with_name("result.png")
+  command = [sys.executable, "-m", "scs_jax", "colorize", photo, "--out", out, "--overwrite"]
+  environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMP")}
+  environment["XDG_CACHE_HOME"] = cache
+  before, started = processor_seconds(), time.perf_counter()
+  subprocess.run(
+    [*command, "--checkpoint", model, "--quiet", *flags],
+    env=environment,
+    cwd=harness.ROOT,
+    check=True,
+    stdout=subprocess.DEVNULL,
+  )
+  return processor_seconds() - before, time.perf_counter() - started
+
+
+def processor_seconds() -> float:
+  """Returns what all children of this process have taken until now."""
+  usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+  return usage.ru_utime + usage.ru_stime
+
+
+def colour_folder(model: str, folder: pathlib.Path, count: int) -> str:
+  from scs_jax.infer import batch, inputs, pictures, record
+  from scs_jax.infer.colorizer import Colorizer
+
+  source = folder / "photos"
+  source.mkdir()
+  step = 480 / count
+  sizes = [(240 + round(step * i), 720 - round(step * (i * 7 % count))) for i in range(count)]
+  paths = write_photographs(source, sizes)
+  colorizer = Colorizer.from_checkpoint(model)
+
+  def job(name: str, found: list) -> float:
+    started = time.perf_counter()
+    batch.color_all(
+      found,
+      batch.Settings(),
+      record.Record(folder / name, {"job": name}),
+      lambda: colorizer,
+      quiet=True,
+      say=lambda line: None,
+    )
+    return time.perf_counter() - started
+
+  find = lambda name: inputs.find([str(source)], str(folder / name), "same").tasks
+  job("first", find("first")[:: max(1, count // 10)])
+  read = [pictures.read(path) for path in paths]
+  started = time.perf_counter()
+  for picture in read:
+    colorizer.color(picture)
+  alone = time.perf_counter() - started
+  whole = job("second", find("second"))
+  return (
+    f"{len(set(sizes))} sizes: {whole:.1f} s to read, colour and write, {alone:.1f} s to colour "
+    f"alone: {whole / alone:.2f} times"
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(main())
