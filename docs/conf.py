@@ -88,6 +88,8 @@ def restructure(app, what, name, obj, options, lines):
   That is plain text with `code`, indented examples and four kinds of lists. An extension for
   Google's docstrings would take words before a colon for types.
   """
+  if what == "module":  # autodoc has taken the indent of a list of examples for the margin
+    lines[:] = obj.__doc__.strip().split("\n")
   section, found = "", []
   for paragraph in "\n".join(lines).split("\n\n"):
     if paragraph.startswith("  ") and not section:

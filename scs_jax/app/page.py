@@ -19,7 +19,10 @@ def build(shared: Shared) -> gr.Blocks:
   with gr.Blocks(
     title=TITLE, analytics_enabled=False, delete_cache=(_CLEAN_EVERY, _CLEAN_AFTER)
   ) as page:
-    gr.Markdown("# Colour photographs\nWith the networks of scs_jax, on this machine alone.")
+    gr.Markdown(
+      "# Colour photographs\nWith the networks of scs_jax, on the machine that serves this page. "
+      "It sends your pictures nowhere, and deletes them when you close the page."
+    )
     with gr.Tabs():
       with gr.Tab("Photos"):
         photographs_tab.build(shared)

@@ -29,7 +29,7 @@ def build(shared: Shared) -> None:
       status = gr.HTML(
         markup.line(
           "Drop the two pictures that a monochrome and a colour camera took side by side at the "
-          "same moment, rectified and of one size."
+          f"same moment, rectified, of one size and each of {shared.most}."
         ),
         elem_id="pair-status",
       )
@@ -61,7 +61,7 @@ def build(shared: Shared) -> None:
         shared.places.require(request.session_hash)
         yield {status: _status(now)} | results_of(now)
     except Exception as error:
-      yield {status: markup.refusal(words.explain(error, folder))}
+      yield {status: shared.refusal(error, request.session_hash, folder)}
 
   def results_of(now: pairs.State) -> dict:
     if not now.output:

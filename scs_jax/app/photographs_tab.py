@@ -45,7 +45,7 @@ def build(shared: Shared) -> None:
     with gr.Column(scale=2, min_width=300, elem_classes="answered"):
       with gr.Row(equal_height=True):
         status = gr.HTML(
-          markup.line("Drop photographs and press “Colour”. They stay on this machine."),
+          markup.line(f"Drop photographs, each of {shared.most}, and press “Colour”."),
           elem_id="status",
         )
         stop = gr.Button("Stop", elem_id="stop", scale=0, min_width=90, visible=False)
@@ -93,7 +93,7 @@ def build(shared: Shared) -> None:
           return
         yield {status: _status(now), stop: gr.Button(visible=bool(now.now))} | results_of(now)
     except Exception as error:
-      refused = markup.refusal(words.explain(error, folder))
+      refused = shared.refusal(error, session, folder)
       yield {status: refused, stop: gr.Button(visible=False)}
 
   def results_of(now: photographs.State) -> dict:

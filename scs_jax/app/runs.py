@@ -14,7 +14,7 @@ from PIL import Image
 
 from scs_jax.data import listing
 from scs_jax.errors import UserError
-from scs_jax.report import panels, plots
+from scs_jax.report import layout, pairs_layout, panels, plots
 from scs_jax.training import logbook
 
 _DEEP = 3  # folders below the one that is looked through
@@ -91,12 +91,14 @@ def page(run: Run) -> str:
   scores = [name for name in run.curves if name.partition("/")[0] in run.modes]
   losses = [name for name in run.curves if name.startswith("loss/")]
   parts = [f"<p>{html.escape(_progress(run))}</p>"]
-  parts += _table(run.curves, scores)
+  words = pairs_layout.PAIRS if {*run.modes} & {*pairs_layout.PAIRS.modes} else layout.PHOTOS
+  headings = {column.metric: column.heading for column in words.columns}
+  parts += _table(run.curves, scores, headings) + _meanings(scores, words)
   metrics = dict.fromkeys(name.rpartition("/")[2] for name in scores)
   shown = []
   for metric in metrics:
     of = {n.rpartition("/")[0]: run.curves[n] for n in scores if n.rpartition("/")[2] == metric}
-    shown.append(plots.curves(of, metric))
+    shown.append(plots.curves(of, headings.get(metric, metric)))
   shown += [plots.curves({"": run.curves[name]}, name) for name in losses]
   drawn = [_figure(plot) for plot in shown if plot is not None]
   if drawn:
@@ -113,7 +115,8 @@ def panel(path: pathlib.Path) -> str:
     raise UserError(f"the panel {path.name} cannot be read ({error})") from error
   data = base64.b64encode(panels.jpeg(panels.reduced(pixels, _SIDE))).decode()
   label = f"held-out pictures at {step_of(path)}"
-  return f'<div class="wide"><img alt="{label}" src="data:image/jpeg;base64,{data}"></div>'
+  picture = f'<img class="own-size" alt="{label}" src="data:image/jpeg;base64,{data}">'
+  return f'<div class="wide">{picture}</div>'
 
 
 def step_of(path: pathlib.Path) -> str:
@@ -137,7 +140,7 @@ def _ago(seconds: float) -> str:
   return f"{seconds:.0f} seconds ago"
 
 
-def _table(curves: Curves, scores: Sequence[str]) -> list[str]:
+def _table(curves: Curves, scores: Sequence[str], headings: Mapping[str, str]) -> list[str]:
   """The held-out scores as last measured: a row a metric, a column a mode."""
   if not scores:
     return ["<p>No held-out scores yet.</p>"]
@@ -145,7 +148,7 @@ def _table(curves: Curves, scores: Sequence[str]) -> list[str]:
   metrics = list(dict.fromkeys(name.rpartition("/")[2] for name in scores))
   cell = lambda points: f"<td>{points[-1][1]:.4g}</td>" if points else "<td></td>"
   rows = [
-    f"<tr><th>{html.escape(metric)}</th>"
+    f"<tr><th>{html.escape(headings.get(metric, metric))}</th>"
     + "".join(cell(curves.get(f"{mode}/{metric}", ())) for mode in modes)
     + "</tr>"
     for metric in metrics
@@ -155,6 +158,15 @@ def _table(curves: Curves, scores: Sequence[str]) -> list[str]:
   caption = f"<caption>Held-out scores at step {step:,}</caption>"
   table = f"<table>{caption}<tr><th></th>{head}</tr>{''.join(rows)}</table>"
   return [f'<div class="wide">{table}</div>']
+
+
+def _meanings(scores: Sequence[str], words: layout.Layout) -> list[str]:
+  """Explains the scores that a table has, folded away."""
+  metrics = {name.rpartition("/")[2] for name in scores}
+  told = [f"{head}: {text}" for head, (metric, text) in words.legend.items() if metric in metrics]
+  items = "".join(f"<li>{html.escape(one)}</li>" for one in told)
+  fold = f"<details><summary>What the scores mean</summary><ul>{items}</ul></details>"
+  return [fold] if told else []
 
 
 def _figure(plot: plots.Plot) -> str:

@@ -14,10 +14,17 @@ _NEWEST = "the newest"
 def build(shared: Shared) -> None:
   """Builds the tab; within a gr.Tab."""
   with gr.Row(equal_height=True):
-    run = gr.Dropdown([], value=None, label=f"Run, of those below {shared.runs}", elem_id="run")
-    step = gr.Dropdown([_NEWEST], value=_NEWEST, label="Panel", elem_id="step")
-    again = gr.Button("Look for runs", elem_id="again", scale=0, min_width=140)
-  shown = gr.HTML(elem_id="shown-run")
+    run = gr.Dropdown(
+      [], value=None, label=f"Run, of those below {shared.runs}", elem_id="run", min_width=300
+    )
+    step = gr.Dropdown(
+      [_NEWEST], value=_NEWEST, label="Panel of held-out pictures", elem_id="step", min_width=300
+    )
+    again = gr.Button("Look for runs", elem_id="again", scale=0, min_width=180)
+  shown = gr.HTML(
+    markup.line("Choose a run to see its curves, scores and panels; they follow while it trains."),
+    elem_id="shown-run",
+  )
   panel = gr.HTML(elem_id="panel")
   seen, timer = gr.State(), gr.Timer(SECONDS, active=False)
 

@@ -102,7 +102,8 @@ def _launch(settings: Settings, folder: str):
 
   networks = Networks(settings.checkpoints, settings.memory_limit)
   turns = Turns(settings.max_jobs)
-  shared = Shared(networks, Places(folder), turns, settings.max_pixels, settings.runs)
+  limits = settings.max_upload, settings.max_pixels
+  shared = Shared(networks, Places(folder), turns, *limits, settings.runs)
   blocks = page.build(shared)
   try:
     blocks.launch(

@@ -68,11 +68,11 @@ def _parts(rows: Sequence[Row]) -> list[str]:
 
 
 def _pairwise(design: Design, found: Outcome) -> Table:
-  ours, printed = design.methods[0], _printed("scsnet_3")["rows"]
+  printed = _printed("scsnet_3")["rows"]
   parts = []
   for part in dict.fromkeys([*_parts(found.rows), *(part for part, _, _ in printed)]):
     lines = [
-      Line((f"{ours} v.s. {row.name}", _versus(row), *_facts(row)))
+      Line((_against(design, row), _versus(row), *_facts(row)))
       for row in found.rows
       if row.part == part
     ]
@@ -84,6 +84,10 @@ def _pairwise(design: Design, found: Outcome) -> Table:
     parts.append((part.capitalize(), lines))
   header = ["", "authenticity (%)", "95 % interval", "votes", "raters", "agreement"]
   return Table(header, parts, "Which picture looks more authentic")
+
+
+def _against(design: Design, row: Row) -> str:
+  return f"{design.methods[0]} v.s. {row.name}"
 
 
 def _versus(row: Row) -> str:
@@ -175,11 +179,12 @@ def _raters(design: Design, found: Outcome, votes: Sequence[Vote], progress) -> 
 
 def _bars(design: Design, found: Outcome) -> dict:
   """Gives the page's bars: {"key": [(answer, colour)], "rows": [(part, name, percentages)]}."""
-  names, colors = LEVEL_NAMES, _COLORS
+  names, colors, name = LEVEL_NAMES, _COLORS, lambda row: row.name
   if design.kind == PAIRWISE:
     names, colors = (design.methods[0], "the other"), (_COLORS[0], _COLORS[3])
+    name = lambda row: _against(design, row)
   rows = [
-    (row.part, row.name, [100 * n / row.votes for n in row.counts])
+    (row.part, name(row), [100 * n / row.votes for n in row.counts])
     for row in found.rows
     if row.votes
   ]

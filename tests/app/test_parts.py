@@ -15,7 +15,7 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="the page needs gradio, an extra")
 
-from scs_jax.app import photographs, places, runs, serving, turns, words
+from scs_jax.app import photographs, places, runs, serving, shared, turns, words
 from scs_jax.errors import UserError
 
 
@@ -52,6 +52,14 @@ class TestPlaces:
     with pytest.raises(UserError, match="closed"):
       kept.require("one")
     assert list(tmp_path.iterdir()) == []
+
+  def test_a_job_whose_page_was_closed_reports_no_bug(self, tmp_path, capsys):
+    kept = places.Places(tmp_path)
+    own = shared.Shared(None, kept, None, 1, 1, "runs")
+    assert "is no number" in own.refusal(UserError("x is no number"), "one")
+    kept.end("one")
+    assert "The page was closed" in own.refusal(RuntimeError("a file is gone"), "one")
+    assert capsys.readouterr().err == ""
 
   def test_a_forged_session_names_no_folder(self, tmp_path):
     root = tmp_path / "root"
@@ -247,6 +255,7 @@ class TestRuns:
     page = parse_page(runs.page(run))
     text = "".join(page.words)
     assert not page.open and "step 30 of 40, 3 pictures a second" in text and "22.25" in text
+    assert "PSNR RGB" in text and "in decibels; higher is better" in text
     assert page.counts["figure"] == 2  # the score and the loss, not how long compiling took
     assert [runs.step_of(path) for path in run.panels] == ["step 30", "step 10"]
     assert 'src="data:image/jpeg;base64,' in runs.panel(run.panels[0])

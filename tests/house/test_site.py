@@ -15,7 +15,10 @@ for module in ("myst_nb", "furo"):
   pytest.importorskip(module, reason="needs pip install -e .[docs]")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SHOWN = ("docs/index.md", "docs/quickstart.ipynb", "scs_jax/methods/scsnet/README.md")
+SHOWN = (
+  "docs/index.md", "docs/quickstart.ipynb", "docs/api/scs_jax.rst",
+  "scs_jax/methods/scsnet/README.md",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,12 @@ def test_a_style_sheet_loads_nothing_from_elsewhere(site):
 def test_formulas_are_there(site):
   page = (site[0] / "scs_jax/methods/scsnet/README.html").read_text(encoding="utf-8")
   assert page.count("<math") > 8 and r"\mathcal" not in page
+
+
+def test_examples_of_a_docstring_keep_their_lines(site):
+  page = (site[0] / "docs/api/scs_jax.html").read_text(encoding="utf-8")
+  text = re.sub("<[^>]*>", "", page)
+  assert re.search(r"\n *load_config\(.*?\)       a config.*\n *train\(", text)
 
 
 def test_what_is_exported_is_documented(site):

@@ -64,6 +64,7 @@ def test_fifty_raters_at_once_and_the_report_finds_what_they_prefer(draw, serve,
   page = (folder / "report" / "report.html").read_text()
   parsed = parse_page(page)
   assert not parsed.open and not parsed.fetched and "rater 50" in page
+  assert "secret_one v.s. secret_two (automatic)" in page
   assert (folder / "report" / "tables.md").read_text().startswith(text)
 
 

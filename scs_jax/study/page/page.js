@@ -20,7 +20,8 @@ const KINDS = {
       (seconds ? `, for ${seconds === 1 ? "one second" : `${seconds} seconds`}` : "") +
       ". Choose the one that looks more authentic: more like a true photograph. If you are not " +
       "sure, follow your first impression.",
-    keys: "A tap on the picture or its button chooses it; so do the arrow keys. P pauses.",
+    touch: "A tap on the picture or its button chooses it.",
+    keys: "The arrow keys choose, too; P pauses.",
     answers: () => matchMedia("(orientation: portrait)").matches
       ? [["Upper one", "↑"], ["Lower one", "↓"]] : [["Left one", "←"], ["Right one", "→"]],
     pick: key => ({ ArrowLeft: 0, ArrowUp: 0, ArrowRight: 1, ArrowDown: 1 })[key],
@@ -30,7 +31,8 @@ const KINDS = {
     about: () => "You will see pictures, one at a time. Say how right the colours of each are, in " +
       "five levels. Where a second picture stands beside it, that one shows the colours of the " +
       "scene.",
-    keys: "Tap a level, or press its number. P pauses.",
+    touch: "Tap a level.",
+    keys: "The keys 1 to 5 choose, too; P pauses.",
     answers: () => now.levels.map((name, i) => [name, `${i + 1}`]),
     pick: key => /^[1-5]$/.test(key) ? key - 1 : undefined,
   },
@@ -196,6 +198,7 @@ function rest(question) {
   const fresh = now.position === 0;
   $("heading").textContent = fresh ? kind.question : `${now.position} of ${now.total} answered`;
   $("about").textContent = kind.about(now.display);
+  $("touch").textContent = kind.touch;
   $("keys").textContent = kind.keys;
   $("own").textContent = localStorage[stored.code].match(/.{1,4}/g).join("-");
   $("go").textContent = fresh ? "Begin" : "Go on";
