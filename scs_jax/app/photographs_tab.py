@@ -37,7 +37,10 @@ def build(shared: Shared) -> None:
       )  # fmt: skip
       lending = f"{words.REFERENCES} (optional)"
       with gr.Accordion(lending, open=False, elem_id="lending", elem_classes="later"):
-        gr.Markdown("They lend their colours: one to all, of several each to what is most similar.")
+        gr.Markdown(
+          "They lend their colours. Of several, each photograph takes the one of its name, else "
+          "the most similar."
+        )
         references = gr.File(
           label=words.REFERENCES, file_count="multiple", file_types=PICTURES, height=140,
           elem_id="references",
