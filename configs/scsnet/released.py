@@ -1,5 +1,7 @@
 """SCSNet as it is trained for release: an hour of one CPU core, both modes, 1x to 4x.
 
+The model that ships went on from there for 1,200 steps (benchmarks/results/models_cpu.md).
+
 Ours, from `small`; each number that differs has its reason.
 """
 
