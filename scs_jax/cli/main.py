@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import scs_jax
 from scs_jax.cli import arguments
-from scs_jax.core import compiled, failures, spelling
+from scs_jax.core import compiled, failures, heap, spelling
 from scs_jax.errors import UserError
 
 
@@ -200,6 +200,8 @@ def _run_verb(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line `argv` (default: the process's own); returns the exit code."""
+  if argv is None:
+    heap.keep_freed()  # of a process that is all ours
   argv = list(sys.argv[1:] if argv is None else argv)
   debug = "--debug" in argv
   if not debug:

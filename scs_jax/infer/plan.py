@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import psutil
 
+from scs_jax.core import heap
 from scs_jax.core.stages import MemoryStage, PaintStage, PointStage, Recipe, TileStage
 from scs_jax.infer import painter as painters
 from scs_jax.infer.painter import Memory, Painter, Size
@@ -140,6 +141,7 @@ def available_bytes() -> tuple[int | None, int]:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
       free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+  heap.give_back_freed()
   host = psutil.virtual_memory().available
   group = pathlib.Path("/sys/fs/cgroup")
   with contextlib.suppress(OSError, ValueError):  # no such files, or no bound ("max")
