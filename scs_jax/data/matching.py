@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
+from scipy import fft, ndimage
 
 _RADIUS = 7
 PATCH = 2 * _RADIUS + 1
@@ -148,11 +148,14 @@ def _search(
 
 def _correlation(patch: np.ndarray, area: np.ndarray, size: int) -> np.ndarray:
   """Correlates a patch with every place of an area, zero-mean and normalised: in [-1, 1]."""
-  windows = np.lib.stride_tricks.sliding_window_view(area, (size, size))
   patch = patch - patch.mean()
-  # The mean of a window drops out of the product, for the patch sums to zero.
-  # Not optimize=True: BLAS would start threads for products this small.
-  product = np.einsum("ijkl,kl->ij", windows, patch)
+  # The mean of a window drops out of the product, for the patch sums to zero. By the Fourier
+  # transform, a third of the time of 225 products at each place; it wraps around where a window
+  # would reach beyond the area.
+  shape = [fft.next_fast_len(n, real=True) for n in area.shape]
+  spectra = [fft.rfft2(image.astype(np.float64), shape) for image in (area, patch)]
+  product = fft.irfft2(spectra[0] * spectra[1].conj(), shape)
+  product = product[: area.shape[0] - size + 1, : area.shape[1] - size + 1]
   sums = np.cumsum(np.cumsum(np.pad(np.stack([area, area**2]), ((0, 0), (1, 0), (1, 0))).astype(
     np.float64), 1), 2)  # fmt: skip
   box = sums[:, size:, size:] - sums[:, :-size, size:] - sums[:, size:, :-size]
