@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scs_jax.ops.convolve import conv_general_dilated
+
 Array = jax.Array
 
 # He initialisation for convolutions that a ReLU follows.
@@ -35,6 +37,7 @@ class Conv(nn.Module):
       padding=((pad, pad), (pad, pad)),
       kernel_init=nn.initializers.zeros if self.gain_to_zero else HE,
       dtype=self.dtype,
+      conv_general_dilated=conv_general_dilated,
       name="conv",
     )(x)
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax.nn.blocks import HE
+from scs_jax.ops.convolve import conv_general_dilated
 
 Array = jax.Array
 
@@ -55,6 +56,7 @@ class ConvNorm(nn.Module):
       use_bias=not self.norm,
       kernel_init=zeros if self.quiet and not self.norm else HE,
       dtype=self.dtype,
+      conv_general_dilated=conv_general_dilated,
       name="conv",
     )(x)
     if self.norm:

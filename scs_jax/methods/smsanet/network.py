@@ -17,6 +17,7 @@ from scs_jax.methods.smsanet.attention import make_attention
 from scs_jax.nn.blocks import HE
 from scs_jax.ops import check, corner
 from scs_jax.ops.color import AB_MAX
+from scs_jax.ops.convolve import conv_general_dilated
 
 Array = jax.Array
 
@@ -85,6 +86,7 @@ class Block(nn.Module):
         kernel_dilation=self.dilation,
         kernel_init=HE,
         dtype=self.dtype,
+        conv_general_dilated=conv_general_dilated,
         name=f"conv_{i}",
       )(corner.clear(x, inside))
       x = nn.leaky_relu(x, 0.2) if self.last else nn.relu(x)
@@ -215,7 +217,13 @@ class Colorizer(nn.Module):
     features = scaled(BLOCKS[number].features, self.width)
     up = DoublingConv(features, self.dtype, name=f"up_{number}")(x)
     short = nn.Conv(
-      features, (3, 3), padding=1, kernel_init=HE, dtype=self.dtype, name=f"short_{number}"
+      features,
+      (3, 3),
+      padding=1,
+      kernel_init=HE,
+      dtype=self.dtype,
+      conv_general_dilated=conv_general_dilated,
+      name=f"short_{number}",
     )(corner.clear(shortcut, inside))
     return nn.relu(up[:, : short.shape[1], : short.shape[2]] + short)
 

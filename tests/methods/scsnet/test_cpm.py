@@ -146,7 +146,7 @@ def test_the_small_chunks_of_a_tpu_change_no_gradient(layers, dtype, monkeypatch
   """256 rows, one at a time: in bfloat16 their sum would lose most of what each adds."""
   in_size, size = (2, 3), (256, 4)
   rows, columns = _axes(in_size, size)
-  monkeypatch.setattr(cpm, "_TPU_CHUNK_FLOATS", 1)
+  monkeypatch.setitem(cpm._MOST_FLOATS, "tpu", 1)
 
   def gradients(kind, dtype):
     features = jnp.asarray(_features(in_size), dtype)
