@@ -141,6 +141,21 @@ def test_gradients_of_both_orders_agree(layers, name):
       np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max() + 1e-6)
 
 
+def test_neighbours_on_cpus_equal_products_elsewhere():
+  rows, columns = _axes((4, 5), (9, 3))
+  features = _features((4, 5))
+  upper = np.random.default_rng(1).normal(size=(len(features), 9, 3, features.shape[-1]))
+
+  def run(kind):
+    with platform.compiling_for(kind):
+      function = lambda x: cpm.interpolate(x, rows, columns)
+      out, backward = jax.vjp(function, jnp.asarray(features))
+      return out, *backward(upper.astype(np.float32))
+
+  for found, expected in zip(run("cpu"), run("gpu"), strict=True):
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_small_chunks_of_a_tpu_change_no_gradient(layers, dtype, monkeypatch):
   """256 rows, one at a time: in bfloat16 their sum would lose most of what each adds."""
