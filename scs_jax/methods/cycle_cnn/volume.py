@@ -168,14 +168,19 @@ def _group_conv(volume: Volume, kernel: Array, steps: _Steps, depth: int, fold: 
   before = -first
   after = last - spread * (groups_in - 1)
   plane = (1, steps.spread)
-  return lax.conv_general_dilated(
-    volume.data,
+  # XLA's convolution of few examples for a TPU cuts rows into pieces along the batch. Without
+  # barriers it carries that form on into what comes before and after, and leaves it there, in
+  # float32 and several times, by copies of the volume.
+  held = lax.optimization_barrier if volume.fold > 1 or fold > 1 else lambda x: x
+  out = lax.conv_general_dilated(
+    held(volume.data),
     banded,
     (window, steps.stride, steps.stride),
     ((before, after), plane, plane),
     lhs_dilation=(spread, steps.spread, steps.spread),
     dimension_numbers=_LAYOUT,
   )
+  return held(out)
 
 
 def _flip(kernel: Array, steps: _Steps) -> Array:
