@@ -1,41 +1,44 @@
 #!/usr/bin/env bash
-# Trains in several processes on this machine: tries what a pod does, without one.
+# Trains or measures in several processes on this machine: tries what a pod does, without one.
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: launch/local_processes.sh [--processes N] [--devices D] [--logs DIR] [--dry-run] \
-         -- TRAIN ARGUMENTS
+usage: launch/local_processes.sh [--processes N] [--devices D] [--verb VERB] [--logs DIR] \
+         [--dry-run] -- ARGUMENTS
 
-Runs `scs-jax train TRAIN ARGUMENTS` in N processes (default 2) that train one model together, each
-with D CPU devices (default 1). The output of process i goes to DIR/process_i.log (default: logs).
+Runs `scs-jax train ARGUMENTS` in N processes (default 2) that train one model together, each
+with D CPU devices (default 1); or evaluate, compare or ablate as --verb, which share the pictures.
+The output of process i goes to DIR/process_i.log (default: logs).
 Ctrl-C saves and ends; a second one ends at once. The same command again goes on from the last
 checkpoint. When one process fails, the others are ended and its log is shown. PYTHON=/path/to/python picks the interpreter (default: .venv's of
 this folder, then python3).
 
 example:
   launch/local_processes.sh --processes 2 -- --config scsnet/small --workdir runs/two
+  launch/local_processes.sh --verb evaluate -- --checkpoint runs/two --data photos
 TEXT
 }
 
 fail() { echo "local_processes.sh: error: $*" >&2; exit 2; }
 whole_number() { [[ "$2" =~ ^[1-9][0-9]*$ ]] || fail "$1 is '$2': expected a whole number from 1"; }
 
-processes=2 devices=1 logs=logs dry=
+processes=2 devices=1 verb=train logs=logs dry=
 while (($#)); do
   case "$1" in
-    --processes | --devices | --logs)
+    --processes | --devices | --verb | --logs)
       (($# > 1)) || fail "$1 needs a value"
-      case "$1" in --processes) processes=$2 ;; --devices) devices=$2 ;; --logs) logs=$2 ;; esac
+      case "$1" in --processes) processes=$2 ;; --devices) devices=$2 ;; --verb) verb=$2 ;; --logs) logs=$2 ;; esac
       shift 2 ;;
     --dry-run) dry=1; shift ;;
     -h | --help) usage; exit 0 ;;
     --) shift; break ;;
-    *) fail "unexpected argument '$1'; the arguments of scs-jax train follow after --" ;;
+    *) fail "unexpected argument '$1'; the arguments of scs-jax $verb follow after --" ;;
   esac
 done
 whole_number --processes "$processes"
 whole_number --devices "$devices"
+[[ $verb =~ ^(train|evaluate|compare|ablate)$ ]] || fail "--verb is '$verb': expected train, evaluate, compare or ablate"
 (($#)) || fail "no training arguments; write -- --config NAME --workdir DIR (see --help)"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -46,7 +49,7 @@ port=12345
 flags="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$devices"
 
 command_of() {
-  printf '%s\n' "$python" -m scs_jax train "${@:2}" \
+  printf '%s\n' "$python" -m scs_jax "$verb" "${@:2}" \
     --coordinator "127.0.0.1:$port" --num-processes "$processes" --process-id "$1"
 }
 
@@ -63,7 +66,7 @@ pids=()
 signal=TERM
 stop() { for pid in "${pids[@]}"; do kill -"$signal" "$pid" 2>/dev/null || true; done; }
 asked() {
-  echo "local_processes.sh: stopping: the step at hand is saved; once more ends all at once" >&2
+  echo "local_processes.sh: stopping: a training saves the step at hand; once more ends all at once" >&2
   stop
   signal=KILL
 }
@@ -76,7 +79,7 @@ done
 
 all=process_0.log
 ((processes == 1)) || all+=" to process_$((processes - 1)).log"
-echo "local_processes.sh: $processes processes train; what they say is in $logs/$all:" \
+echo "local_processes.sh: $processes processes $verb; what they say is in $logs/$all:" \
   "tail -f $logs/process_0.log"
 
 code=0

@@ -2,6 +2,8 @@
 
 import argparse
 
+from scs_jax.cli import several
+
 HELP = """Trains every row of an ablation table from the same seed and order of data for the same
 number of steps, measures it as the table's spec says, and writes one table with the paper's
 figures, ours, and the differences to the base row in both: table.md, table.csv and report.html
@@ -10,8 +12,10 @@ lists those that there are.
 
 The same command again goes on where it was interrupted and leaves out what is done. A row that
 fails is told in the table and stops no other; exit code 1. Figures whose weights are not there are
-left out, and the table says why. Several jobs can share a folder: --index I --count N trains every
-N-th row."""
+left out, and the table says why. Several jobs that know nothing of each other can share a folder:
+--index I --count N trains every N-th row. Several processes that are one job train and measure each
+row together: each is started with the same command, a folder that all of them see, and
+--distributed auto or where to meet."""
 
 EXAMPLES = """
 scs-jax ablate
@@ -22,6 +26,7 @@ scs-jax ablate smsanet.attention --config paper --data imagenet/train --heldout 
 scs-jax ablate cycle_cnn.losses --rows 1 2 Ours --steps 500
 scs-jax ablate smsanet.attention --workdir /shared/attention --index 2 --count 4
 scs-jax ablate scsnet.losses --workdir gs://bucket/losses --data photos --heldout holiday
+scs-jax ablate smsanet.attention --workdir /shared/attention --distributed auto
 """
 
 
@@ -65,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add("--collect", action="store_true", help="train nothing: write the table of what is there")
   add("--dry-run", action="store_true", help="check everything, say what would be done, stop")
   add("--quiet", action="store_true", help="no progress bars")
+  several.add_arguments(parser)
   note = parser.add_argument_group(
     "config keys", "--config.KEY=VALUE sets one key of all rows; a row's own changes come after it"
   )
@@ -77,10 +83,12 @@ def run(args) -> int:
   from scs_jax.cli import arguments
   from scs_jax.core import stop
 
-  with stop.exiting():  # until the loop takes SIGTERM over, nothing is there to save
+  # Until the loop takes SIGTERM over, nothing is there to save.
+  with stop.exiting(), several.joined(args, goes_on=True):
     import scs_jax  # takes seconds
     from scs_jax.measure import ablate
 
+    first = several.is_first()
     if args.table is None:
       print(ablate.listing(args.which))
       return 0
@@ -88,10 +96,12 @@ def run(args) -> int:
       **arguments.values(args, "config", "which"),
       config=args.which,
       overrides=args.overrides,
-      log=lambda line: print(line, flush=True),
+      log=lambda line: first and print(line, flush=True),
     )
   if args.dry_run or found.stopped:
     return 0
+  if not first:
+    return 1 if found.failed else 0
   table = found.plan.place(found.plan.folder / ablate.TABLE)
   print(f"table: {table}, {ablate.CSV}, {ablate.PAGE}")
   for name, why in found.failed.items():

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from scs_jax.cli import quantities
+from scs_jax.cli import quantities, several
 from scs_jax.core import spelling
 from scs_jax.errors import UserError
 
@@ -76,7 +76,7 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 
 def values(args: argparse.Namespace, *without: str) -> dict[str, Any]:
   """Returns the values of a verb's own flags by name, as its library function takes them."""
-  left_out = {"debug", "no_compile_cache", "overrides", "argv", *without}
+  left_out = {"debug", "no_compile_cache", "overrides", "argv", *several.FLAGS, *without}
   return {name: value for name, value in vars(args).items() if name not in left_out}
 
 

@@ -2,7 +2,9 @@
 
 import argparse
 
-HELP = """Measures several methods on the same pictures and prints the papers' tables with ours
+from scs_jax.cli import several
+
+HELP = f"""Measures several methods on the same pictures and prints the papers' tables with ours
 beside their printed rows. Takes checkpoints of any methods (--runs), cascades of two (--cascade
 COLORIZER+ENLARGER: colour, enlarge, reduce to the asked size, timed as a whole) and folders of
 pictures that any other software made (--results), matched by file name without its ending.
@@ -17,10 +19,12 @@ photo methods by the colour view as their reference.
 A folder of results may have a subfolder for each data set (by its NAME) and in it one for each
 mode (automatic, self, random; first, second); pictures that lie in none are automatic (first).
 --inputs-out writes what each method is given, so that other software can colour the same. A file
-method.json beside results may say {"parameters": 12.3e6, "pictures_a_second": 4.5}.
+method.json beside results may say {{"parameters": 12.3e6, "pictures_a_second": 4.5}}.
 
 Writes results.json, per_image-NAME.csv, tables.md and report.html (opens offline). Exit code 1: a
-row failed, or some pictures could not be read; both are listed and the rest is measured."""
+row failed, or some pictures could not be read; both are listed and the rest is measured.
+
+{several.HELP}"""
 
 EXAMPLES = """
 scs-jax compare --runs runs/scsnet runs/smsanet --data photos
@@ -28,6 +32,7 @@ scs-jax compare --runs ours=runs/scsnet --results deoldify=out/deoldify --data c
 scs-jax compare --runs runs/scsnet --cascade runs/smsanet+runs/enlarger --data set14 --shared
 scs-jax compare --runs runs/scsnet --data faces --data birds --fid-weights inception.pth
 scs-jax compare --runs runs/cycle runs/scsnet --data middlebury --size 512x256
+scs-jax compare --runs /shared/a /shared/b --data /data/val --distributed auto
 """
 
 
@@ -123,6 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   add("--overwrite", action="store_true", help="replace results of other settings")
   add("--quiet", action="store_true", help="no progress bars")
+  several.add_arguments(parser)
 
 
 def run(args) -> int:
@@ -131,10 +137,14 @@ def run(args) -> int:
   from scs_jax.cli import arguments
   from scs_jax.core import stop
 
-  with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
+  with (
+    stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"),
+    several.joined(args),
+  ):
     import scs_jax  # takes seconds
 
     command = shlex.join(["scs-jax", "compare", *args.argv])
     report = scs_jax.compare(**arguments.values(args), command=command, debug=args.debug)
-    report.show()
+    if several.is_first():
+      report.show()
   return 0 if report.complete else 1

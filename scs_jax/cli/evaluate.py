@@ -1,6 +1,8 @@
 """`scs-jax evaluate`: measures a trained model on pictures or pairs, beside baselines."""
 
-HELP = """Measures a checkpoint. Every picture's largest central part is reduced to --size, grayed
+from scs_jax.cli import several
+
+HELP = f"""Measures a checkpoint. Every picture's largest central part is reduced to --size, grayed
 and reduced by --scale; the model colours and enlarges it again in the three modes of SCSNet's
 protocol, and the result is compared with the picture: automatic; self, by the picture itself
 elastically distorted; random, by another picture that has colour, distorted too. Beside it stand
@@ -14,7 +16,9 @@ the monochrome view, against its truth where there is one; second-time, the gray
 by that result, against the colour view. Beside it stand Reinhard et al. 2001, the colours at zero
 disparity and, where OpenCV is installed, classical stereo matching. The report has the linear
 correlation of first- and second-time figures, and for each pair shown its views, results,
-confidence, global curve and disparity."""
+confidence, global curve and disparity.
+
+{several.HELP}"""
 
 EXAMPLES = """
 scs-jax evaluate --checkpoint runs/small
@@ -24,6 +28,7 @@ scs-jax evaluate --checkpoint runs/small --data faces --reference-data paintings
 scs-jax evaluate --checkpoint gs://bucket/runs/one --data holiday --out gs://bucket/holiday-eval
 scs-jax evaluate --checkpoint runs/pairs --data mono_camera,color_camera
 scs-jax evaluate --checkpoint runs/pairs --data middlebury --modes second --size 512x256
+scs-jax evaluate --checkpoint /shared/run --data /data/val --distributed auto
 """
 
 
@@ -100,13 +105,17 @@ def add_arguments(parser) -> None:
   arguments.add_truth(parser)
   add("--no-baselines", dest="baselines", action="store_false", help="the model alone")
   add("--quiet", action="store_true", help="no progress bar")
+  several.add_arguments(parser)
 
 
 def run(args) -> int:
   from scs_jax.cli import arguments
   from scs_jax.core import stop
 
-  with stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"):
+  with (
+    stop.exiting(143, "scs-jax: stopped by SIGTERM; the same command starts over"),
+    several.joined(args),
+  ):
     import scs_jax  # takes seconds
 
     report = scs_jax.evaluate(
@@ -114,5 +123,6 @@ def run(args) -> int:
       **arguments.values(args, "checkpoint", "out"),
       out=True if args.out is None else args.out,
     )
-    report.show()
+    if several.is_first():
+      report.show()
   return 0 if report.complete else 1

@@ -1,6 +1,6 @@
 """`scs-jax train`: trains a method, and goes on where an earlier run in the folder stopped."""
 
-from scs_jax.cli import arguments
+from scs_jax.cli import arguments, several
 
 HELP = """Trains a method. The run's folder receives checkpoints, metrics.jsonl, config.json and
 panels/*.png (gray input, reference, result, truth). The same command again goes on from the last
@@ -36,13 +36,7 @@ def add_arguments(parser) -> None:
   add("--stopped-code", type=int, default=0, metavar="CODE",
       help="exit code of a run that SIGTERM ended before its last step (default 0); another one "
       "tells a cluster manager, which would take 0 for done, to start it again")
-  several = parser.add_argument_group("several processes").add_argument
-  several("--distributed", choices=("auto",),
-          help="find the other processes by what the cluster says: TPU pods, SLURM, Open MPI")
-  several("--coordinator", metavar="HOST:PORT",
-          help="where to meet: an address of process 0, a free port")
-  several("--num-processes", type=int, metavar="N", help="how many there are")
-  several("--process-id", type=int, metavar="I", help="which this one is, from 0")
+  several.add_arguments(parser)
 
 
 def run(args) -> int:
@@ -58,30 +52,20 @@ def run(args) -> int:
     if not (start.isdecimal() and steps.isdecimal() and int(steps) > 0):
       raise UserError(f"--profile {args.profile!r}: expected START:STEPS, as 100:5")
     profile = int(start), int(steps)
-  together = (args.coordinator, args.num_processes, args.process_id)
-  if args.distributed is None and together == (None, None, None):
+  if not several.asked(args):
     # Until the loop takes SIGTERM over, nothing is there to save.
     with stop.exiting(args.stopped_code):
       return _train(args, profile)
-  if args.distributed is not None and together != (None, None, None):
-    raise UserError("--distributed auto finds out by itself; give it, or --coordinator, not both")
-  return _train_together(args, profile, together)
-
-
-def _train_together(args, profile, together) -> int:
-  """Trains as one process of several, of which none may leave without the others' knowing."""
-  from scs_jax.core import failures, stop
-  from scs_jax.training import distributed
-
-  with stop.raising_flag() as stopped, stop.interrupting(stopped):  # a step tells the others
-    distributed.start(*together)
-    with distributed.ending_together(failures.explain):
-      return _train(args, profile, stopped)
+  with (
+    stop.raising_flag() as stopped,  # a step tells the others
+    stop.interrupting(stopped),
+    several.joined(args, goes_on=True),
+  ):
+    return _train(args, profile, stopped)
 
 
 def _train(args, profile, stopped=None) -> int:
   import scs_jax
-  from scs_jax.training import distributed
 
   for flag, key in ((args.data, "data.source"), (args.heldout, "data.heldout")):
     if flag is not None:
@@ -91,6 +75,6 @@ def _train(args, profile, stopped=None) -> int:
   )
   if outcome.stopped:
     return args.stopped_code
-  if distributed.is_first():
+  if several.is_first():
     print(f"{args.workdir}: step {outcome.step}; checkpoints, metrics.jsonl and panels are there")
   return 0

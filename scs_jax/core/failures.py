@@ -78,6 +78,11 @@ def explain(error: BaseException) -> str | None:
   return None
 
 
+def describe(error: BaseException) -> str:
+  """Says in one line what went wrong, a bug too."""
+  return explain(error) or f"a bug, {type(error).__name__}: {error}; please report it"
+
+
 def output_is_gone() -> bool:
   """Tells whether the reader of our standard output went away, as `| head` does.
 

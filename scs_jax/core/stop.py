@@ -15,6 +15,10 @@ AGAIN = 2.0
 _INTERRUPTED = 130  # exit code, as shells know it
 
 
+class SavedInterrupt(KeyboardInterrupt):
+  """Ctrl-C, after which a training has ended and was saved, in all of its processes."""
+
+
 class Flag:
   """False until it is raised, for good.
 

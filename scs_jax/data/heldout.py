@@ -57,6 +57,9 @@ class Observed(Source):
   def name(self, i: int) -> str:
     return self._source.name(i)
 
+  def facts(self) -> list[dict]:
+    """Gives what it remembers by record, to be filled up with what another process met."""
+    return [self.sizes, self.errors]
 
 
 class References(Source):
@@ -147,6 +150,10 @@ class References(Source):
       except DecodeError:
         return ""
     return self._of.name(self._found[i])
+
+  def facts(self) -> list[dict | set]:
+    """Gives what it remembers by record, as Observed does."""
+    return [self._found, self.gray]
 
   def _candidates(self, i: int) -> Iterator[int]:
     """Records that may lend record i their colours, in the order in which they are looked at."""

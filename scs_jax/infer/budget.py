@@ -53,7 +53,7 @@ def require(
   need = plan.measure(painter, recipe, size, painted, reference_size)
   finishing = 12 * painted[0] * painted[1] + FINISHING * out_size[0] * out_size[1]
   host = max(need.host, finishing)
-  if jax.devices()[0].platform == "cpu":
+  if jax.local_devices()[0].platform == "cpu":
     host_bound, program = limit_bytes(limit), max(need.host + need.program, finishing)
   else:
     host_bound, program = int(_SHARE * plan.available_bytes()[1]), need.program
@@ -73,7 +73,7 @@ def limit_bytes(limit: int | None) -> int | None:
   if limit is not None:
     return limit
   device_free, host_free = plan.available_bytes()
-  free = host_free if jax.devices()[0].platform == "cpu" else device_free
+  free = host_free if jax.local_devices()[0].platform == "cpu" else device_free
   return None if free is None else int(_SHARE * free)
 
 

@@ -136,7 +136,7 @@ def available_bytes() -> tuple[int | None, int]:
 
   The host's is that of its container where that has a bound.
   """
-  device, free = jax.devices()[0], None
+  device, free = jax.local_devices()[0], None
   if device.platform != "cpu":
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:

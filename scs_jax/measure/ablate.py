@@ -1,5 +1,6 @@
 """`scs_jax.ablate`: trains the rows of an ablation table, measures them, writes the table."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -7,7 +8,7 @@ import pathlib
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 
@@ -21,6 +22,7 @@ from scs_jax.measure import ablate_bucket, ablate_measure, ablate_plan, settings
 from scs_jax.measure.ablate_plan import Plan, Row
 from scs_jax.metrics import estimates
 from scs_jax.report import ablations_page, ablations_table, results, tables
+from scs_jax.training import distributed, ending
 from scs_jax.training.run import train
 
 SPEC, TABLE, CSV, PAGE = "spec.json", "table.md", "table.csv", "report.html"
@@ -106,6 +108,10 @@ def ablate(
   The same call again goes on where it was interrupted and leaves out what is done. A row that fails
   is told in the table and stops no other.
 
+  Several processes of JAX call this alike, with a working folder that all of them see: they train
+  each row together, as `train` does, and share the pictures that it is measured on. The first one
+  writes. A row that fails in some of them alone ends them all.
+
   Args:
     table: its name, as "scsnet.losses"; `scs_jax.measure.ablate_plan.tables()` has them all.
     config: what the rows' changes are made to: "small", "paper", or a .py file.
@@ -117,7 +123,8 @@ def ablate(
     data, heldout: training and held-out pictures; None: the config's.
     limit: held-out pictures a mode at most; None: as many as the paper measured.
     fid_weights: FID's Inception-v3 weights; None: no FID.
-    index, count: of jobs that share the rows, which one this is, from 0.
+    index, count: of jobs that share the rows and know nothing of each other, which one this is,
+      from 0.
     collect: train nothing; write the table of what is there.
     dry_run: check everything and stop.
     quiet: no progress bars.
@@ -134,26 +141,30 @@ def ablate(
   for name, value, key in (("data", data, "source"), ("heldout", heldout, "heldout")):
     if value is not None:
       overrides.append(f"data.{key}={settings.read_spec(name, value)}")
-  with ablate_bucket.mirrored(workdir) as mirror:
-    plan = ablate_plan.make(
-      table, config, workdir=workdir if mirror is None else mirror.folder, overrides=overrides,
-      steps=steps, rows=rows, limit=limit, fid_weights=fid_weights, index=index, count=count,
-    )  # fmt: skip
-    plan.mirror = mirror
-    described = ablate_plan.describe(plan)
-    log(described if mirror is None else mirror.named(described))
-    if dry_run:
-      return Ablation(plan)
+  with contextlib.ExitStack() as stack:
+    with distributed.agreeing():
+      mirror = stack.enter_context(ablate_bucket.mirrored(workdir))
+      plan = ablate_plan.make(
+        table, config, workdir=workdir if mirror is None else mirror.folder, overrides=overrides,
+        steps=steps, rows=rows, limit=limit, fid_weights=fid_weights, index=index, count=count,
+      )  # fmt: skip
+      plan.mirror = mirror
+      described = ablate_plan.describe(plan)
+      log(described if mirror is None else mirror.named(described))
+      if dry_run:
+        return Ablation(plan)
+      if collect:
+        _require_results(plan)
     return _train_all(plan, collect, quiet, log)
 
 
 def _train_all(plan: Plan, collect: bool, quiet: bool, log) -> Ablation:
   """Trains the rows that are chosen, and writes the table after each."""
-  if collect:
-    _require_results(plan)
-  remote.Place(plan.place(plan.folder)).make()  # refused before the work
-  spec = {"table": plan.name, "spec": plan.table.spec(), "settings": plan.settings}
-  _write(plan.folder, SPEC, (json.dumps(spec, indent=2) + "\n").encode())
+  with _first_writes() as first:
+    if first:
+      remote.Place(plan.place(plan.folder)).make()  # refused before the work
+      spec = {"table": plan.name, "spec": plan.table.spec(), "settings": plan.settings}
+      _write(plan.folder, SPEC, (json.dumps(spec, indent=2) + "\n").encode())
   for number, name in enumerate(() if collect else plan.chosen, 1):
     log(f"[{number} of {len(plan.chosen)}] {name}")
     if not _train(plan, plan.rows[name], quiet, log):
@@ -162,12 +173,25 @@ def _train_all(plan: Plan, collect: bool, quiet: bool, log) -> Ablation:
   return _write_table(plan)
 
 
+@contextlib.contextmanager
+def _first_writes() -> Iterator[bool]:
+  """Tells whether this is the process that writes; others go on when it has."""
+  with distributed.agreeing():
+    yield distributed.is_first()
+
+
 def _write_table(plan: Plan) -> Ablation:
   """Writes the table of what is there by now, of other jobs as well."""
-  plan.fetch()
-  found = _collect(plan)
-  found.write(plan.folder)
-  plan.send()
+  with _first_writes() as first:
+    if first:
+      plan.fetch()
+      found = _collect(plan)
+      found.write(plan.folder)
+      plan.send()
+  with distributed.agreeing():
+    if not first:
+      plan.fetch()
+      found = _collect(plan)
   return found
 
 
@@ -204,28 +228,42 @@ def _write(folder: str | os.PathLike[str], name: str, content: bytes) -> None:
 
 def _train(plan: Plan, row: Row, quiet: bool, log) -> bool:
   """Trains and measures a row, or says that it is done; False where it was told to stop."""
-  there = ablations_result.require_ours(row.folder, row.identity, row.earlier)
-  same = there is not None and not ablations_result.changes(there.identity, row.identity)
-  if same and there.status == "done":
+  if distributed.from_first(lambda: _is_done(row)):
     log("  done already")
     return True
-  row.folder.mkdir(parents=True, exist_ok=True)
-  RowResult(row.name, "running", row.identity).write(row.folder)
-  plan.send()
+  with _first_writes() as first:
+    if first:
+      row.folder.mkdir(parents=True, exist_ok=True)
+      RowResult(row.name, "running", row.identity).write(row.folder)
+      plan.send()
+  trace = ""
   try:
-    result = _result(plan, row, quiet)
+    with ending.failing_alike():
+      result = _result(plan, row, quiet)
   except Exception as error:  # of this row; the others are trained all the same
+    if isinstance(error, ending.FailedAlone):
+      raise
     reason = failures.explain(error) or f"{type(error).__name__}: {error}"
     print(f"  failed: {reason}", file=sys.stderr, flush=True)
-    (row.folder / ablations_result.ERROR).write_text(traceback.format_exc(), encoding="utf-8")
+    trace = traceback.format_exc()
     result = RowResult(row.name, "failed", row.identity, reason)
   finally:
     jax.clear_caches()  # the next row has programs of its own
   if result is None:
     return False
-  result.write(row.folder)
-  plan.send()
+  with _first_writes() as first:
+    if first:
+      if trace:
+        (row.folder / ablations_result.ERROR).write_text(trace, encoding="utf-8")
+      result.write(row.folder)
+      plan.send()
   return True
+
+
+def _is_done(row: Row) -> bool:
+  there = ablations_result.require_ours(row.folder, row.identity, row.earlier)
+  same = there is not None and not ablations_result.changes(there.identity, row.identity)
+  return same and there.status == "done"
 
 
 def _result(plan: Plan, row: Row, quiet: bool) -> RowResult | None:
@@ -237,15 +275,19 @@ def _result(plan: Plan, row: Row, quiet: bool) -> RowResult | None:
     return None
   config = outcome.config
   trained = time.perf_counter() - started
+  distributed.meet()  # when the first has written the last checkpoint
   # What a user would colour with: running averages where the config keeps them.
   method, state = colorizer.load(place, "last")
-  subject = ablate_measure.Subject(plan.table, config, method, state, plan.limit, plan.features)
+  subject = ablate_measure.Subject(
+    plan.table, config, method, state, plan.limit, plan.features, plan.folder
+  )
   scores, sets = subject.measure()
   ms = {}
   for column in plan.table.columns:
     if column.ours.startswith("ms@"):
       scale = column.ours.removeprefix("ms@")
-      ms[scale] = round(subject.milliseconds(float(scale)), 3)
+      time_it = lambda scale=scale: round(subject.milliseconds(float(scale)), 3)
+      ms[scale] = distributed.from_first(time_it)
   counts = count_parameters(method)
   about = {
     "steps": outcome.step,

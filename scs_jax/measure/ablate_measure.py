@@ -1,7 +1,5 @@
 """What a trained row of an ablation is worth: scores a picture, FID of sets, time of a picture."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from scs_jax.core import ablations
@@ -12,8 +10,8 @@ from scs_jax.measure.pairs import Pairs
 from scs_jax.measure.photo_set import PhotoSet
 from scs_jax.measure.photos import Photos
 from scs_jax.measure.settings import Setting
-from scs_jax.metrics.distribution import Statistics
 from scs_jax.metrics.estimates import REFERENTIAL, Scores
+from scs_jax.training import distributed
 
 _ROW = "row"
 
@@ -27,14 +25,18 @@ class Subject:
     method, state: what was trained.
     limit: of pictures a mode, beside the table's own numbers; None: those.
     features: what FID compares (fid.Features), or None: then there is no FID.
+    folder: the true pictures' features are kept there, as all rows are compared with them.
 
   Attributes:
     broken: names and causes of what cannot be read. lists: {mode: hash of its pictures' names}.
     notes: on the pictures that were measured.
   """
 
-  def __init__(self, table: ablations.Table, config, method, state, limit=None, features=None):
-    self.table, self.config, self._limit, self._features = table, config, limit, features
+  def __init__(
+    self, table: ablations.Table, config, method, state, limit=None, features=None, folder=None
+  ):
+    self.table, self.config, self._limit = table, config, limit
+    self._features, self._folder = features, folder
     self._network = passes.network(_ROW, method, state)
     self.broken: set[str] = set()
     self.lists: dict[str, str] = {}
@@ -55,39 +57,35 @@ class Subject:
     data = PhotoSet("", config.data.heldout, setting)
     self.notes += [note.replace("pictures", "held-out pictures", 1) for note in data.notes]
     scores: dict[str, np.ndarray] = {}
-    sets: dict[float | None, dict[str, _Sets]] = {}
-    for mode, scale in ablations.measured(self.table):
-      found, watched = self._photos(data, mode, scale)
-      at = mode if scale is None else f"{mode}@{scale:g}"
-      scores |= _named(found, mode, at)
-      sets.setdefault(scale, {})[mode] = watched
+    sets: dict[str, dict] = {}
+    asked = ablations.measured(self.table)
+    for scale in dict.fromkeys(scale for _, scale in asked):
+      of_scale = [mode for mode, other in asked if other == scale]
+      # FID is of all that was coloured at a magnification, against its true pictures.
+      part = REFERENTIAL if set(of_scale) == {"self", "random"} else "+".join(of_scale)
+      at = lambda what, scale=scale: what if scale is None else f"{what}@{scale:g}"
+      watched = None
+      if self._features is not None:
+        watched = fid.Distances(self._features, dict.fromkeys(of_scale, part))
+      for mode in of_scale:
+        scores |= _named(self._photos(data, mode, scale, watched), mode, at(mode))
+      if watched is not None:
+        real = self._features.real(data, self._folder, of_scale)
+        results = watched.of[part, _ROW]
+        mean = distributed.from_first(lambda: results.frechet(real))  # noqa: B023 (called here)
+        sets[f"{at(part)}/fid"] = {"mean": mean, "n": results.count}
     self.broken |= set(data.broken.values())
     self.notes += data.notes_on_sizes("held-out pictures")
     self.lists = {mode: data.list_hash(numbers) for mode, numbers in data.dealt.items()}
-    return scores, self._distances(sets)
+    return scores, sets
 
-  def _photos(self, data: PhotoSet, mode: str, scale: float | None):
-    """Returns (scores, features of results and real pictures) in one mode at one magnification."""
+  def _photos(self, data: PhotoSet, mode: str, scale: float | None, watched) -> Scores:
+    """Scores one mode at one magnification."""
     setting = self.config.evaluate
     track = Photos(scale or setting.scale, setting.reference_size)
-    watched = None if self._features is None else _Sets(self._features)
-    streams = [s._replace(modes=(mode,)) for s in data.streams() if mode in s.modes]
-    found = score.score([self._network], track, streams, see=watched)
+    found = score.score_set([self._network], track, data, True, modes=(mode,), see=watched)
     if not found.of:
       raise UserError(str(data.none_measured()).replace("--data", "--heldout"))
-    return found, watched
-
-  def _distances(self, sets: Mapping) -> dict[str, dict]:
-    """Computes FID at each magnification: all that was coloured at it against its real pictures."""
-    found = {}
-    for scale, by_mode in sets.items() if self._features is not None else ():
-      first, *others = by_mode.values()
-      results, real = first.results, first.real
-      for more in others:
-        results, real = results.merge(more.results), real.merge(more.real)
-      mode = REFERENTIAL if set(by_mode) == {"self", "random"} else "+".join(by_mode)
-      at = mode if scale is None else f"{mode}@{scale:g}"
-      found[f"{at}/fid"] = {"mean": results.frechet(real), "n": results.count}
     return found
 
   def _pairs(self) -> dict[str, np.ndarray]:
@@ -101,7 +99,7 @@ class Subject:
       limit=min(limit, self._limit or limit),
     )  # fmt: skip
     data = PairSet("", None, setting, config)
-    scores = score.score([self._network], Pairs(), data.streams())
+    scores = score.score_set([self._network], Pairs(), data, True)
     if not scores.of:
       first = data.broken[min(data.broken)] if data.broken else "there is none"
       raise UserError(f"none of the pairs of {config.data.heldout} can be measured ({first})")
@@ -120,21 +118,6 @@ class Subject:
     size = config.data.crop, config.data.crop
     query = speed.query_of(part, size, scale, config.evaluate.reference_size)
     return speed.milliseconds(self._network, query)
-
-
-class _Sets:
-  """Features of results and of the real pictures that they are of, as `see` of score.score."""
-
-  def __init__(self, features: fid.Features):
-    self._look = features.look
-    self.results = self.real = None
-
-  def __call__(self, row, mode, batch, there, pictures) -> None:
-    for name, shown in (("results", pictures["rgb"]), ("real", batch["image"])):
-      found = self._look(np.asarray(shown))
-      if getattr(self, name) is None:
-        setattr(self, name, Statistics(found.shape[1]))
-      getattr(self, name).update(found, there)
 
 
 def _named(scores: Scores, mode: str, at: str) -> dict[str, np.ndarray]:

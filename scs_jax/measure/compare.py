@@ -21,6 +21,7 @@ from scs_jax.metrics.estimates import REFERENTIAL
 from scs_jax.report import results_folder
 from scs_jax.report.compare_tables import Facts
 from scs_jax.report.report import FORMATS, PAGE, RESULTS, TABLES, Report, csv_name
+from scs_jax.training import distributed
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -79,6 +80,9 @@ def compare(
   Photographs, after Section 4.2 of SCSNet: of 5,000 drawn by the seed (or as many as there are, in
   the same shares) 2,500 are coloured automatically, 500 by themselves elastically distorted, 2,000
   by another one. Of stereo pairs all methods colour both views.
+
+  Several processes of JAX call this alike, and share the pictures. All get the same figures, those
+  that one would get; the first alone measures times, draws panels and writes.
 
   Args:
     runs: trained networks, as `evaluate` takes them: a list, or {name: network}; a text of a list
@@ -161,10 +165,11 @@ def compare(
   )
   folder = settings.read_folder("out", out)
   fid_weights = settings.read_spec("fid_weights", fid_weights)
-  features = None if fid_weights is None else fid.Features(fid_weights)
-  lpips = learned.perceptual(lpips_weights)
-  for metric in lpips.values():
-    metric.require_size(side)
+  with distributed.agreeing():
+    features = None if fid_weights is None else fid.Features(fid_weights)
+    lpips = learned.perceptual(lpips_weights)
+    for metric in lpips.values():
+      metric.require_size(side)
   weights = {"fid": [features.weights]} if features else {}
   weights |= {name: metric.weights for name, metric in lpips.items()}
   kind = kind_of(setting, lpips)
@@ -181,10 +186,11 @@ def compare(
   if not sets:
     raise UserError("none of the data sets can be opened: " + "; ".join(failed.values()))
   identity = _identity(kind, found, sets, weights)
-  if folder is not None:
-    files = [RESULTS, *(csv_name(name) for name, _ in setting.data), TABLES, PAGE]
-    files = [] if overwrite else files
-    results_folder.claim(folder, identity, files, FORMATS["compare"], "compare")
+  with distributed.agreeing():
+    if folder is not None and distributed.is_first():
+      files = [RESULTS, *(csv_name(name) for name, _ in setting.data), TABLES, PAGE]
+      files = [] if overwrite else files
+      results_folder.claim(folder, identity, files, FORMATS["compare"], "compare")
   measure = lambda data: _measure(kind, found, data, features, folder, failed)
   measured = [one for data in sets if (one := failed.catch(data.name, measure, data))]
   if not measured:
@@ -194,8 +200,9 @@ def compare(
     raise UserError("none of the rows could be measured: " + "; ".join(failed.values()))
   facts = _facts(kind, found, sets, failed)
   report = compare_report.make(kind, found, measured, facts, failed, weights, identity)
-  if folder is not None:
-    report.write(folder, overwrite)
+  with distributed.agreeing():
+    if folder is not None and distributed.is_first():
+      report.write(folder, overwrite)
   return report
 
 
@@ -246,7 +253,8 @@ def _measure(kind, found, data, features, folder, failed: Failures) -> Found | N
   """Measures a data set; rows that fail on it are left out of it."""
   setting, names = kind.setting, [name for name, _ in kind.setting.data]
   if setting.inputs_out is not None:
-    failed.catch(data.name, kind.write_inputs, data, setting.inputs_out)
+    write = kind.write_inputs if distributed.is_first() else lambda *_: None
+    failed.catch(data.name, write, data, setting.inputs_out)
   there = [
     one for row in found if (one := failed.catch(row.name, row.on, data, names)) is not None
   ]
@@ -283,20 +291,25 @@ def _measure(kind, found, data, features, folder, failed: Failures) -> Found | N
     ranked = [row.name for row in there if row.network and row.name in scores.of[mode]]
     return choose_of_rows(scores, mode, ranked, setting.panels, data)
 
-  panels = {}
-  if setting.panels:
-    panels = failed.catch(data.name, kind.panels, there, scores, data, choose, False) or {}
+  def draw() -> dict:
+    return kind.panels(there, scores, data, choose, False) if distributed.is_first() else {}
+
+  panels = (failed.catch(data.name, draw) or {}) if setting.panels else {}
   one = Found(data, scores, summary, counts, panels)
   if distances is not None:
     real = failed.catch(data.name, features.real, data, folder)
-    one.distances = {} if real is None else distances.to(real)
+    one.distances = {} if real is None else distributed.from_first(lambda: distances.to(real))
     one.distance_counts = distances.counts()
   return one
 
 
 def _facts(kind, found: Sequence[Predictor], sets, failed: Failures) -> list[Facts]:
-  """Times every row and counts its parameters; two rows of one network are measured once."""
+  """Times every row and counts its parameters; two rows of one network are measured once.
+
+  The first process alone takes times, while others wait.
+  """
   setting = kind.setting
+  runs = setting.timing_runs if distributed.is_first() else 0
   size = setting.size or failed.catch(sets[0].name, sets[0].example) or (256, 512)
   known: dict[int, Facts] = {}
   made = []
@@ -310,7 +323,7 @@ def _facts(kind, found: Sequence[Predictor], sets, failed: Failures) -> list[Fac
         if part != REFERENTIAL or row.takes("self"):
           query = speed.query_of(part, size, setting.scale, setting.reference_size, setting.seed)
           failed.catch(
-            f"{row.name}, time", speed.weigh, row, facts, part, query, setting.timing_runs
+            f"{row.name}, time", speed.weigh, row, facts, part, query, runs
           )
     known[id(row.method)] = facts
     made.append(facts)

@@ -18,7 +18,7 @@ from scs_jax.report import pairs_layout, results, results_folder
 from scs_jax.report.layout import with_lpips
 from scs_jax.report.report import FORMATS, PAGE, RESULTS, Report, Section, csv_name
 from scs_jax.report.results import shown_name
-from scs_jax.training import models
+from scs_jax.training import distributed, models
 from scs_jax.training.models import Model
 
 
@@ -49,6 +49,9 @@ def evaluate(
   network colours and enlarges it again, and the result is compared with the picture. A method of
   pairs colours the monochrome view of each, first-time, and then the colour view by the result,
   second-time.
+
+  Several processes of JAX call this alike, and share the pictures. All get the same figures, those
+  that one would get; the first alone draws panels and writes.
 
   Args:
     model: a run's folder, one checkpoint, a model's file, a shipped model's name, or a Model.
@@ -82,49 +85,51 @@ def evaluate(
 
   Raises:
     UserError: an argument out of range, named as the command line has it (--batch-size); no such
-      model or pictures; a folder with other results.
+      model or pictures; a folder with other results; another process that failed.
   """
-  found = models.find(model, settings.read_step(step))
-  settings.require_counts(1, limit=limit, batch_size=batch_size)
-  settings.require_counts(0, panels=panels)
-  data = settings.read_spec("data", data)
-  given = {
-    "modes": modes, "scale": scale, "size": settings.read_size(size), "enlarge": enlarge,
-    "limit": limit, "batch_size": batch_size, "seed": settings.read_seed(seed), "truth": truth,
-    "reference_data": settings.read_spec("reference_data", reference_data), "quiet": quiet,
-  }  # fmt: skip
-  config, notes = found.config, []
-  kind_of = PairKind if found.method.takes_pairs else PhotoKind
-  setting = kind_of.read(found, given, notes)
-  shown = config.data.heldout if data is None else data
-  if not shown:
-    raise UserError(
-      f"which {kind_of.what}? the run has no held-out ones (its config.data.heldout is empty) and "
-      f"--data is not given; expected {kind_of.expected}"
+  with distributed.agreeing():
+    found = models.find(model, settings.read_step(step))
+    settings.require_counts(1, limit=limit, batch_size=batch_size)
+    settings.require_counts(0, panels=panels)
+    data = settings.read_spec("data", data)
+    given = {
+      "modes": modes, "scale": scale, "size": settings.read_size(size), "enlarge": enlarge,
+      "limit": limit, "batch_size": batch_size, "seed": settings.read_seed(seed), "truth": truth,
+      "reference_data": settings.read_spec("reference_data", reference_data), "quiet": quiet,
+    }  # fmt: skip
+    config, notes = found.config, []
+    kind_of = PairKind if found.method.takes_pairs else PhotoKind
+    setting = kind_of.read(found, given, notes)
+    shown = config.data.heldout if data is None else data
+    if not shown:
+      raise UserError(
+        f"which {kind_of.what}? the run has no held-out ones (its config.data.heldout is empty) "
+        f"and --data is not given; expected {kind_of.expected}"
+      )
+    lpips = learned.perceptual(lpips_weights)
+    for metric in lpips.values():
+      metric.require_size(setting.size)
+    kind, name = kind_of(setting, lpips), settings.name_of(shown)
+    folder = _folder(out, found, f"{name}-{kind.called}-step{found.step}")
+    data_set = kind.open(name, data, config)
+    notes += [*found.method.remarks, *data_set.trained_on(config), *data_set.notes]
+    weights = {name: metric.weights for name, metric in lpips.items()}
+    identity = results_folder.identify(
+      {
+        "checkpoint": found.fingerprint(),
+        "step": found.step,
+        "modes": list(data_set.dealt),
+        "seed": seed,
+        "baselines": baselines,
+        **{name: [w["sha256"] for w in files] for name, files in weights.items()},
+        **kind.identity(data_set, config),
+      }
     )
-  lpips = learned.perceptual(lpips_weights)
-  for metric in lpips.values():
-    metric.require_size(setting.size)
-  kind, name = kind_of(setting, lpips), settings.name_of(shown)
-  folder = _folder(out, found, f"{name}-{kind.called}-step{found.step}")
-  data_set = kind.open(name, data, config)
-  notes += [*found.method.remarks, *data_set.trained_on(config), *data_set.notes]
-  weights = {name: metric.weights for name, metric in lpips.items()}
-  identity = results_folder.identify(
-    {
-      "checkpoint": found.fingerprint(),
-      "step": found.step,
-      "modes": list(data_set.dealt),
-      "seed": seed,
-      "baselines": baselines,
-      **{name: [w["sha256"] for w in files] for name, files in weights.items()},
-      **kind.identity(data_set, config),
-    }
-  )
-  if folder is not None:
-    files = [] if overwrite else [RESULTS, csv_name(""), PAGE]
-    results_folder.claim(folder, identity, files, FORMATS["evaluate"], "evaluate")
-  network = passes.network(found.name, found.method, jax.device_put(found.restore()))
+    network = passes.network(found.name, found.method, jax.device_put(found.restore()))
+  with distributed.agreeing():
+    if folder is not None and distributed.is_first():
+      files = [] if overwrite else [RESULTS, csv_name(""), PAGE]
+      results_folder.claim(folder, identity, files, FORMATS["evaluate"], "evaluate")
   rows = [network, *(kind.baselines() if baselines else ())]
   scores = score_set(rows, kind.track, data_set, quiet)
   if not scores.of:
@@ -145,9 +150,10 @@ def evaluate(
   if together is not None:
     record["correlation"] = pairs_layout.correlation_record(together)
   strips = {}
-  if panels:
-    choose = lambda mode: choose_of_model(scores, mode, found.name, panels, data_set)
-    strips = kind.panels(rows, scores, data_set, choose, alone=True)
+  with distributed.agreeing():
+    if panels and distributed.is_first():
+      choose = lambda mode: choose_of_model(scores, mode, found.name, panels, data_set)
+      strips = kind.panels(rows, scores, data_set, choose, alone=True)
   broken = remarks.broken_lines(data_set)
   about = (
     f"{found.name}, step {found.step} of {found.given}: {len(remarks.measured(scores))} "
@@ -176,8 +182,9 @@ def evaluate(
     remarks=_remarks(notes, broken, data_set),
     complete=not (broken or data_set.empty),
   )
-  if folder is not None:
-    report.write(folder, overwrite)
+  with distributed.agreeing():
+    if folder is not None and distributed.is_first():
+      report.write(folder, overwrite)
   return report
 
 

@@ -1,6 +1,6 @@
 """FID of results, gathered while they are scored, where its weights are given."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,22 +36,33 @@ class Features:
     self.weights = learned.describe_weights(path, inception.PUBLISHED_SHA256)
     self.size = inception.FEATURES
 
-  def real(self, data, folder) -> Statistics:
-    """Gathers those of a photo_set.PhotoSet's true pictures, kept in `folder` for the next run."""
+  def real(self, data, folder, modes: Sequence[str] | None = None) -> Statistics:
+    """Gathers those of the true pictures of a photo_set.PhotoSet.
+
+    Args:
+      data: see there.
+      folder: they are kept there, and read when they are asked for again.
+      modes: whose pictures; None: all that are measured.
+    """
+    dealt = [data.dealt[mode] for mode in (data.dealt if modes is None else modes)]
+    numbers = np.unique(np.concatenate(dealt))
+    stream = data.real(numbers)
 
     def batches():
-      with data.real().open() as read:
-        for batch in read:
-          yield batch["image"], batch["mask"]
+      places = stream.share()[1]
+      if places is None or len(places):
+        with stream.open(places) as read:
+          for batch in read:
+            yield batch["image"], batch["mask"]
 
-    pictures = {"files": data.list_hash(data.numbers), "size": list(data.setting.size)}
+    pictures = {"files": data.list_hash(numbers), "size": list(data.setting.size)}
     return learned.real_statistics(
       self.look, self.weights["sha256"], batches, folder, pictures, self.size
     )
 
 
-class Distances:
-  """Watches the results of photographs, as `see` of score.score.
+class Distances(learned.Gathering):
+  """Watches the results of photographs, as `see` of score.score; `of` is by part and row.
 
   Args:
     features: see Features.
@@ -59,29 +70,27 @@ class Distances:
   """
 
   def __init__(self, features: Features, parts: Mapping[str, str]):
+    super().__init__()
     self._features, self._parts = features, parts
-    self._results: dict[tuple[str, str], Statistics] = {}  # by part and row
 
   def __call__(self, row: str, mode: str, batch: Mapping, there: np.ndarray, pictures) -> None:
-    found = self._features.look(pictures["rgb"])
-    key = self._parts[mode], row
-    self._results.setdefault(key, Statistics(found.shape[-1])).update(found, there)
+    self.add((self._parts[mode], row), batch["at"], self._features.look(pictures["rgb"]), there)
 
   def forget(self, row: str) -> None:
     """Leaves out a row that failed."""
-    self._results = {key: s for key, s in self._results.items() if key[1] != row}
+    self.of = {key: statistics for key, statistics in self.of.items() if key[1] != row}
 
   def to(self, real: Statistics) -> dict[str, dict[str, float]]:
     """Returns {part: {row: FID}}, of parts with two pictures or more."""
     found: dict[str, dict[str, float]] = {}
-    for (part, row), statistics in self._results.items():
+    for (part, row), statistics in self.of.items():
       if min(statistics.count, real.count) >= 2:
         found.setdefault(part, {})[row] = statistics.frechet(real)
     return found
 
   def counts(self) -> dict[str, int]:
     """Counts how many pictures each figure is over."""
-    return {f"{part}: {row}": s.count for (part, row), s in self._results.items()}
+    return {f"{part}: {row}": s.count for (part, row), s in self.of.items()}
 
 
 PARTS = {"automatic": "automatic", "self": REFERENTIAL, "random": REFERENTIAL}

@@ -78,21 +78,30 @@ class Missing:
   """Notes pictures of a data set that folders of results have no usable picture for."""
 
   def __init__(self):
-    self._of: dict[str, dict[str, None]] = {}  # in order, each once
+    self._of: dict[str, dict[int, str]] = {}  # by the record's number
 
-  def add(self, where: str, why: str) -> None:
+  def add(self, where: str, record: int, why: str) -> None:
     """Adds a cause; where: the data set, the mode, the row."""
-    self._of.setdefault(where, {})[why] = None
+    self._of.setdefault(where, {})[record] = why
+
+  def noted(self) -> dict[str, dict[int, str]]:
+    """Gives what was noted (score.Noting)."""
+    return self._of
+
+  def join(self, noted: Sequence[Mapping[str, Mapping[int, str]]]) -> None:
+    for part in noted:
+      for where, found in part.items():
+        self._of[where] = dict(sorted({**self._of.get(where, {}), **found}.items()))
 
   def first(self, where: str) -> str:
     """Gives a cause in brackets, as an example; empty where nothing is missing."""
-    return next((f" ({why})" for why in self._of.get(where, ())), "")
+    return next((f" ({why})" for why in self._of.get(where, {}).values()), "")
 
   def notes(self, most: int = 3) -> list[str]:
     """Gives a line for each place, with `most` causes by name."""
     lines = []
-    for where, found in self._of.items():
-      told = "; ".join(list(found)[:most])
+    for where, found in sorted(self._of.items()):
+      told = "; ".join(list(found.values())[:most])
       more = f"; and {len(found) - most} more" if len(found) > most else ""
       lines.append(f"{where}: without a result that can be used: {told}{more}")
     return lines
@@ -243,12 +252,19 @@ class _Matched(Predictor):
           result[place] = cut(path, i)
       except DecodeError as error:
         there[place] = False
-        self._data.missing.add(self._where(modes[0]), shown_name(str(error)))
+        self._data.missing.add(self._where(modes[0]), i, shown_name(str(error)))
     for mode in modes:
       self._seen[mode] += int(np.sum(batch["mask"]))
       self._used[mode] += int(there.sum())
     on_device = lambda x: jax.device_put(x, jax.local_devices()[0]) / np.float32(255)
     return [(on_device(result), there) for result in results]
+
+  def noted(self) -> tuple:
+    return self._seen, self._used
+
+  def join(self, noted: Sequence[tuple]) -> None:
+    seen, used = zip(*noted, strict=True)
+    self._seen, self._used = (sum(n, collections.Counter()) for n in (seen, used))
 
   def unfit(self) -> str:
     for mode, seen in self._seen.items():

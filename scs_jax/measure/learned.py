@@ -4,8 +4,9 @@ FID and LPIPS need published weights (nn.features.inception, nn.features.lpips).
 are left out, with the reason; nothing stands in for them.
 """
 
+import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import numpy as np
 
 from scs_jax.data import remote
 from scs_jax.errors import UserError
+from scs_jax.measure import score
 from scs_jax.metrics import distribution
 from scs_jax.metrics.distribution import Statistics
 from scs_jax.nn.features import files, inception, lpips
@@ -99,16 +101,54 @@ def extractor(apply: inception.Apply, variables: inception.Variables) -> Look:
   return look
 
 
+class Gathering:
+  """Gathers statistics of features, streamed; several processes do it together (score.Noting).
+
+  Those have the very bits that one has: they hold what they saw, 8 KB a picture and row, and when
+  it is joined all of it is added in the order of the batches. Of another order the sums would have
+  another rounding.
+
+  Attributes:
+    of: {key: Statistics}.
+  """
+
+  def __init__(self):
+    self.of: dict[Hashable, Statistics] = {}
+    self._held: list[tuple[tuple[int, int], Hashable, np.ndarray]] = []
+
+  def add(
+    self, key: Hashable, at: tuple[int, int], features: np.ndarray, there: np.ndarray | None
+  ) -> None:
+    """Adds a batch, float32 [N, D]; at: its place in the order of all; there: as Statistics'."""
+    if jax.process_count() == 1:
+      self._update(key, features, there)
+    else:
+      self._held.append((at, key, features if there is None else features[there]))
+
+  def _update(self, key: Hashable, features: np.ndarray, there: np.ndarray | None = None) -> None:
+    self.of.setdefault(key, Statistics(features.shape[-1])).update(features, there)
+
+  def noted(self) -> list:
+    return self._held
+
+  def join(self, noted: Sequence[list]) -> None:
+    self._held = []
+    for _, key, features in sorted(itertools.chain(*noted), key=lambda held: held[0]):
+      self._update(key, features)
+
+
 def statistics(look: Look, batches: Batches, features: int = inception.FEATURES) -> Statistics:
   """Gathers those of pictures, streamed: (uint8 [N, H, W, 3], mask bool [N] or None) each.
 
-  With several processes each brings its own pictures (perhaps none) and all get the same result.
+  Each of several processes brings its share of one set (score.Stream.share), perhaps nothing, and
+  all get the same result.
   """
-  found = Statistics(features)
-  for image, mask in batches:
-    found.update(look(image), mask)
-  distributed.meet()  # one may be behind by longer than a collective waits
-  return distribution.merge_processes(found)
+  found = Gathering()
+  with distributed.agreeing():
+    for number, (image, mask) in enumerate(batches):
+      found.add("", (number, jax.process_index()), look(image), mask)
+  score.join([found])
+  return found.of.get("", Statistics(features))
 
 
 def real_statistics(
@@ -132,7 +172,7 @@ def real_statistics(
   first = folder is not None and not remote.is_remote(folder) and distributed.is_first()
   known = distribution.recall(folder, decides) if first else None
   if distributed.from_first(lambda: known is not None):
-    return distribution.merge_processes(Statistics(features) if known is None else known)
+    return distributed.gather(known)[0]
   found = statistics(look, batches(), features)
   if first:
     distribution.keep(folder, decides, found)

@@ -111,7 +111,7 @@ class PairKind:
     if baselines:
       notes += pairs.notes_on_baselines(scores)
     notes += remarks.gray_note(scores, *self.gray)
-    for (height, width), rows in network.passes.strips.items():
+    for (height, width), rows in sorted(network.strips.items()):
       notes.append(
         f"pairs of {width}x{height} pixels went through in strips of {rows} rows, as the memory "
         "does not hold them whole; their curve and confidence are not shown"

@@ -65,31 +65,41 @@ class PairSet:
     self.known: dict[int, float] = {}
 
   def streams(self) -> list[Stream]:
-    return [self._stream(self.source)]
+    return [self._stream(np.arange(self.count))]
 
   def pick(self, mode: str, numbers: Sequence[int]) -> Stream:
     """Opens some pairs once more: to be shown."""
-    return self._stream(_Chosen(self.source, numbers), numbers)
+    return self._stream(np.asarray(numbers))
 
-  def _stream(self, source, numbers: Sequence[int] | None = None) -> Stream:
-    return Stream(self.setting.modes, len(source), lambda: self._open(source, numbers))
+  def noted(self) -> tuple:
+    """Gives what was noted while pairs were read (score.Noting)."""
+    return self.missing.noted(), self.broken, self.known
+
+  def join(self, noted: Sequence[tuple]) -> None:
+    missing, broken, known = zip(*noted, strict=True)
+    self.missing.join(missing)
+    for ours, theirs in ((self.broken, broken), (self.known, known)):
+      whole = {i: fact for part in theirs for i, fact in part.items()}
+      ours |= dict(sorted(whole.items()))
+
+  def _stream(self, numbers: np.ndarray) -> Stream:
+    of = lambda places: numbers if places is None else numbers[places]
+    size = self.setting.batch_size
+    return Stream(self.setting.modes, len(numbers), size, lambda places: self._open(of(places)))
 
   @contextlib.contextmanager
-  def _open(self, source, numbers) -> Iterator[Iterator[Mapping]]:
-    of = self.setting
+  def _open(self, numbers: np.ndarray) -> Iterator[Iterator[Mapping]]:
+    of, source = self.setting, _Chosen(self.source, numbers)
     with batches_of.eval_batches(source, of.size, of.batch_size, len(source)) as read:
       yield self._batches(read, numbers)
 
-  def _batches(self, read: Iterable[Mapping], numbers) -> Iterator[dict]:
+  def _batches(self, read: Iterable[Mapping], numbers: np.ndarray) -> Iterator[dict]:
     """Adds whether colour views are gray; notes what is wrong with a pair, and what is known."""
     for batch in read:
-      if numbers is not None:
-        at = batch["record"]
-        record = np.where(at < 0, -1, np.asarray(numbers)[at]).astype(np.int32)
-        batch = {**batch, "record": record}
-      else:
-        for i in batch["bad"][batch["bad"] >= 0].tolist():
-          self.broken[i] = batches_of.why_bad(self.source, i, self.setting.size)
+      at = batch["record"]
+      batch = {**batch, "record": np.where(at < 0, -1, numbers[at]).astype(np.int32)}
+      for i in numbers[batch["bad"][batch["bad"] >= 0]].tolist():
+        self.broken[i] = batches_of.why_bad(self.source, i, self.setting.size)
       height, width = batch["mono"].shape[1:3]
       if batch["mask"].any() and min(height, width) < SMALLEST:
         i = int(batch["record"][0])
@@ -116,7 +126,7 @@ class PairSet:
 
   def example(self) -> tuple[int, int]:
     """Returns (height, width) of the first pair that can be read, as it is measured."""
-    with self._open(self.source, None) as read:
+    with self._open(np.arange(self.count)) as read:
       for batch in read:
         if batch["mask"].any():
           return batch["mono"].shape[1:3]
@@ -191,14 +201,14 @@ class PairSet:
 class _Chosen:
   """Offers some pairs of a source, in an order, as a source."""
 
-  def __init__(self, source: PairSource, numbers: Sequence[int]):
+  def __init__(self, source: PairSource, numbers: np.ndarray):
     self._source, self._numbers = source, numbers
 
   def __len__(self) -> int:
     return len(self._numbers)
 
   def name(self, i: int) -> str:
-    return self._source.name(self._numbers[i])
+    return self._source.name(int(self._numbers[i]))
 
   def load(self, i: int, extras: bool = True) -> Pair:
-    return self._source.load(self._numbers[i], extras)
+    return self._source.load(int(self._numbers[i]), extras)

@@ -72,8 +72,10 @@ class Passes:
 
 def network(name: str, method: Method, state: TrainState, **about) -> Network:
   """Makes a trained network's row; about: as of Network. One of pairs colours them at any size."""
-  passes = Passes(method, state) if method.takes_pairs else None
-  return Network(name, method, state, passes=passes, **about)
+  if not method.takes_pairs:
+    return Network(name, method, state, **about)
+  passes = Passes(method, state)
+  return Network(name, method, state, passes=passes, strips=passes.strips, **about)
 
 
 def _too_large(size: tuple[int, int], error: MemoryError) -> UserError:

@@ -210,7 +210,7 @@ class PhotoKind:
   def write_inputs(self, data: PhotoSet, folder: str | os.PathLike) -> None:
     """Writes PNG files of what each mode gives and asks: input, reference, truth."""
     for stream in data.streams():
-      with stream.open() as batches:
+      with stream.open(None) as batches:
         for batch in batches:
           for mode, asked in self.track.ask(batch, stream.modes).items():
             given = jax.device_get(asked.given) | {"truth": batch["image"]}

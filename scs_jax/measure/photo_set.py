@@ -86,10 +86,23 @@ class PhotoSet:
     part = self._of[mode]
     return part.stream((mode,), np.searchsorted(part.numbers, numbers))
 
-  def real(self) -> Stream:
-    """Opens all pictures that are measured, in no mode."""
-    source = Observed(Subset(self._source, self.numbers), SMALLEST)
-    return Stream((), self.count, lambda: self.read(source))
+  def real(self, numbers: Sequence[int]) -> Stream:
+    """Opens records, in no mode."""
+    of = lambda places: numbers if places is None else numbers[places]
+    return Stream(
+      (), len(numbers), self.setting.batch_size,
+      lambda places: self.read(Observed(Subset(self._source, of(places)), SMALLEST)),
+    )  # fmt: skip
+
+  def noted(self) -> tuple:
+    """Gives what was noted while pictures were read (score.Noting)."""
+    return self.missing.noted(), [part.noted() for part in self._parts]
+
+  def join(self, noted: Sequence[tuple]) -> None:
+    missing, parts = zip(*noted, strict=True)
+    self.missing.join(missing)
+    for part, of_part in zip(self._parts, zip(*parts, strict=True), strict=True):
+      part.join(of_part)
 
   def read(self, source):
     return pipeline.eval_batches(source, self.setting.size, self.setting.batch_size)
@@ -197,10 +210,21 @@ class _Part:
         self.pool = Observed(whole._source)
       self.references = References(self.heldout, setting.seed, self.pool, size=setting.size)
 
+  def noted(self) -> list[dict | set]:
+    met = [one for one in (self.heldout, self.references, self.pool) if one is not None]
+    return [self.alone, *(facts for one in met for facts in one.facts())]
+
+  def join(self, noted: Sequence[list[dict | set]]) -> None:
+    for theirs in noted:
+      for facts, others in zip(self.noted(), theirs, strict=True):
+        facts.update(others)
+
   def stream(self, modes: Sequence[str] | None = None, places=None) -> Stream:
     modes = tuple(self.modes if modes is None else modes)
-    count = len(self.numbers) if places is None else len(places)
-    return Stream(modes, count, lambda: self._open(modes, places))
+    every = np.arange(len(self.numbers)) if places is None else np.asarray(places)
+    of = lambda some: places if some is None else every[some]
+    size = self._whole.setting.batch_size
+    return Stream(modes, len(every), size, lambda some: self._open(modes, of(some)))
 
   @contextlib.contextmanager
   def _open(self, modes: tuple[str, ...], places) -> Iterator[Iterator[Mapping]]:

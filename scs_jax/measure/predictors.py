@@ -1,7 +1,7 @@
 """Whatever colours pictures and can stand in a table: networks, cascades, baselines."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -81,6 +81,12 @@ class Predictor:
     """Scores an answer, as `track` does."""
     return track.measure(answer.rgb, batch, mode)
 
+  def noted(self) -> Any:
+    """Gives what it noted while it answered (score.Noting)."""
+
+  def join(self, noted: Sequence[Any]) -> None:
+    """Takes what it noted in all processes."""
+
   def unfit(self) -> str:
     """Says why its scores cannot be used, once all pictures were asked for; "" where they can."""
     return ""
@@ -102,6 +108,7 @@ class Network(Predictor):
     state: what `predict` takes; may be exchanged for another one later.
     kind, config, record: see Predictor.
     passes: how it colours pairs; None: by its own `colorize_twice`, in one program.
+    strips: {(height, width): rows of a strip}, which `passes` fills, of pairs that were too large.
   """
 
   def __init__(
@@ -114,6 +121,7 @@ class Network(Predictor):
     config: Any = None,
     record: Mapping | None = None,
     passes: Callable | None = None,
+    strips: dict[tuple[int, int], int] | None = None,
   ):
     super().__init__(name, record)
     self.kind, self.state, self.config = kind, state, config
@@ -123,6 +131,7 @@ class Network(Predictor):
     self._single = jax.jit(self.single)
     both = method.colorize_twice if self.takes_pairs else twice(self._alone)
     self.passes = passes or both_passes(both)
+    self.strips = {} if strips is None else strips
 
   def single(self, state, query: Query) -> Array:
     return self._predict(state, self._given(query)).rgb
@@ -133,6 +142,13 @@ class Network(Predictor):
   def answer_pair(self, query, batch, extras) -> tuple[Answer, Answer]:
     found = self.passes(self.state, query, extras)
     return tuple(Answer(one.rgb, extras=one.extras) for one in found)
+
+  def noted(self) -> dict:
+    return self.strips
+
+  def join(self, noted: Sequence[dict]) -> None:
+    for strips in noted:
+      self.strips.update(strips)
 
   def parameters(self, query: Query) -> int:
     """Counts the numbers that colouring reads, as SCSNet's Table 1 does.

@@ -15,7 +15,7 @@ from scs_jax.errors import UserError
 from scs_jax.measure import passes, remarks, settings
 from scs_jax.measure.given import Given
 from scs_jax.measure.predictors import Cascade, Network, Predictor, TrueLightness
-from scs_jax.training import models
+from scs_jax.training import distributed, models
 from scs_jax.training.model_file import SUFFIX
 from scs_jax.training.models import Model
 
@@ -25,7 +25,10 @@ Specs = Spec | Mapping[str, Spec] | Sequence[Spec]
 
 
 class Failures(dict[str, str]):
-  """Holds {row or data set: why}; what fails is told at once, and the others go on."""
+  """Holds {row or data set: why}; what fails is told at once, and the others go on.
+
+  What fails in one of several processes fails in all of them.
+  """
 
   def __init__(self, debug: bool = False):
     super().__init__()
@@ -34,17 +37,17 @@ class Failures(dict[str, str]):
   def catch(self, name: str, work: Callable, *args):
     """Returns work(*args), or None where it failed."""
     try:
-      return work(*args)
+      with distributed.agreeing():
+        return work(*args)
     except Exception as error:
       self.add(name, error)
       return None
 
   def add(self, name: str, error: Exception) -> None:
     """Notes an error."""
-    why = failures.explain(error)
-    if self._debug or why is None:
+    why = failures.describe(error)
+    if self._debug or failures.explain(error) is None:
       traceback.print_exception(error)
-    why = why or f"a bug, {type(error).__name__}: {error}; please report it"
     self[name] = f"{self[name]}; {why}" if name in self else why
     print(f"failed: {name}: {why}", file=sys.stderr)
 

@@ -2,10 +2,16 @@
 
 Photographs and pairs differ in their Track, a network and a folder of somebody's pictures in their
 Predictor; a training's held-out scores, `evaluate`, `compare` and `ablate` all come through here.
+
+Several processes share the pictures of a data set out between them, every n-th batch whole: a
+picture among others in a batch may have another rounding. What was found is then joined, and the
+same in each of them.
 """
 
-import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+import itertools
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
@@ -13,9 +19,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from scs_jax.core import failures
 from scs_jax.core.contract import Query
 from scs_jax.errors import UserError
+from scs_jax.measure.found import Found
 from scs_jax.metrics.estimates import Scores
+from scs_jax.training import distributed
 
 Array = jax.Array
 _PICTURES = ("image", "other", "mono", "color", "truth", "seen")
@@ -27,19 +36,47 @@ class Stream(NamedTuple):
   Attributes:
     modes: of the track.
     count: of the pictures, those that cannot be read included.
-    open: gives the batches, one at a time. Each has uint8 pictures as the track takes them,
-      "record" int32 [N], the pictures' numbers (-1: padding), "mask" bool [N], whether there is a
-      picture, and "gray" bool [N], whether it has no colour.
+    batch_size: pictures a batch.
+    open: gives the batches of some pictures, by their places in the stream, int64 [n] ascending, or
+      of all (None), one at a time. Each has uint8 pictures as the track takes them, "record" int32
+      [N], the pictures' numbers (-1: padding), "mask" bool [N], whether there is a picture, and
+      "gray" bool [N], whether it has no colour.
   """
 
   modes: tuple[str, ...]
   count: int
-  open: Callable[[], AbstractContextManager[Iterable[Mapping]]]
+  batch_size: int
+  open: Callable[[np.ndarray | None], AbstractContextManager[Iterable[Mapping]]]
+
+  def share(self) -> tuple[range, np.ndarray | None]:
+    """Says which batches of it this process takes, where all share them: (numbers, places)."""
+    count, first = jax.process_count(), jax.process_index()
+    batch = np.arange(self.count) // self.batch_size
+    places = None if count == 1 else np.flatnonzero(batch % count == first)
+    return range(first, -(-self.count // self.batch_size), count), places
 
 
 def in_memory(batches: Sequence[Mapping], modes: Sequence[str]) -> Stream:
-  """Makes a stream of batches that are held already."""
-  return Stream(tuple(modes), len(batches), lambda: nullcontext(batches))
+  """Makes a stream of batches that are held already: for one process."""
+  return Stream(tuple(modes), len(batches), 1, lambda places: nullcontext(batches))
+
+
+class Noting(Protocol):
+  """Notes something of every picture that goes through it; processes that share them join it."""
+
+  def noted(self) -> Any:
+    """Gives what it noted, to be pickled."""
+
+  def join(self, noted: Sequence[Any]) -> None:
+    """Takes what it noted in all processes, this one included, in the place of its own."""
+
+
+def join(things: Sequence[Noting]) -> None:
+  """Joins what all processes noted; each of them calls it with the same things in their order."""
+  if jax.process_count() > 1:
+    noted = distributed.gather([thing.noted() for thing in things])
+    for thing, parts in zip(things, zip(*noted, strict=True), strict=True):
+      thing.join(parts)
 
 
 class Answer(NamedTuple):
@@ -92,7 +129,8 @@ class Track(Protocol):
 
 See = Callable[[str, str, Mapping, np.ndarray, Mapping[str, Array]], Any]
 """Takes the name of a row, a mode, the batch, which places are there (bool [N]), and pictures: what
-was given by its name, the result as "rgb", and extras where they were asked for."""
+was given by its name, the result as "rgb", and extras where they were asked for. A batch's "at" is
+(number of its stream, its number in it). Where processes share the pictures it is Noting too."""
 
 
 def score(
@@ -105,6 +143,7 @@ def score(
   numbers: bool = False,
   failed: Callable[[str, Exception], Any] | None = None,
   advance: Callable[[int], Any] = lambda n: None,
+  shared: Noting | None = None,
 ) -> Scores:
   """Scores predictors side by side; every picture is read once, and one batch is held at a time.
 
@@ -118,30 +157,44 @@ def score(
     failed: is told the name and the error of a predictor that fails, which is then left out; None:
       the error ends it all.
     advance: is told after each batch how many pictures it held.
+    shared: the data set whose streams these are, where all processes share it out: each of them
+      calls this with the same arguments, and gets the same. None: this process looks at all.
 
   Returns:
     Scores; of each mode the pictures that all of its rows have. A row's variant ("unrefined") has a
     row of its own after it, NAME_unrefined. A mode of which nothing was measured is not there.
   """
-  found = _Found(track.metrics)
+  modes = list(dict.fromkeys(mode for stream in streams for mode in stream.modes))
+  found = Found(track.metrics, [predictor.name for predictor in predictors], modes)
   active = list(predictors)
-  for stream in streams:
-    with stream.open() as batches:
-      for batch in batches:
-        if batch["mask"].any():  # else black pictures, whose size would be compiled for
-          sent = _on_device(batch)
-          asked = track.ask(sent, stream.modes)
-          found.add_truth(track, sent, stream.modes)
-          for predictor in list(active):
-            try:
-              _ask_one(predictor, track, asked, sent, stream.modes, found, see, extras)
-            except Exception as error:
-              if failed is None:
-                raise
-              active.remove(predictor)
-              found.forget(predictor.name)
+  alone = shared is None or jax.process_count() == 1
+  with contextlib.nullcontext() if alone else distributed.agreeing():
+    for at, batch in _batches(streams, alone):
+      modes = streams[at[0]].modes
+      if batch["mask"].any():  # else black pictures, whose size would be compiled for
+        sent = _on_device(batch) | {"at": at}
+        asked = track.ask(sent, modes)
+        found.add_truth(track, sent, modes)
+        for predictor in list(active):
+          try:
+            _ask_one(predictor, track, asked, sent, modes, found, see, extras)
+          except Exception as error:
+            if failed is None:
+              raise
+            active.remove(predictor)
+            found.forget(predictor.name)
+            if alone:
               failed(predictor.name, error)
-        advance(int((np.asarray(batch["record"]) >= 0).sum()))
+            else:  # in another process it may have failed earlier
+              if failures.explain(error) is None:
+                traceback.print_exception(error)
+              found.lost[predictor.name] = at, failures.describe(error)
+      advance(int((np.asarray(batch["record"]) >= 0).sum()))
+  if not alone:
+    join([found, shared, *predictors, *([see] if see is not None else [])])
+    active = [predictor for predictor in predictors if predictor.name not in found.lost]
+    for name, (_, why) in found.lost.items():
+      failed(name, UserError(why))
   for predictor in active:
     why = predictor.unfit()
     if numbers and not why and found.has_nan(predictor.name):
@@ -152,6 +205,16 @@ def score(
       found.forget(predictor.name)
       failed(predictor.name, UserError(why))
   return found.joined()
+
+
+def _batches(streams: Sequence[Stream], alone: bool) -> Iterator[tuple[tuple[int, int], Mapping]]:
+  """Reads all batches, or this process's share: ((number of the stream, of the batch), batch)."""
+  for number, stream in enumerate(streams):
+    numbers, places = (itertools.count(), None) if alone else stream.share()
+    if places is None or len(places):
+      with stream.open(places) as batches:
+        for at, batch in zip(numbers, batches):  # noqa: B905 (one may be without an end)
+          yield (number, at), batch
 
 
 def _ask_one(predictor, track, asked, batch, modes, found, see, extras) -> None:
@@ -175,78 +238,6 @@ def _ask_one(predictor, track, asked, batch, modes, found, see, extras) -> None:
   values = jax.device_get([scores for *_, scores in started])
   for (row, mode, there, _), scores in zip(started, values, strict=True):
     found.add(predictor.name, row, mode, batch, there, scores)
-
-
-class _Found:
-  """Gathers scores batch by batch."""
-
-  def __init__(self, metrics: Sequence[str]):
-    self._metrics = metrics
-    self._truth: dict[str, list] = {}  # by mode: (records, {metric: values}, gray)
-    self._rows: dict[str, dict[str, tuple[str, list]]] = {}  # by mode and row: (predictor, parts)
-
-  def add_truth(self, track: Track, batch: Mapping, modes: Sequence[str]) -> None:
-    alone = jax.device_get(track.measure_alone(batch))
-    for mode in modes:
-      there = track.present(batch, mode) & track.measurable(batch, mode)
-      part = _records(batch)[there], _where(there, alone), np.asarray(batch["gray"], bool)[there]
-      self._truth.setdefault(mode, []).append(part)
-
-  def add(self, predictor: str, row: str, mode: str, batch, there, scores: Mapping) -> None:
-    parts = self._rows.setdefault(mode, {}).setdefault(row, (predictor, []))[1]
-    parts.append((_records(batch)[there], _where(there, scores)))
-
-  def forget(self, predictor: str) -> None:
-    for mode, rows in self._rows.items():
-      self._rows[mode] = {row: kept for row, kept in rows.items() if kept[0] != predictor}
-
-  def has_nan(self, predictor: str) -> bool:
-    """Tells whether a figure of it, or of a variant, is not a number."""
-    return any(
-      np.isnan(values).any()
-      for rows in self._rows.values()
-      for of, parts in rows.values() if of == predictor
-      for _, by in parts
-      for values in by.values()
-    )  # fmt: skip
-
-  def joined(self) -> Scores:
-    whole = Scores({}, {}, {}, {})
-    for mode, parts in self._truth.items():
-      rows = {row: _concatenated(found) for row, (_, found) in self._rows.get(mode, {}).items()}
-      rows = {row: by for row, by in rows.items() if len(by[0])}
-      if not rows:
-        continue
-      common = functools.reduce(np.intersect1d, [records for records, _ in rows.values()])
-      ordered = lambda by: {m: by[m] for m in self._metrics if m in by}
-      whole.records[mode] = common
-      whole.of[mode] = {
-        row: ordered(_chosen(records, common, by)) for row, (records, by) in rows.items()
-      }
-      records, real = _concatenated([part[:2] for part in parts])
-      whole.real[mode] = ordered(_chosen(records, common, real))
-      gray = np.concatenate([part[2] for part in parts])
-      whole.gray[mode] = _chosen(records, common, {"": gray})[""]
-    return whole
-
-
-def _records(batch: Mapping) -> np.ndarray:
-  return np.asarray(batch["record"], np.int64)
-
-
-def _where(there: np.ndarray, values: Mapping) -> dict[str, np.ndarray]:
-  return {name: np.asarray(v, np.float64)[there] for name, v in values.items()}
-
-
-def _concatenated(parts: Sequence[tuple[np.ndarray, Mapping]]) -> tuple[np.ndarray, dict]:
-  records = np.concatenate([found for found, _ in parts])
-  return records, {name: np.concatenate([by[name] for _, by in parts]) for name in parts[0][1]}
-
-
-def _chosen(records: np.ndarray, common: np.ndarray, by: Mapping) -> dict:
-  """Takes the values of the records in common, in their order."""
-  _, at, _ = np.intersect1d(records, common, return_indices=True)
-  return {name: values[at] for name, values in by.items()}
 
 
 def _on_device(batch: Mapping) -> dict:
@@ -288,18 +279,33 @@ class Kept:
 
 
 def score_set(
-  predictors: Sequence[Any], track: Track, data, quiet: bool, label: str = "", **keywords
+  predictors: Sequence[Any],
+  track: Track,
+  data,
+  quiet: bool,
+  label: str = "",
+  modes: Sequence[str] | None = None,
+  **keywords,
 ) -> Scores:
   """Scores a whole data set (photo_set.PhotoSet, pair_set.PairSet), with a bar of its pictures.
+
+  Several processes share it out.
 
   Args:
     predictors, track: see `score`.
     data: where the pictures come from.
     quiet: no bar; label: what stands before it.
+    modes: of those of the data set; None: all.
     keywords: see `score`; a predictor whose colours are not all numbers fails.
   """
   streams = data.streams()
-  total = sum(stream.count for stream in streams)
+  if modes is not None:
+    kept = [(s, tuple(m for m in s.modes if m in modes)) for s in streams]
+    streams = [stream._replace(modes=some) for stream, some in kept if some]
+  places = [stream.share()[1] for stream in streams]
+  total = sum(s.count if p is None else len(p) for s, p in zip(streams, places, strict=True))
   unit = {"total": total, "unit": data.whose, "desc": label or None}
-  with tqdm(disable=quiet, dynamic_ncols=True, **unit) as bar:
-    return score(predictors, track, streams, numbers=True, advance=bar.update, **keywords)
+  with tqdm(disable=quiet or not distributed.is_first(), dynamic_ncols=True, **unit) as bar:
+    return score(
+      predictors, track, streams, numbers=True, advance=bar.update, shared=data, **keywords
+    )

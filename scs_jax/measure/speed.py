@@ -69,7 +69,7 @@ def measure(
   """
   if compiled:
     function = jax.jit(function)
-    args = jax.device_put(args, jax.devices()[0])
+    args = jax.device_put(args, jax.local_devices()[0])
   jax.block_until_ready(function(*args))
   taken: list[float] = []
   start = time.perf_counter()

@@ -1,8 +1,7 @@
 """Frechet distance between two sets of features (Heusel et al. 2017: FID, with Inception's pool3).
 
 d^2 = |mu_1 - mu_2|^2 + Tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)), the covariances divided by n - 1, all in
-float64 on the host. What is kept of a set is its count, mean and scatter: it can be streamed, and
-merged over batches and hosts without approximation.
+float64 on the host. What is kept of a set is its count, mean and scatter: it can be streamed.
 
 It is biased upwards for few samples, and not defined by any one number of them: compare figures of
 equal counts only, and print the count.
@@ -15,12 +14,10 @@ import json
 import os
 import pathlib
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-import jax
 import numpy as np
 import scipy.linalg
-from jax.experimental import multihost_utils
 
 from scs_jax.errors import UserError
 
@@ -58,34 +55,20 @@ class Statistics:
     if not np.isfinite(x).all():
       raise ValueError("features: expected finite numbers, got NaN or infinity")
     if len(x):
-      mean = x.mean(axis=0)
-      self._add(len(x), mean, x - mean)
+      self._add(x)
     return self
 
-  def _add(self, count: int, mean: np.ndarray, centred: np.ndarray) -> None:
-    """Adds after Chan et al. 1979: no large sums of squares, which would cancel.
-
-    centred: any [m, D] whose product centred^T centred is the other part's scatter.
-    """
+  def _add(self, x: np.ndarray) -> None:
+    """Adds after Chan et al. 1979: no large sums of squares, which would cancel."""
+    count, mean = len(x), x.mean(axis=0)
     total = self.count + count
     shift = mean - self.mean
     between = np.sqrt(self.count * (count / total)) * shift
-    rows = np.concatenate([centred, between[None]])
+    rows = np.concatenate([x - mean, between[None]])
     self.scatter += rows.T @ rows
     self.mean = self.mean + shift * (count / total)
     self.count = total
     self._factor = None
-
-  def merge(self, other: "Statistics") -> "Statistics":
-    """Returns new statistics of both sets together."""
-    _require_same_features(self.mean, other.mean)
-    both = Statistics(len(self.mean))
-    both.scatter += self.scatter
-    both.mean, both.count = self.mean, self.count
-    if other.count:
-      both._add(other.count, other.mean, np.zeros((0, len(other.mean))))
-      both.scatter += other.scatter
-    return both
 
   def covariance(self) -> np.ndarray:
     """Returns the scatter over n - 1 as numpy.cov and pytorch-fid have it, [D, D].
@@ -154,41 +137,6 @@ def _factor(covariance: np.ndarray, rank: int | None = None) -> np.ndarray:
 def _require_same_features(a: np.ndarray, b: np.ndarray) -> None:
   if np.shape(a) != np.shape(b):
     raise ValueError(f"expected equal numbers of features, got {np.shape(a)} and {np.shape(b)}")
-
-
-def merge_all(parts: Iterable[Statistics]) -> Statistics:
-  """Merges all of them, in order: hosts that merge the same parts get the same bits.
-
-  Raises:
-    ValueError: there is none.
-  """
-  parts = list(parts)
-  if not parts:
-    raise ValueError("expected some statistics to merge, got none")
-  whole = parts[0]
-  for part in parts[1:]:
-    whole = whole.merge(part)
-  return whole
-
-
-def merge_processes(statistics: Statistics) -> Statistics:
-  """Merges those of all processes, the same in each; every process has to call it.
-
-  The numbers travel as words of 32 bits: JAX would round float64 to float32.
-  """
-  if jax.process_count() == 1:
-    return statistics
-  size = len(statistics.mean)
-  row = np.concatenate([[float(statistics.count)], statistics.mean, statistics.scatter.ravel()])
-  rows = multihost_utils.process_allgather(row.view(np.uint32))
-  parts = []
-  for words in np.ascontiguousarray(rows):
-    numbers = words.view(np.float64)
-    part = Statistics(size)
-    part.count, part.mean = int(numbers[0]), numbers[1 : 1 + size]
-    part.scatter = numbers[1 + size :].reshape(size, size)
-    parts.append(part)
-  return merge_all(parts)
 
 
 def cache_key(decides: Mapping) -> str:

@@ -24,6 +24,8 @@ def restore_for_inference(
 ) -> tuple[Tree, Tree]:
   """Restores (params, model_state) of a checkpoint; never reads the optimizer's state.
 
+  Of several processes each that wants it reads all of it, whatever the others do.
+
   Args:
     folder: as `find_checkpoint`.
     like: (params, model_state), arrays or ShapeDtypeStructs, as for `Checkpoints.restore`.
@@ -34,12 +36,17 @@ def restore_for_inference(
   """
   root, number = find_checkpoint(folder, step)
   tree = {"params": like[0], "model_state": like[1]}
-  fields = restore_arrays(root / str(number), {"weights": tree})
+  fields = restore_arrays(root / str(number), {"weights": tree}, alone=True)
   return fields["params"], fields["model_state"]
 
 
-def restore_arrays(folder: epath.Path, like: dict[str, Tree]) -> dict[str, Tree]:
-  """Restores the fields of the items in `like`, with its structure and shardings."""
+def restore_arrays(
+  folder: epath.Path, like: dict[str, Tree], alone: bool = False
+) -> dict[str, Tree]:
+  """Restores the fields of the items in `like`, with its structure and shardings.
+
+  Of several processes all call it alike; `alone`: this one does not wait for the others.
+  """
   import orbax.checkpoint as ocp  # a model's file needs none of its quarter of a second
 
   expected: dict[str, str] = {}
@@ -50,8 +57,9 @@ def restore_arrays(folder: epath.Path, like: dict[str, Tree]) -> dict[str, Tree]
     found |= about["leaves"][item]
   if expected != found:
     raise _other_network(folder, expected, found)
+  check = lambda: checksums.find_changes(folder, like)
   # One process reads all bytes for this, and tells the others, which need parts of them.
-  if changes := distributed.from_first(lambda: checksums.find_changes(folder, like)):
+  if changes := check() if alone else distributed.from_first(check):
     raise damaged(folder, changes)
   like = jax.tree.map(_abstract, like)
   quiet_late_answers()
@@ -60,8 +68,13 @@ def restore_arrays(folder: epath.Path, like: dict[str, Tree]) -> dict[str, Tree]
     shardings = jax.tree.map(lambda leaf: leaf.sharding, tree)
     restore_args = ocp.checkpoint_utils.construct_restore_args(tree, shardings)
     args[item] = ocp.args.PyTreeRestore(tree, restore_args=restore_args)
+  me = jax.process_index()
+  who = ocp.options.MultiprocessingOptions(
+    **({"primary_host": me, "active_processes": {me}} if alone else {})
+  )
   try:
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+    handler = ocp.CompositeCheckpointHandler()
+    with ocp.Checkpointer(handler, multiprocessing_options=who) as reader:
       restored = reader.restore(folder, args=ocp.args.Composite(**args))
   except Exception as error:
     raise damaged(folder, [f"its arrays cannot be read ({explain(error)[0]})"]) from error

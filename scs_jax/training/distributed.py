@@ -1,35 +1,27 @@
-"""Several processes as one run: how they find each other, agree, and notice that one is gone.
+"""Several processes as one run: how they find each other, agree, and hand things over.
 
-The processes meet at a coordinator, which the first of them is. A process that dies is missed
-(heartbeat.py), often sooner by the next exchange over the network, and the others end: a collective
-that one does not take part in never returns. All are then started again, and go on from the last
-checkpoint.
+The processes meet at a coordinator, which the first of them is. How they end is in ending.py.
 """
 
 import contextlib
-import ctypes
 import itertools
 import json
-import os
-import re
-import signal
-import sys
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
+from scs_jax.core import failures
 from scs_jax.errors import UserError
-from scs_jax.training import heartbeat
 
 _JAX_HEARTBEAT = 90
 """Seconds of silence after which JAX aborts the other processes, should ours not end them."""
 _FOREVER = 7 * 24 * 3600 * 1000  # ms; a process that died ends the wait sooner
 _COUNT = itertools.count()  # the same in all processes, which call these in the same order
-# Parts of the messages with which jax, gloo and NCCL say that another process is not there.
-_GONE = ("gloo", "nccl", "heartbeat", "coordination", "unavailable", "connection reset",
-         "connection closed", "socket closed", "preempted")  # fmt: skip
-_STATUS = re.compile("[A-Z_]{5,}: ")  # "UNAVAILABLE: ...", as XLA's errors begin
+_CHUNK = 1 << 28  # bytes that a process hands over at a time
 
 
 def start(
@@ -91,22 +83,102 @@ def is_first() -> bool:
 
 
 def from_first(function: Callable[[], Any]) -> Any:
-  """Calls the function in the first process alone; returns its JSON value in all of them."""
+  """Calls the function in the first process alone; returns its JSON value in all of them.
+
+  Raises:
+    Exception: what the function raised; in the other processes a UserError that says it.
+  """
   if jax.process_count() == 1:
     return function()
   name = f"from_first_{next(_COUNT)}"
   if is_first():
-    _client().key_value_set(name, json.dumps(function()))
-  return json.loads(_client().blocking_key_value_get(name, _FOREVER))
+    try:
+      told = json.dumps([function(), None])
+    except Exception as error:
+      client().key_value_set(name, json.dumps([None, failures.describe(error)]))
+      raise
+    client().key_value_set(name, told)
+  value, why = json.loads(client().blocking_key_value_get(name, _FOREVER))
+  if why is not None:
+    raise _told(0, why)
+  return value
 
 
-def meet() -> None:
-  """Returns when all processes have come here, however long that takes."""
+def _told(process: int, why: str) -> UserError:
+  return UserError(f"process {process} of {jax.process_count()}: {why}")
+
+
+@contextlib.contextmanager
+def agreeing() -> Iterator[None]:
+  """Has all processes fail where one of them does, and leave together where none does.
+
+  Around what each does for itself: nothing inside may wait for another process, which may have
+  failed before.
+
+  Raises:
+    Exception: what was raised inside; in the other processes a UserError that says it.
+  """
+  if jax.process_count() == 1:
+    yield
+    return
+  mine = None
+  try:
+    yield
+  except Exception as error:
+    mine = error
+  whys = _exchange(None if mine is None else failures.describe(mine))
+  if mine is not None:
+    raise mine
+  for process, why in enumerate(whys):
+    if why is not None:
+      raise _told(process, why)
+
+
+def gather(value: Any) -> list[Any]:
+  """Returns the values of all processes, in their order, in each of them; every one calls it.
+
+  Whatever can be pickled goes from process to process as bytes: floats keep all of theirs, which
+  JAX's own arrays would not.
+  """
+  if jax.process_count() == 1:
+    return [value]
+  data = np.frombuffer(pickle.dumps(value), np.uint8)
+  sizes = _exchange(len(data))  # all wait here: a collective gives up on one that is late
+  parts: list[list[bytes]] = [[] for _ in sizes]
+  for start in range(0, max(sizes), _CHUNK):
+    chunk = np.zeros(min(_CHUNK, max(sizes) - start), np.uint8)
+    mine = data[start : start + _CHUNK]
+    chunk[: len(mine)] = mine
+    for part, size, row in zip(parts, sizes, multihost_utils.process_allgather(chunk), strict=True):
+      part.append(np.asarray(row)[: max(0, size - start)].tobytes())
+  return [pickle.loads(b"".join(part)) for part in parts]
+
+
+def _exchange(value: Any) -> list[Any]:
+  """Returns the JSON values of all processes, once all have come."""
+  name = f"exchange_{next(_COUNT)}"
+  key = lambda process: f"{name}/{process}"
+  client().key_value_set(key(jax.process_index()), json.dumps(value))
+  get = lambda process: json.loads(client().blocking_key_value_get(key(process), _FOREVER))
+  return from_first(lambda: [get(process) for process in range(jax.process_count())])
+
+
+def meet(patience: float | None = None, where: str = "meet") -> None:
+  """Returns when all processes have come here, however long that takes.
+
+  Args:
+    patience: seconds after which it is given up; None: never.
+    where: who waits elsewhere is not met.
+
+  Raises:
+    jax.errors.JaxRuntimeError: they did not come within the patience.
+  """
   if jax.process_count() > 1:
-    _client().wait_at_barrier(f"meet_{next(_COUNT)}", _FOREVER)
+    time = _FOREVER if patience is None else int(patience * 1000)
+    client().wait_at_barrier(f"{where}_{next(_COUNT)}", time)
 
 
-def _client():
+def client():
   """Returns the coordinator's client, which waits as long as told, unlike a collective.
 
   (gloo gives up after 30 seconds where one process compiles longer than another. JAX has no public
@@ -115,74 +187,3 @@ def _client():
   from jax._src import distributed
 
   return distributed.global_state.client
-
-
-@contextlib.contextmanager
-def ending_together(explain: Callable[[BaseException], str | None]) -> Iterator[None]:
-  """Ends a process of several that fails at once, so that the others notice.
-
-  Left to itself it would wait at its exit for the others, which wait for it. What it says is
-  `explain`'s line for the exception, or its traceback. Exit code 2 for what a user can mend, a lost
-  process included, else 1.
-  """
-  _explain_abort()
-  beats = heartbeat.Heartbeat(
-    _client(), jax.process_index(), jax.process_count(), heartbeat.end
-  )
-  try:
-    yield
-    beats.stop()
-  except BaseException as error:
-    saved = isinstance(error, KeyboardInterrupt)  # by the loop, which ended in all processes
-    if saved or (isinstance(error, SystemExit) and not error.code):
-      beats.stop()
-      raise
-    line = _lost(error) or explain(error)
-    if line is None:
-      sys.excepthook(type(error), error, error.__traceback__)
-    else:
-      print(f"scs-jax: error: {line}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1 if line is None else 2)
-
-
-def _explain_abort() -> None:
-  """Explains the last line where JAX ends this process because the first one is gone.
-
-  It aborts from a thread of its own with a stack trace, and no exception. (The callback that its
-  client takes for this cannot be called from Python: its argument has no conversion.)
-  """
-  line = (
-    f"scs-jax: error: process {jax.process_index()} of {jax.process_count()} was ended by JAX, "
-    f"most likely since process 0 is gone (see above); {heartbeat.ADVICE}\n"
-  ).encode()
-
-  def last_word(signum: int) -> None:
-    os.write(2, line)
-    os._exit(2)
-
-  global _handler
-  _handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(last_word)
-  # Python's own handlers run in the main thread, which may be waiting for a collective.
-  ctypes.CDLL(None).signal(int(signal.SIGABRT), _handler)
-
-
-_handler = None  # kept for as long as it may be called
-
-
-def _lost(error: BaseException) -> str | None:
-  """Writes a line for an exception that comes of another process's end; None for others."""
-  link: BaseException | None = error
-  while link is not None:
-    text = str(link)
-    # A step's errors are JaxRuntimeErrors, those of waiting for its results ValueErrors.
-    raised = isinstance(link, jax.errors.JaxRuntimeError) or _STATUS.match(text)
-    if raised and any(w in text.lower() for w in _GONE):
-      first = text.strip().splitlines()[0][:200]
-      return (
-        f"process {jax.process_index()} of {jax.process_count()} lost another process of the run "
-        f"({first}); {heartbeat.ADVICE}"
-      )
-    link = link.__cause__ or link.__context__
-  return None

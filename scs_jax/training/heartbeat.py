@@ -5,6 +5,7 @@ process writes a growing number at the coordinator; the first process reads all 
 read the first's, so that the coordinator is asked once a process and beat however many there are.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ SILENCE = 30.0
 """Seconds without a beat after which a process counts as gone."""
 ADVICE = "start all processes again: the run goes on from its last checkpoint"
 _FOLDER = "scs_jax_alive/"
-_DONE = "done"
+_DONE, _LEFT = "done", "left: "
 
 
 class Heartbeat:
@@ -28,6 +29,7 @@ class Heartbeat:
     process, processes: which this is of how many.
     lost: called, once, with a line for the user.
     interval, silence: in seconds.
+    advice: ends the line.
   """
 
   def __init__(
@@ -38,9 +40,10 @@ class Heartbeat:
     lost: Callable[[str], None],
     interval: float = INTERVAL,
     silence: float = SILENCE,
+    advice: str = ADVICE,
   ):
     self._client, self._process, self._processes, self._lost = client, process, processes, lost
-    self._interval, self._silence = interval, silence
+    self._interval, self._silence, self._advice = interval, silence, advice
     self._stopped = threading.Event()
     self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
     self._thread.start()
@@ -50,6 +53,13 @@ class Heartbeat:
     self._stopped.set()
     self._thread.join()
     self._beat(_DONE)
+
+  def leave(self, line: str) -> None:
+    """This process ends before its time; tells why, as far as that can still be told."""
+    self._stopped.set()
+    self._thread.join(self._interval)  # whose next beat would hide this one
+    with contextlib.suppress(Exception):
+      self._beat(_LEFT + line)
 
   def _run(self) -> None:
     heard: dict[int, tuple[str, float]] = {}
@@ -62,16 +72,22 @@ class Heartbeat:
       except Exception as error:
         if not self._stopped.is_set():
           reason = str(error).strip().splitlines()[0][:200]
-          self._lost(f"process 0, where all meet, cannot be reached ({reason}); {ADVICE}")
+          self._lost(f"process 0, where all meet, cannot be reached ({reason}); {self._advice}")
         return
       now = time.monotonic()
       for other, beat in found.items():
+        if beat.startswith(_LEFT):
+          self._lost(
+            f"process {other} of {self._processes} has ended ({beat.removeprefix(_LEFT)}); "
+            f"{self._advice}"
+          )
+          return
         if other not in heard or heard[other][0] != beat:
           heard[other] = beat, now
         elif beat != _DONE and now - heard[other][1] > self._silence:
           self._lost(
             f"process {self._process} of {self._processes} has not heard of process {other} for "
-            f"{self._silence:.0f} s; see what that one said last, then {ADVICE}"
+            f"{self._silence:.0f} s; see what that one said last, then {self._advice}"
           )
           return
 

@@ -129,7 +129,7 @@ def run_steps(
       monitor.say(f"stopped at step {step} of {config.steps}; the same command goes on from there")
     monitor.sum_up()
     if stopped.interrupted:  # who called this is to stop as well
-      raise KeyboardInterrupt
+      raise stop.SavedInterrupt
     return Outcome(workdir, config, step, ended_early, method, parallel.fetch(state))
 
 

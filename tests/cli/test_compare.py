@@ -161,11 +161,12 @@ def test_pictures_that_are_missing_or_broken_stop_nothing(setup, capfd):
 
 def test_of_many_missing_pictures_some_are_named():
   missing = given.Missing()
-  for name in ("a", "b", "c", "a", "d", "e"):
-    missing.add("photos, self: x", f"no picture for {name}")
+  for i in (2, 0, 1, 2, 3, 4):
+    missing.add("photos, self: x", i, f"no picture for {'bcade'[i]}")
+  missing.join([missing.noted()])  # as of several processes: in the order of the pictures
   (line,) = missing.notes(2)
   assert line.startswith("photos, self: x: without a result that can be used: ")
-  assert line.endswith(": no picture for a; no picture for b; and 3 more")
+  assert line.endswith(": no picture for b; no picture for c; and 3 more")
 
 
 def _automatic(setup):

@@ -58,6 +58,7 @@ def test_the_shell_reads_it_and_it_explains_itself(path):
     ("local_processes.sh", ["--processes", "two", "--", *TRAIN], "expected a whole number"),
     ("local_processes.sh", ["--processes"], "--processes needs a value"),
     ("local_processes.sh", ["--dry-run"], "no training arguments"),
+    ("local_processes.sh", ["--verb", "demo", "--", *TRAIN], "expected train, evaluate, compare"),
     ("tpu_pod.sh", ["--name", "a", "--", *TRAIN], "--zone and --bucket are needed"),
     ("tpu_pod.sh", ["--name", "a", "--zone", "z", "--bucket", "b"], "no training arguments"),
     ("gpu_slurm.sh", [], "no training arguments"),
@@ -81,6 +82,9 @@ def test_local_processes_differ_in_their_number_alone():
     assert line[line.index("--process-id") + 1] == str(i)
     assert line[line.index("--num-processes") + 1] == "3"
   assert len({line[line.index("--coordinator") + 1] for line in lines}) == 1
+  told = script("local_processes.sh", "--dry-run", "--verb", "evaluate", "--", "--checkpoint", "a")
+  for line in commands(told.stdout):
+    assert line[line.index("scs_jax") + 1 :][:3] == ["evaluate", "--checkpoint", "a"]
 
 
 def test_local_processes_end_together_and_tell_what_went_wrong(tmp_path):

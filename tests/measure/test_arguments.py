@@ -96,7 +96,7 @@ def test_pictures_that_find_no_reference_are_counted_and_others_results_are_not(
 
   def notes():
     found = PhotoSet("photos", "photos", setting)
-    with found.streams()[0].open() as batches:
+    with found.streams()[0].open(None) as batches:
       list(batches)
     return found.notes_on(scores)
 

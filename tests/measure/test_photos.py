@@ -327,7 +327,7 @@ def test_batches_are_taken_one_at_a_time():
       alive.append(batch)
       yield batch
 
-  stream = Stream(("automatic",), COUNT, lambda: contextlib.nullcontext(opened()))
+  stream = Stream(("automatic",), COUNT, 1, lambda places: contextlib.nullcontext(opened()))
   row = PhotoBaseline("bicubic_gray")
   scores = score([row], Photos(SCALE, SIDE), [stream], advance=seen.append)
   assert len(scores.records["automatic"]) == len(alive) == COUNT

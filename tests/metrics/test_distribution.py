@@ -1,11 +1,5 @@
 """The Frechet distance against closed forms and SciPy's matrix square root; streamed statistics."""
 
-import json
-import pathlib
-import socket
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -134,19 +128,6 @@ def test_masked_places_do_not_count():
   np.testing.assert_array_equal(found.scatter, expected.scatter)
 
 
-@pytest.mark.parametrize("cuts", [[30], [1, 2], [0, 60], [10, 20, 30, 40, 50]])
-def test_merging_equals_the_whole(cuts):
-  features = _features(60)
-  parts = [Statistics.of(part) for part in np.split(features, cuts)]
-  merged = distribution.merge_all(parts)
-  whole = Statistics.of(features)
-  assert merged.count == 60
-  np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-13)
-  np.testing.assert_allclose(merged.scatter, whole.scatter, rtol=1e-12, atol=1e-12)
-  assert merged.frechet(whole) < 1e-11
-  assert parts[0].count == (cuts or [60])[0]  # as it was
-
-
 def test_a_distance_follows_an_update():
   a, b = Statistics.of(_features(seed=4)), Statistics.of(_features(seed=5))
   before = a.frechet(b)
@@ -164,11 +145,9 @@ def test_refuses_what_has_no_distance():
   with pytest.raises(ValueError, match="finite"):
     one.update(np.array([[0, np.nan, 0]]))
   with pytest.raises(ValueError, match="equal numbers of features"):
-    one.merge(Statistics(4))
+    one.frechet(Statistics(4))
   with pytest.raises(ValueError, match="no eigenvalue below 0"):
     frechet_distance(np.zeros(2), np.diag([1.0, -1.0]), np.zeros(2), np.eye(2))
-  with pytest.raises(ValueError, match="some statistics"):
-    distribution.merge_all([])
 
 
 DECIDES = {"pictures": {"sha256": "ab12", "size": [64, 64]}, "weights": "67"}
@@ -215,53 +194,3 @@ def test_a_folder_that_cannot_be_written_is_passed_over(tmp_path):
   (tmp_path / "file").write_text("")
   distribution.keep(tmp_path / "file", DECIDES, Statistics.of(_features()))
   assert distribution.recall(tmp_path / "file", DECIDES) is None
-
-
-_PROCESS = """
-import json, pathlib, sys
-import jax
-jax.config.update("jax_platforms", "cpu")
-jax.config.update("jax_cpu_collectives_implementation", "gloo")
-index = int(sys.argv[2])
-jax.distributed.initialize(sys.argv[1], 3, index)
-import numpy as np
-from scs_jax.metrics import distribution
-features = np.random.default_rng(0).normal(size=(11, 5)) + 1e6
-part = np.split(features, [7, 7])[index]  # the second process has no pictures
-found = distribution.merge_processes(distribution.Statistics(5).update(part))
-whole = json.dumps([found.count, found.mean.tolist(), found.scatter.tolist()])
-aside = pathlib.Path(sys.argv[3], f"{index}.partial")
-aside.write_text(whole)
-aside.rename(aside.with_suffix(".json"))
-sys.stdin.read()  # how JAX's service takes leave is not the subject: stay until killed
-"""
-
-
-def test_three_processes_get_the_same_whole(tmp_path):
-  with socket.socket() as probe:
-    probe.bind(("127.0.0.1", 0))
-    address = f"127.0.0.1:{probe.getsockname()[1]}"
-  root = pathlib.Path(__file__).resolve().parents[2]
-  command = [sys.executable, "-c", _PROCESS, address]
-  started = [
-    subprocess.Popen([*command, str(i), str(tmp_path)], cwd=root, stdin=subprocess.PIPE)
-    for i in range(3)
-  ]
-  results = [tmp_path / f"{i}.json" for i in range(3)]
-  end = time.monotonic() + 240
-  try:
-    while not all(map(pathlib.Path.exists, results)):
-      assert time.monotonic() < end
-      assert all(process.poll() is None for process in started)
-      time.sleep(0.1)
-  finally:
-    for process in started:
-      process.kill()
-      process.communicate()
-  found = [json.loads(path.read_text()) for path in results]
-  assert found[0] == found[1] == found[2]
-  features = np.random.default_rng(0).normal(size=(11, 5)) + 1e6
-  count, mean, scatter = found[0]
-  assert count == 11
-  np.testing.assert_allclose(mean, features.mean(0), rtol=1e-15)  # float32 would be off by 1e-2
-  np.testing.assert_allclose(np.array(scatter) / 10, np.cov(features, rowvar=False), atol=1e-9)

@@ -10,19 +10,19 @@ import jax
 import pytest
 
 from scs_jax.errors import UserError
-from scs_jax.training import distributed
+from scs_jax.training import ending
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PROCESSES = """
 import os, signal, sys, threading, time
-from scs_jax.training import distributed
+from scs_jax.training import distributed, ending
 from scs_jax.core import stop
 from scs_jax.errors import UserError
 
 def process(how, port):
   with stop.raising_flag() as stopped:
     distributed.start(f"127.0.0.1:{port}", 1, 0)
-    with distributed.ending_together(lambda e: str(e) if isinstance(e, UserError) else None):
+    with ending.ending_together(lambda e: str(e) if isinstance(e, UserError) else None):
       if how == "SIGTERM":
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.3)
@@ -100,6 +100,6 @@ def test_errors_that_come_of_another_process(error, lost):
   wrapper = RuntimeError("while a step was under way")
   wrapper.__cause__ = error
   for found in (error, wrapper):
-    line = distributed._lost(found)
+    line = ending.lost(found)
     assert (line is not None) == lost
     assert not lost or line.startswith("process 0 of 1 lost another process of the run (")

@@ -84,6 +84,14 @@ def test_a_process_that_is_done_is_not_missed(beat):
   assert [lines for _, lines in found] == [[], [], []]
 
 
+def test_a_process_that_leaves_early_says_why(beat):
+  found = [beat(i) for i in range(3)]
+  time.sleep(0.1)
+  found[2][0].leave("the disk is full")
+  (line,) = wait_for(found[0][1])
+  assert line.startswith("process 2 of 3 has ended (the disk is full); start all processes again")
+
+
 def test_a_coordinator_that_is_gone_is_told_of(beat):
   _, lines = beat(1)
   beat.coordinator.gone = True
