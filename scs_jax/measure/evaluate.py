@@ -125,11 +125,12 @@ def evaluate(
         **kind.identity(data_set, config),
       }
     )
-    network = passes.network(found.name, found.method, jax.device_put(found.restore()))
   with distributed.agreeing():
     if folder is not None and distributed.is_first():
       files = [] if overwrite else [RESULTS, csv_name(""), PAGE]
       results_folder.claim(folder, identity, files, FORMATS["evaluate"], "evaluate")
+  with distributed.agreeing():
+    network = passes.network(found.name, found.method, jax.device_put(found.restore()))
   rows = [network, *(kind.baselines() if baselines else ())]
   scores = score_set(rows, kind.track, data_set, quiet)
   if not scores.of:
