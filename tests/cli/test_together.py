@@ -21,6 +21,8 @@ import tinting
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.slow
+
 # Trains without a look at its pictures, so that devices add nothing up in another order.
 _METHOD = """
 import tinting_of_test
