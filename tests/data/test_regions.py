@@ -42,8 +42,9 @@ def both(picture, where, crop=CROP):
 def test_the_device_makes_pillows_crop_but_for_rounding(size, where):
   host, device = both(PHOTO.resize(size), where)
   apart = np.abs(host - device)
-  # Pillow's weights are whole numbers, and single values round the other way.
-  assert apart.mean() < 0.02 and apart.max() <= 1
+  # Pillow's weights are whole numbers, and single values round the other way; from Pillow 13 on a
+  # fifth of them where the picture is 95 pixels wide.
+  assert apart.mean() < 0.25 and apart.max() <= 1
 
 
 @pytest.mark.parametrize("flip", [False, True])

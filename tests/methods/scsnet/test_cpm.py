@@ -171,7 +171,7 @@ def test_the_small_chunks_of_a_tpu_change_no_gradient(layers, dtype, monkeypatch
     assert ("while" in lowered.as_text()) == (kind == "tpu")
     return jax.tree.leaves(lowered.compile()(layers, features))
 
-  near = 1e-5 if dtype == jnp.float32 else 2e-2
+  near = 1e-5 if dtype == jnp.float32 else 3e-2
   expected = gradients("cpu", jnp.float32)
   for found, right in zip(gradients("tpu", dtype), expected, strict=True):
     found = np.asarray(found, np.float32)
