@@ -1,6 +1,7 @@
 """Crops that the device makes of regions, against those that the host resamples with Pillow."""
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 from skimage import data
@@ -42,9 +43,11 @@ def both(picture, where, crop=CROP):
 def test_the_device_makes_pillows_crop_but_for_rounding(size, where):
   host, device = both(PHOTO.resize(size), where)
   apart = np.abs(host - device)
-  # Pillow's weights are whole numbers, and single values round the other way; from Pillow 13 on a
-  # fifth of them where the picture is 95 pixels wide.
-  assert apart.mean() < 0.25 and apart.max() <= 1
+  # Pillow's weights are whole numbers, and single values round the other way. Of a tall picture
+  # Pillow 13 gives others: a fifth by a level, single ones by up to six.
+  other = size == (95, 300) and int(PIL.__version__.split(".")[0]) >= 13
+  mean, most = (0.25, 8) if other else (0.02, 1)
+  assert apart.mean() < mean and apart.max() <= most
 
 
 @pytest.mark.parametrize("flip", [False, True])
