@@ -11,7 +11,7 @@ from scs_jax.measure.photos import MORE_MODES
 from scs_jax.measure.predictors import Network, Predictor
 from scs_jax.measure.rows import Failures
 from scs_jax.measure.settings import Setting
-from scs_jax.metrics import estimates
+from scs_jax.metrics.correlation import correlations
 from scs_jax.metrics.estimates import Scores
 from scs_jax.report import compare_tables
 from scs_jax.report.compare_tables import Measured
@@ -145,7 +145,7 @@ class PairKind:
     }  # fmt: skip
 
   def correlation(self, scores: Scores) -> dict | None:
-    return estimates.correlations(scores) if set(self.setting.modes) == set(pairs.MODES) else {}
+    return correlations(scores) if set(self.setting.modes) == set(pairs.MODES) else {}
 
   def title(self, model: str, data: PairSet) -> str:
     return f"{model} on pairs of {data.name}"

@@ -52,8 +52,6 @@ DEFINITIONS: Mapping[str, str] = {
 }
 
 REAL = "real"
-FEWEST = 3  # pairs, below which a correlation says nothing: of two it is 1 or -1
-CORRELATED = ("psnr_rgb", "ssim_rgb", "psnr_rgb_true_y", "ssim_rgb_true_y")
 _DIFFERENCE, _GAP = "_set_difference", "_set_gap"
 REFERENTIAL = "referential"
 """As a mode: the pictures of modes self and random together."""
@@ -306,46 +304,3 @@ def mark_perfect(scores: Scores, given: Sequence[str]) -> None:
     for row in given:
       if row in by and 2 * np.isinf(by[row]["psnr_rgb"]).sum() > len(scores.records[mode]):
         scores.trivial.setdefault(mode, row)
-
-
-class Correlation(NamedTuple):
-  """Holds how first- and second-time figures go together over pairs (Table VI).
-
-  Attributes:
-    value: Pearson's linear correlation; NaN where there is none.
-    n: pairs with truth and two finite figures.
-    why: in words, where there is no value.
-  """
-
-  value: float
-  n: int
-  why: str = ""
-
-
-def correlate(first: np.ndarray, second: np.ndarray) -> Correlation:
-  """Correlates figures [n] of the same pairs; pairs with one that is not finite are left out."""
-  there = np.isfinite(first) & np.isfinite(second)
-  x, y = (np.asarray(values, np.float64)[there] for values in (first, second))
-  n = len(x)
-  if n < FEWEST:
-    return Correlation(math.nan, n, f"{n} such pairs, expected {FEWEST} or more")
-  # Of equal numbers the rounded mean is not quite the number.
-  if not (np.ptp(x) and np.ptp(y)):
-    return Correlation(math.nan, n, "one of the two is the same for all pairs")
-  x, y = x - x.mean(), y - y.mean()
-  return Correlation(float(np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0)), n)
-
-
-def correlations(scores: Scores) -> dict[str, dict[str, Correlation]]:
-  """Computes {predictor: {metric: Correlation}} over the pairs that have both figures."""
-  none: np.ndarray = np.array([], np.int64)
-  numbers = [scores.records.get(mode, none) for mode in ("first", "second")]
-  _, i, j = np.intersect1d(*numbers, return_indices=True)
-  first = scores.of.get("first")
-  return {
-    predictor: {
-      metric: correlate(first[predictor][metric][i] if first else none, second[metric][j])
-      for metric in CORRELATED
-    }
-    for predictor, second in scores.of.get("second", {}).items()
-  }

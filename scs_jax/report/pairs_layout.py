@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from scs_jax.metrics.estimates import CORRELATED, DEFINITIONS, FEWEST, Correlation
+from scs_jax.metrics.correlation import CORRELATED, FEWEST, Correlation
+from scs_jax.metrics.estimates import DEFINITIONS
 from scs_jax.report import tables
 from scs_jax.report.layout import Column, Layout, choose
 from scs_jax.report.tables import Table

@@ -13,7 +13,8 @@ import skimage.metrics
 from scs_jax.core.contract import Prediction, Query, twice
 from scs_jax.measure import pairs
 from scs_jax.metrics import estimates
-from scs_jax.metrics.estimates import FEWEST, Scores, correlate, correlations
+from scs_jax.metrics.correlation import FEWEST, correlate, correlations
+from scs_jax.metrics.estimates import Scores
 from scs_jax.report import pairs_layout, results, tables
 from scs_jax.report.report import Report, Section
 

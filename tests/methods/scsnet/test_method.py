@@ -12,8 +12,7 @@ from skimage.color import lab2rgb, rgb2lab
 from scs_jax.core import contract
 from scs_jax.core.contract import Collective, Query
 from scs_jax.errors import UserError
-from scs_jax.methods.scsnet import cpm, network
-from scs_jax.methods.scsnet import method as module
+from scs_jax.methods.scsnet import augment, cpm, network
 from scs_jax.methods.scsnet.method import SCSNet
 from scs_jax.nn.features import vgg16
 from scs_jax.ops.degrade import degrade
@@ -186,7 +185,7 @@ class TestStep:
 def _distorted(config, rgb, index):
   """References of the step with KEY: one key an example, by its number."""
   keys = contract.example_keys(contract.stream(KEY, "reference"), index)
-  return np.asarray(jax.jit(lambda k, x: module.distort(k, x, config.reference))(keys, rgb))
+  return np.asarray(jax.jit(lambda k, x: augment.distort(k, x, config.reference))(keys, rgb))
 
 
 def _first_moments(opt_state):
@@ -383,14 +382,14 @@ def test_one_program_serves_all_magnifications(range_method, make_batch, draw_st
 
 def test_rotate_hue_by_hand():
   lab = jnp.array([[[[0.3, 1.0, 0.0]]], [[[0.4, 0.5, 0.25]]]])
-  found = jax.jit(module.rotate_hue)(lab, np.float32([np.pi / 2, np.pi]))
+  found = jax.jit(augment.rotate_hue)(lab, np.float32([np.pi / 2, np.pi]))
   np.testing.assert_allclose(found[0, 0, 0], [0.3, 0.0, 1.0], atol=1e-6)
   np.testing.assert_allclose(found[1, 0, 0], [0.4, -0.5, -0.25], atol=1e-6)
 
 
 def test_random_turns_come_as_often_as_asked_and_from_the_whole_circle():
   keys = jax.random.split(KEY, 400)
-  turns = jax.jit(jax.vmap(module.random_turn, (0, None)))
+  turns = jax.jit(jax.vmap(augment.random_turn, (0, None)))
   angle = np.asarray(turns(keys, 0.25))
   assert 70 <= (angle != 0).sum() <= 130
   assert (np.asarray(turns(keys, 0.0)) == 0).all()
@@ -407,7 +406,7 @@ class TestDistort:
 
   def _run(self, keys, image, flip, alpha):
     section = ConfigDict({"flip_probability": flip, "alpha": alpha, "sigma": 1.0})
-    return np.asarray(jax.jit(lambda k, x: module.distort(k, x, section))(keys, image))
+    return np.asarray(jax.jit(lambda k, x: augment.distort(k, x, section))(keys, image))
 
   def test_flips_left_and_right_or_not(self, image):
     keys = jax.random.split(KEY, 4)

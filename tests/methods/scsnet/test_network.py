@@ -9,6 +9,7 @@ from scipy import signal
 
 from scs_jax.core import config as configs
 from scs_jax.methods.scsnet import cpm, network
+from scs_jax.methods.scsnet.discriminator import PatchDiscriminator
 from scs_jax.methods.scsnet.method import SCSNet as Method
 from scs_jax.methods.scsnet.pvcattn import PyramidValveCrossAttention
 from scs_jax.nn.attention import SelfAttention
@@ -221,7 +222,7 @@ def test_memory_of_a_large_source(temporaries):
   assert temporaries(run, variables, shape(1024, 1), shape(128, 3)) < 8e9
 
 
-PATCH = network.PatchDiscriminator(width=3, layers=1)
+PATCH = PatchDiscriminator(width=3, layers=1)
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +276,7 @@ def test_statistics_move_only_when_asked(drawn):
 
 def test_scores_are_those_of_70_x_70_patches():
   """With three strided layers, as Isola et al. 2017: 70 pixels reach one score."""
-  module = network.PatchDiscriminator(width=1, layers=3)
+  module = PatchDiscriminator(width=1, layers=3)
   x = jnp.zeros((1, 96, 96, 3))
   shapes = jax.eval_shape(module.init, jax.random.key(0), x)
   positive = jax.tree.map(lambda s: jnp.ones(s.shape), shapes)  # so that nothing cancels
