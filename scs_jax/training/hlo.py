@@ -12,7 +12,7 @@ from jax._src.lib import _jax  # the analysis has no public name
 _COMPUTATION = re.compile(r"(?P<entry>ENTRY )?%?(?P<name>[\w.-]+) \(.*\) -> .*\{$")
 # "  ROOT %y.1 = (bf16[2,8]{1,0}, u8[0]{0}) custom-call(%x, %w), window=..."
 _INSTRUCTION = re.compile(
-  r"\s*(?P<root>ROOT )?%?(?P<name>[\w.-]+) = (?P<result>.*?) (?P<opcode>[a-z][\w-]*)"
+  r"\s*(?:ROOT )?%?(?P<name>[\w.-]+) = (?P<result>.*?) (?P<opcode>[a-z][\w-]*)"
   r"\((?P<operands>[^)]*)\)"
 )
 _CALLS = re.compile(r"\b(body|calls|condition|to_apply)=%?([\w.-]+)")
@@ -32,7 +32,6 @@ class Instruction(NamedTuple):
     name, opcode: what it gives and does.
     result: its shape, or a tuple of shapes, with their layouts.
     operands: names; of a parameter its number, of a constant its value.
-    root: whether it gives the result of the computation that it stands in.
   """
 
   line: str
@@ -40,7 +39,6 @@ class Instruction(NamedTuple):
   opcode: str
   result: str
   operands: tuple[str, ...]
-  root: bool
 
 
 class _Caller(NamedTuple):
@@ -56,8 +54,8 @@ class Program:
   """A compiled program, read from its text.
 
   Attributes:
-    computations: the instructions of each, in order, by its name; what stands in none is that of
-      the name "".
+    computations: the instructions of each by its name, in order, so that the last gives the result;
+      what stands in none is that of the name "".
   """
 
   def __init__(self, text: str):
@@ -69,9 +67,7 @@ class Program:
       elif found := _INSTRUCTION.match(line):
         operands = tuple(name.strip().rpartition("%")[2] for name in found["operands"].split(","))
         self.computations.setdefault(here, []).append(
-          Instruction(
-            line, found["name"], found["opcode"], found["result"], operands, bool(found["root"])
-          )
+          Instruction(line, found["name"], found["opcode"], found["result"], operands)
         )
     self._callers: dict[str, _Caller] = {}
     for name, instructions in self.computations.items():

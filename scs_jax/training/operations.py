@@ -10,15 +10,15 @@ import collections
 import itertools
 import math
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from scs_jax.training import hlo
 
 # Instructions that name arrays and move none; what a loop or a call moves is its body's.
 _STILL = {
-  "after-all", "bitcast", "call", "conditional", "constant", "get-tuple-element", "iota",
-  "opt-barrier", "parameter", "partition-id", "replica-id", "tuple", "while",
+  "after-all", "async-start", "bitcast", "call", "conditional", "constant", "get-tuple-element",
+  "iota", "opt-barrier", "parameter", "partition-id", "replica-id", "tuple", "while",
 }  # fmt: skip
 _STILL_CALLS = {"AllocateBuffer", "ConcatBitcast"}  # of a TPU
 _PRODUCTS = {"convolution", "dot"}  # a fusion with one of them is named after it
@@ -110,6 +110,19 @@ def by_operation(text: str) -> list[Operation]:
   return sorted(found.values(), key=lambda operation: -operation.memory)
 
 
+def to_record(operation: Operation) -> dict[str, Any]:
+  """Gives an operation as plain values by name, as JSON keeps them."""
+  read, written = operation.read._asdict(), operation.written._asdict()
+  return operation._asdict() | {"read": read, "written": written}
+
+
+def from_record(record: Mapping[str, Any]) -> Operation:
+  """Gives back what `to_record` was given."""
+  return Operation(
+    **(record | {"read": Moved(**record["read"]), "written": Moved(**record["written"])})
+  )
+
+
 def table(operations: Iterable[Operation], most: int = 30) -> str:
   """Writes the operations that move most, with their shares, as a Markdown table."""
   operations = list(operations)
@@ -160,7 +173,7 @@ def _kind(program: hlo.Program, instruction: hlo.Instruction) -> str:
 
 
 def _source(attributes: str) -> str:
-  """"jit(step)/transpose(jvp(Net))/block_3/dot" as "gradient of Net/block_*/dot"."""
+  """ "jit(step)/transpose(jvp(Net))/block_3/dot" as "gradient of Net/block_*/dot"."""
   found = _SOURCE.search(attributes)
   path = found["path"] if found else ""
   parts = [part for part in path.split("/") if not part.startswith("jit(")]

@@ -77,7 +77,8 @@ class Planned:
     lines += [textwrap.fill(sentence, 98) for sentence in record["left_out"]]
     for row in record["programs"]:
       if "operations" in row:
-        lines += ["", f"{row['phase']}: what moves bytes", row["operations"]]
+        moved = map(operations.from_record, row["operations"])
+        lines += ["", f"{row['phase']}: what moves bytes", operations.table(moved)]
     return "\n".join(lines)
 
 
@@ -184,5 +185,5 @@ def _program(found: PhasePlan, planner: Planner, dtype: str, by_operation: bool)
       "bound_by": limit,
     }
   if by_operation:
-    record["operations"] = operations.table(found.operations)
+    record["operations"] = list(map(operations.to_record, found.operations))
   return record

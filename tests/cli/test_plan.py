@@ -86,6 +86,13 @@ def test_the_devices_at_hand_without_peak_figures(capsys):
   assert "no bound on the time" in shown
 
 
+def test_operations_are_plain_numbers_in_json(capsys):
+  assert run("--per-device-batch", "1", "--by-operation", "--json") == 0
+  (program,) = json.loads(capsys.readouterr().out)["programs"]
+  products = [each for each in program["operations"] if each["kind"] == "dot"]
+  assert products and all(each["read"]["memory"] > 0 < each["runs"] for each in products)
+
+
 def test_figures_of_a_whole_run(machine, capsys):
   """1000 pictures twice at 16 a step: 125 steps, 2000 examples."""
   assert run("--images", "1000", "--json") == 0
