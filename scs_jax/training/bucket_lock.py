@@ -93,10 +93,8 @@ def _left_behind(held: dict) -> bool:
   """Whether it is of a process of this machine that is not there any more."""
   process = held.get("process")
   # A container that starts again may have the name and the number of the one before.
-  return (
-    held.get("host") == platform.node()
-    and isinstance(process, int)
-    and (process == os.getpid() or not psutil.pid_exists(process))
+  return held.get("host") == platform.node() and isinstance(process, int) and (
+    process == os.getpid() or not psutil.pid_exists(process)
   )
 
 

@@ -59,7 +59,9 @@ def read(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
         raise UserError(f"{path}: no section {name!r} in a card; {spelling.hint(name, SECTIONS)}")
       kind = SECTIONS[name]
       if not isinstance(value, kind):
-        raise UserError(f"{path}: {name} is a {type(value).__name__}, expected a {kind.__name__}")
+        raise UserError(
+          f"{path}: {name} is a {type(value).__name__}, expected a {kind.__name__}"
+        )
       card[name] = card.get(name, []) + value if kind is list else value
   if missing := [name for name in SECTIONS if not card.get(name)]:
     raise UserError(f"the card says nothing of {', '.join(missing)}: add it to {paths[-1]}")
@@ -72,7 +74,9 @@ def figure(entry: Card) -> str:
   """Writes a figure as a line: `CBSD68, by themselves, 2x: PSNR ab 31.25 dB (30.4 to 32.1)`."""
   low, high = entry["interval"]
   unit = f" {entry['unit']}" if entry.get("unit") else ""
-  return f"{entry['what']}: {entry['metric']} {entry['value']:g}{unit} ({low:g} to {high:g})"
+  return (
+    f"{entry['what']}: {entry['metric']} {entry['value']:g}{unit} ({low:g} to {high:g})"
+  )
 
 
 def headlines(card: Card) -> list[str]:

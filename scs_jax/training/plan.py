@@ -247,7 +247,9 @@ def peak_memory(compiled) -> int:
   )
 
 
-def explain(error: Exception, per_device: int, machine: Machine, room: float | None) -> Exception:
+def explain(
+  error: Exception, per_device: int, machine: Machine, room: float | None
+) -> Exception:
   """Explains the compiler's "it does not fit" as TooLarge; any other error as it is."""
   text = str(error)
   if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
