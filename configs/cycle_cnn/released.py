@@ -1,5 +1,7 @@
 """Cycle CNN as it is trained for release: an hour of two CPU cores, on pairs at half size.
 
+The model that ships had 291 of 600 steps (benchmarks/results/models_cpu.md).
+
 Ours, from the paper's config; each number that differs has its reason. `small` is the shorter one.
 """
 

@@ -1,7 +1,10 @@
-"""The joint network as it is trained for release: half an hour of one CPU core.
+"""The joint network as it is trained for release: 30 CPU-minutes.
 
 Ours: Section IV's residual variant, which predicts L as well and so needs none of the large
-picture. Each number that differs from `residual` has its reason.
+picture. The model that ships is the mean of two checkpoints of such a run, from before `ema_decay`
+was set (benchmarks/results/models_cpu.md).
+
+Each number that differs from `residual` has its reason.
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,7 @@
-"""SCSNet as it is trained for release: an hour of one CPU core, both modes, 1x to 4x.
+"""SCSNet as it is trained for release: 25 CPU-minutes, both modes, 1x to 4x.
 
-The model that ships went on from there for 1,200 steps (benchmarks/results/models_cpu.md).
+The model that ships went on from there for 1,200 steps at a lower rate, of which it is a running
+mean (benchmarks/results/models_cpu.md).
 
 Ours, from `small`; each number that differs has its reason.
 """

@@ -1,4 +1,7 @@
-"""SMSANet as it is trained for release: half an hour of two CPU cores.
+"""SMSANet as it is trained for release: 36 CPU-minutes.
+
+The model that ships is the mean of two checkpoints of such a run, from before `ema_decay` was set
+(benchmarks/results/models_cpu.md).
 
 Ours, from `small`; each number that differs has its reason.
 """
