@@ -10,9 +10,9 @@ usage: launch/local_processes.sh [--processes N] [--devices D] [--verb VERB] [--
 Runs `scs-jax train ARGUMENTS` in N processes (default 2) that train one model together, each
 with D CPU devices (default 1); or evaluate, compare or ablate as --verb, which share the pictures.
 The output of process i goes to DIR/process_i.log (default: logs).
-Ctrl-C saves and ends; a second one ends at once. The same command again goes on from the last
-checkpoint. When one process fails, the others are ended and its log is shown. PYTHON=/path/to/python picks the interpreter (default: .venv's of
-this folder, then python3).
+Ctrl-C saves a training and ends; a second one ends at once. The same command again goes on from
+the last checkpoint, or measures anew. When one process fails, the others are ended and its log is
+shown. PYTHON=/path/to/python picks the interpreter (default: .venv's of this folder, then python3).
 
 example:
   launch/local_processes.sh --processes 2 -- --config scsnet/small --workdir runs/two
@@ -39,7 +39,7 @@ done
 whole_number --processes "$processes"
 whole_number --devices "$devices"
 [[ $verb =~ ^(train|evaluate|compare|ablate)$ ]] || fail "--verb is '$verb': expected train, evaluate, compare or ablate"
-(($#)) || fail "no training arguments; write -- --config NAME --workdir DIR (see --help)"
+(($#)) || fail "no arguments for scs-jax $verb; write them after -- (see --help)"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-$([[ -x $here/.venv/bin/python ]] && echo "$here/.venv/bin/python" || echo python3)}

@@ -57,7 +57,7 @@ def test_the_shell_reads_it_and_it_explains_itself(path):
     ("local_processes.sh", ["--bogus"], "unexpected argument '--bogus'"),
     ("local_processes.sh", ["--processes", "two", "--", *TRAIN], "expected a whole number"),
     ("local_processes.sh", ["--processes"], "--processes needs a value"),
-    ("local_processes.sh", ["--dry-run"], "no training arguments"),
+    ("local_processes.sh", ["--dry-run"], "no arguments for scs-jax train"),
     ("local_processes.sh", ["--verb", "demo", "--", *TRAIN], "expected train, evaluate, compare"),
     ("tpu_pod.sh", ["--name", "a", "--", *TRAIN], "--zone and --bucket are needed"),
     ("tpu_pod.sh", ["--name", "a", "--zone", "z", "--bucket", "b"], "no training arguments"),
