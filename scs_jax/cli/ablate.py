@@ -88,7 +88,6 @@ def run(args) -> int:
     import scs_jax  # takes seconds
     from scs_jax.measure import ablate
 
-    first = several.is_first()
     if args.table is None:
       print(ablate.listing(args.which))
       return 0
@@ -96,11 +95,11 @@ def run(args) -> int:
       **arguments.values(args, "config", "which"),
       config=args.which,
       overrides=args.overrides,
-      log=lambda line: first and print(line, flush=True),
+      log=lambda line: several.is_first() and print(line, flush=True),
     )
   if args.dry_run or found.stopped:
     return 0
-  if not first:
+  if not several.is_first():
     return 1 if found.failed else 0
   table = found.plan.place(found.plan.folder / ablate.TABLE)
   print(f"table: {table}, {ablate.CSV}, {ablate.PAGE}")

@@ -21,7 +21,7 @@ from scs_jax.metrics.estimates import REFERENTIAL
 from scs_jax.report import results_folder
 from scs_jax.report.compare_tables import Facts
 from scs_jax.report.report import FORMATS, PAGE, RESULTS, TABLES, Report, csv_name
-from scs_jax.training import distributed
+from scs_jax.training import distributed, ending
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -192,7 +192,8 @@ def compare(
       files = [] if overwrite else files
       results_folder.claim(folder, identity, files, FORMATS["compare"], "compare")
   measure = lambda data: _measure(kind, found, data, features, folder, failed)
-  measured = [one for data in sets if (one := failed.catch(data.name, measure, data))]
+  alike = {"around": ending.failing_alike}
+  measured = [one for data in sets if (one := failed.catch(data.name, measure, data, **alike))]
   if not measured:
     raise UserError("nothing could be measured: " + "; ".join(failed.values()))
   there = {row for one in measured for by in one.scores.of.values() for row in by}
@@ -297,7 +298,7 @@ def _measure(kind, found, data, features, folder, failed: Failures) -> Found | N
   panels = (failed.catch(data.name, draw) or {}) if setting.panels else {}
   one = Found(data, scores, summary, counts, panels)
   if distances is not None:
-    real = failed.catch(data.name, features.real, data, folder)
+    real = failed.catch(data.name, features.real, data, folder, around=ending.failing_alike)
     one.distances = {} if real is None else distributed.from_first(lambda: distances.to(real))
     one.distance_counts = distances.counts()
   return one

@@ -120,7 +120,7 @@ class Gathering:
     self, key: Hashable, at: tuple[int, int], features: np.ndarray, there: np.ndarray | None
   ) -> None:
     """Adds a batch, float32 [N, D]; at: its place in the order of all; there: as Statistics'."""
-    if jax.process_count() == 1:
+    if distributed.count() == 1:
       self._update(key, features, there)
     else:
       self._held.append((at, key, features if there is None else features[there]))
@@ -144,8 +144,9 @@ def statistics(look: Look, batches: Batches, features: int = inception.FEATURES)
   all get the same result.
   """
   found = Gathering()
-  with distributed.agreeing():
+  with distributed.agreeing() as look_around:
     for number, (image, mask) in enumerate(batches):
+      look_around()
       found.add("", (number, jax.process_index()), look(image), mask)
   score.join([found])
   return found.of.get("", Statistics(features))

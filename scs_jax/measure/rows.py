@@ -15,7 +15,7 @@ from scs_jax.errors import UserError
 from scs_jax.measure import passes, remarks, settings
 from scs_jax.measure.given import Given
 from scs_jax.measure.predictors import Cascade, Network, Predictor, TrueLightness
-from scs_jax.training import distributed, models
+from scs_jax.training import distributed, ending, models
 from scs_jax.training.model_file import SUFFIX
 from scs_jax.training.models import Model
 
@@ -34,11 +34,20 @@ class Failures(dict[str, str]):
     super().__init__()
     self._debug = debug
 
-  def catch(self, name: str, work: Callable, *args):
-    """Returns work(*args), or None where it failed."""
+  def catch(self, name: str, work: Callable, *args, around=distributed.agreeing):
+    """Returns work(*args), or None where it failed.
+
+    Args:
+      around: ending.failing_alike, where processes wait for each other in the work.
+
+    Raises:
+      FailedAlone: see there.
+    """
     try:
-      with distributed.agreeing():
+      with around():
         return work(*args)
+    except ending.FailedAlone:
+      raise
     except Exception as error:
       self.add(name, error)
       return None

@@ -8,7 +8,6 @@ picture among others in a batch may have another rounding. What was found is the
 same in each of them.
 """
 
-import contextlib
 import itertools
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -73,7 +72,7 @@ class Noting(Protocol):
 
 def join(things: Sequence[Noting]) -> None:
   """Joins what all processes noted; each of them calls it with the same things in their order."""
-  if jax.process_count() > 1:
+  if distributed.count() > 1:
     noted = distributed.gather([thing.noted() for thing in things])
     for thing, parts in zip(things, zip(*noted, strict=True), strict=True):
       thing.join(parts)
@@ -167,9 +166,10 @@ def score(
   modes = list(dict.fromkeys(mode for stream in streams for mode in stream.modes))
   found = Found(track.metrics, [predictor.name for predictor in predictors], modes)
   active = list(predictors)
-  alone = shared is None or jax.process_count() == 1
-  with contextlib.nullcontext() if alone else distributed.agreeing():
+  alone = shared is None or distributed.count() == 1
+  with nullcontext(lambda: None) if alone else distributed.agreeing() as look:
     for at, batch in _batches(streams, alone):
+      look()
       modes = streams[at[0]].modes
       if batch["mask"].any():  # else black pictures, whose size would be compiled for
         sent = _on_device(batch) | {"at": at}

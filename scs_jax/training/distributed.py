@@ -7,7 +7,9 @@ import contextlib
 import itertools
 import json
 import pickle
+import threading
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -21,7 +23,7 @@ _JAX_HEARTBEAT = 90
 """Seconds of silence after which JAX aborts the other processes, should ours not end them."""
 _FOREVER = 7 * 24 * 3600 * 1000  # ms; a process that died ends the wait sooner
 _COUNT = itertools.count()  # the same in all processes, which call these in the same order
-_CHUNK = 1 << 28  # bytes that a process hands over at a time
+_CHUNK = 1 << 28  # bytes that all together hand over at a time: every device receives them
 
 
 def start(
@@ -77,9 +79,14 @@ def start(
     ) from error
 
 
+def count() -> int:
+  """Counts the processes; where this one joined no others, no device is looked for."""
+  return jax.process_count() if jax.distributed.is_initialized() else 1
+
+
 def is_first() -> bool:
   """Tells whether this process writes what is written once: logs, panels, the config."""
-  return jax.process_index() == 0
+  return count() == 1 or jax.process_index() == 0
 
 
 def from_first(function: Callable[[], Any]) -> Any:
@@ -88,7 +95,7 @@ def from_first(function: Callable[[], Any]) -> Any:
   Raises:
     Exception: what the function raised; in the other processes a UserError that says it.
   """
-  if jax.process_count() == 1:
+  if count() == 1:
     return function()
   name = f"from_first_{next(_COUNT)}"
   if is_first():
@@ -98,7 +105,7 @@ def from_first(function: Callable[[], Any]) -> Any:
       client().key_value_set(name, json.dumps([None, failures.describe(error)]))
       raise
     client().key_value_set(name, told)
-  value, why = json.loads(client().blocking_key_value_get(name, _FOREVER))
+  value, why = _wait_for(name)
   if why is not None:
     raise _told(0, why)
   return value
@@ -108,24 +115,37 @@ def _told(process: int, why: str) -> UserError:
   return UserError(f"process {process} of {jax.process_count()}: {why}")
 
 
+class _FailedElsewhere(Exception):
+  """Leaves what need not be done any more, as another process has failed in it."""
+
+
 @contextlib.contextmanager
-def agreeing() -> Iterator[None]:
+def agreeing() -> Iterator[Callable[[], None]]:
   """Has all processes fail where one of them does, and leave together where none does.
 
   Around what each does for itself: nothing inside may wait for another process, which may have
-  failed before.
+  failed before. What takes long calls, now and then, the function that is given: it leaves the
+  context where another process has failed.
 
   Raises:
     Exception: what was raised inside; in the other processes a UserError that says it.
   """
-  if jax.process_count() == 1:
-    yield
+  if count() == 1:
+    yield lambda: None
     return
-  mine = None
+  failed, mine = f"failed_{next(_COUNT)}", None
+
+  def look() -> None:
+    if _is_set(failed):
+      raise _FailedElsewhere
+
   try:
-    yield
+    yield look
+  except _FailedElsewhere:
+    pass  # the exchange tells why
   except Exception as error:
     mine = error
+    client().key_value_set(failed, "", allow_overwrite=True)
   whys = _exchange(None if mine is None else failures.describe(mine))
   if mine is not None:
     raise mine
@@ -140,14 +160,15 @@ def gather(value: Any) -> list[Any]:
   Whatever can be pickled goes from process to process as bytes: floats keep all of theirs, which
   JAX's own arrays would not.
   """
-  if jax.process_count() == 1:
+  if count() == 1:
     return [value]
   data = np.frombuffer(pickle.dumps(value), np.uint8)
   sizes = _exchange(len(data))  # all wait here: a collective gives up on one that is late
   parts: list[list[bytes]] = [[] for _ in sizes]
-  for start in range(0, max(sizes), _CHUNK):
-    chunk = np.zeros(min(_CHUNK, max(sizes) - start), np.uint8)
-    mine = data[start : start + _CHUNK]
+  most = max(1, _CHUNK // len(sizes))
+  for start in range(0, max(sizes), most):
+    chunk = np.zeros(min(most, max(sizes) - start), np.uint8)
+    mine = data[start : start + most]
     chunk[: len(mine)] = mine
     for part, size, row in zip(parts, sizes, multihost_utils.process_allgather(chunk), strict=True):
       part.append(np.asarray(row)[: max(0, size - start)].tobytes())
@@ -159,8 +180,7 @@ def _exchange(value: Any) -> list[Any]:
   name = f"exchange_{next(_COUNT)}"
   key = lambda process: f"{name}/{process}"
   client().key_value_set(key(jax.process_index()), json.dumps(value))
-  get = lambda process: json.loads(client().blocking_key_value_get(key(process), _FOREVER))
-  return from_first(lambda: [get(process) for process in range(jax.process_count())])
+  return from_first(lambda: [_wait_for(key(i)) for i in range(jax.process_count())])
 
 
 def meet(patience: float | None = None, where: str = "meet") -> None:
@@ -173,9 +193,38 @@ def meet(patience: float | None = None, where: str = "meet") -> None:
   Raises:
     jax.errors.JaxRuntimeError: they did not come within the patience.
   """
-  if jax.process_count() > 1:
+  if count() > 1:
     time = _FOREVER if patience is None else int(patience * 1000)
-    client().wait_at_barrier(f"{where}_{next(_COUNT)}", time)
+    _interruptibly(client().wait_at_barrier, f"{where}_{next(_COUNT)}", time)
+
+
+def _wait_for(name: str) -> Any:
+  """Returns the JSON value of a name, once a process has given it."""
+  return json.loads(_interruptibly(client().blocking_key_value_get, name, _FOREVER))
+
+
+def _is_set(name: str) -> bool:
+  try:
+    client().key_value_try_get(name)
+  except jax.errors.JaxRuntimeError as error:
+    if "NOT_FOUND" in str(error):
+      return False
+    raise
+  return True
+
+
+def _interruptibly(wait: Callable, *args) -> Any:
+  """Returns wait(*args), which hears no signal: a thread waits, and this one hears Ctrl-C."""
+  answer: futures.Future = futures.Future()
+
+  def run() -> None:
+    try:
+      answer.set_result(wait(*args))
+    except Exception as error:
+      answer.set_exception(error)
+
+  threading.Thread(target=run, daemon=True, name="waiting").start()
+  return answer.result()
 
 
 def client():

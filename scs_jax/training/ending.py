@@ -51,20 +51,24 @@ def ending_together(
     beats.stop()
     raise
   except BaseException as error:
-    line, code = lost(error, advice) or explain(error), 2
-    if isinstance(error, KeyboardInterrupt | SystemExit):  # who raised the latter has said why
-      line, code = "it was stopped", getattr(error, "code", 130) or 0
-      if isinstance(error, KeyboardInterrupt):
-        print("scs-jax: interrupted", file=sys.stderr)
-    elif line is None:
-      line, code = f"a bug, {type(error).__name__}", 1
-      sys.excepthook(type(error), error, error.__traceback__)
-    else:
-      print(f"scs-jax: error: {line}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    beats.leave(line)
-    os._exit(code)
+    code = 1
+    try:
+      line = lost(error, advice) or explain(error)
+      if isinstance(error, KeyboardInterrupt | SystemExit):  # who raised the latter has said why
+        line, code = "it was stopped", getattr(error, "code", 130) or 0
+        if isinstance(error, KeyboardInterrupt):
+          print("scs-jax: interrupted", file=sys.stderr)
+      elif line is None:
+        line = f"a bug, {type(error).__name__}"
+        sys.excepthook(type(error), error, error.__traceback__)
+      else:
+        code = 2
+        print(f"scs-jax: error: {line}", file=sys.stderr)
+      sys.stdout.flush()
+      sys.stderr.flush()
+      beats.leave(line)
+    finally:  # also where a second Ctrl-C comes, or nobody reads what is said
+      os._exit(code)
 
 
 class FailedAlone(UserError):

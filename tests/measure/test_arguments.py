@@ -3,6 +3,7 @@
 import pathlib
 import types
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -56,6 +57,16 @@ def folder(tmp_path, monkeypatch):
 def test_nonsense_is_refused_in_a_sentence(folder, call, words):
   with pytest.raises(UserError, match=words):
     call()
+
+
+def test_what_is_not_there_is_refused_before_devices_are_looked_for(monkeypatch):
+  """A training may hold them, or all of their memory."""
+  for name in ("process_count", "process_index"):
+    monkeypatch.setattr(jax, name, lambda: pytest.fail("devices were looked for"))
+  with pytest.raises(UserError, match="no checkpoint"):
+    scs_jax.evaluate("nowhere")
+  with pytest.raises(UserError, match="nothing to compare"):
+    scs_jax.compare("nowhere", "bundled")
 
 
 def test_paths_are_as_good_as_texts():

@@ -30,6 +30,12 @@ def process(how, port):
       elif how == "abort":
         threading.Thread(target=os.abort).start()
         time.sleep(60)
+      elif how == "interrupt":
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.alarm(60)
+        distributed.count, distributed.is_first = lambda: 2, lambda: False
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        distributed.from_first(list)  # the first never comes
       else:
         raise UserError("a slip") if how == "slip" else KeyError("a bug")
 
@@ -50,7 +56,7 @@ def ended(tmp_path_factory):
   """{how a process of its own ends: (exit code, what it printed, its lines of errors)}."""
   folder = tmp_path_factory.mktemp("ended")
   arguments = []
-  for how in ("SIGTERM", "slip", "bug", "abort"):
+  for how in ("SIGTERM", "slip", "bug", "abort", "interrupt"):
     with socket.socket() as probe:
       probe.bind(("127.0.0.1", 0))
       arguments.append(f"{how}:{probe.getsockname()[1]}")
@@ -77,6 +83,7 @@ def test_sigterm_reaches_us_and_not_jax(ended):
   [
     ("slip", 2, "scs-jax: error: a slip"),
     ("bug", 1, "KeyError: 'a bug'"),
+    ("interrupt", 130, "scs-jax: interrupted"),
     ("abort", 2, "scs-jax: error: process 0 of 1 was ended by JAX, most likely since process 0 is "
      "gone (see above); start all processes again: the run goes on from its last checkpoint"),
   ],
