@@ -43,6 +43,7 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
   import json
+  import os
   import sys
 
   import scs_jax
@@ -53,10 +54,11 @@ def run(args) -> int:
     value = getattr(args, name)
     if value is not None and value < 1:
       raise UserError(f"--{name.replace('_', '-')} is {value}: expected 1 or more")
-  if args.out == "":
-    raise UserError("--out is empty: expected a file's name")
-  if args.out is not None:
-    remote.split(args.out)[0].make()  # refused before the work
+  if args.out is not None:  # refused before the work
+    place, name = remote.split(args.out)
+    if not name or os.path.isdir(args.out):
+      raise UserError(f"--out {args.out or repr('')}: expected a file's name")
+    place.make()
   found = scs_jax.plan(
     arguments.load_config(args),
     topology=args.topology,

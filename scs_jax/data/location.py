@@ -60,15 +60,13 @@ def fetched(path: str) -> Iterator[str]:
   """Gives a file on this machine's disk while the context lasts: itself, or a copy of an object.
 
   Raises:
-    BucketError: it cannot be read.
+    OSError: an object cannot be read.
   """
   if not is_remote(path):
     yield path
     return
-  place, name = split(path)
-  with tempfile.TemporaryDirectory(prefix="scs_jax-") as folder:
-    with reaching(path):
-      place.get(name, copy := os.path.join(folder, name))
+  with _copy(path) as (place, name, copy):
+    place.get(name, copy)
     yield copy
 
 
@@ -82,8 +80,15 @@ def sending(path: str) -> Iterator[str]:
   if not is_remote(path):
     yield path
     return
-  place, name = split(path)
-  with tempfile.TemporaryDirectory(prefix="scs_jax-") as folder:
-    yield (copy := os.path.join(folder, name))
+  with _copy(path) as (place, name, copy):
+    yield copy
     with reaching(path):
       place.put(copy, name)
+
+
+@contextlib.contextmanager
+def _copy(address: str) -> Iterator[tuple[Place, str, str]]:
+  """Gives an object's folder and name, and the path of a copy, which goes with the context."""
+  place, name = split(address)
+  with tempfile.TemporaryDirectory(prefix="scs_jax-") as folder:
+    yield place, name, os.path.join(folder, name)

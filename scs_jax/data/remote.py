@@ -43,10 +43,19 @@ def join(root: str | os.PathLike, name: str) -> str:
 
 
 def split(path: str | os.PathLike) -> tuple["Place", str]:
-  """Returns (the folder in which a file is, its name)."""
+  """Returns (the folder in which a file is, its name).
+
+  Raises:
+    UserError: an address without a name in a bucket; as Place.
+  """
   path = os.fspath(path)
-  folder, name = path.rpartition("/")[::2] if is_remote(path) else os.path.split(path)
-  return Place(folder or "."), name
+  if not is_remote(path):
+    folder, name = os.path.split(path)
+    return Place(folder or "."), name
+  folder, _, name = path.rpartition("/")
+  if not (name and is_remote(folder)):
+    raise UserError(f"{path}: expected a file's address, as {path.partition(':')[0]}://bucket/name")
+  return Place(folder), name
 
 
 def require_free(paths: Sequence[str], overwrite: bool) -> None:
@@ -211,7 +220,10 @@ class Place:
     }
 
   def _below(self) -> dict[str, dict]:
-    """Lists {path relative to the folder: what the driver says} of all files below."""
+    """Lists {path relative to the folder: what the driver says} of all files below.
+
+    Stores' own pages keep a folder that is empty as an object whose name ends in a slash.
+    """
     with as_os_errors(self.root):
       self._files.invalidate_cache()  # others write there too
       found = self._files.find(self._path, detail=True)
@@ -219,7 +231,7 @@ class Place:
     return {
       path[start:]: about
       for path, about in found.items()
-      if about.get("type") == "file" and len(path) > start
+      if about.get("type") == "file" and len(path) > start and not path.endswith("/")
     }
 
   def names(self, folder: str = "") -> list[str]:

@@ -311,7 +311,12 @@ class _Job:
       how = {"desc": display.printable(task.relative), "unit": "frame", "leave": False}
       return display.bar(frames, total=total, disable=self._quiet, **how)
 
-    with location.fetched(task.source) as source, location.sending(task.output) as output:
+    with contextlib.ExitStack() as stack:
+      try:
+        source = stack.enter_context(location.fetched(task.source))
+      except OSError as error:  # of an input, as in _read
+        raise DecodeError(error.strerror or str(error)) from error
+      output = stack.enter_context(location.sending(task.output))
       try:
         lines = video.color_video(source, output, paint, show)
       except DecodeError as error:  # speaks of the copy, if it is one

@@ -113,11 +113,18 @@ class References:
 
   @property
   def fingerprint(self) -> str:
-    """Changes with the reference's content, or with the names, sizes and times in the folder."""
+    """Changes with the reference's content, or with the names, sizes and times in the folder.
+
+    In a bucket the store's own marks of content count in the place of times.
+    """
     digest = hashlib.sha256()
     if self._is_folder:
-      for file in self._files:
-        line = f"{file.name}\0{file.size}\0{file.mtime_ns}\n"
+      marks = {file.name: [file.size, file.mtime_ns] for file in self._files}
+      if remote.is_remote(self._root):
+        with remote.reaching(self._root):
+          marks |= remote.Place(self._root).marks()
+      for name in self._names:
+        line = "\0".join(map(str, (name, *marks[name]))) + "\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     else:
       place, name = remote.split(self._root)

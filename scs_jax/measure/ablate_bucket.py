@@ -70,8 +70,9 @@ class Mirror:
           (self.folder / step / item).mkdir(parents=True, exist_ok=True)
       for name in sorted(_wanted(there, whole)):
         if self._there.get(name) != there[name]:
-          self._place.get(name, self.folder / name)
-          self._there[name], self._here[name] = there[name], _stamp(self.folder / name)
+          with contextlib.suppress(FileNotFoundError):  # another job's training removed it
+            self._place.get(name, self.folder / name)
+            self._there[name], self._here[name] = there[name], _stamp(self.folder / name)
 
   def send(self) -> None:
     """Copies what changed here to the bucket; what says that a row is done, last. Raises UserError.

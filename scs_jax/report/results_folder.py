@@ -73,10 +73,10 @@ def claim(
 
 
 def _read(place: remote.Place, start: str) -> dict | None:
-  """Reads an earlier result; None where it is none."""
+  """Reads an earlier result; None where it is none. Raises OSError where that cannot be told."""
   try:
     found = json.loads(place.read(RESULTS))
-  except (OSError, ValueError):
+  except (FileNotFoundError, ValueError):
     return None
   ours = isinstance(found, dict) and str(found.get("format", "")).startswith(start)
   return found if ours else None

@@ -1,7 +1,6 @@
 """Results, pictures and data in a bucket, of a store that speaks as S3 does."""
 
 import json
-import math
 import pathlib
 import subprocess
 import sys
@@ -16,11 +15,12 @@ import scs_jax
 from scs_jax.cli import main as cli
 from scs_jax.data.remote import Place
 from scs_jax.errors import UserError
-from scs_jax.infer import jobs, pair_inputs, video
+from scs_jax.infer import pair_inputs, video
 from scs_jax.training import models
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from answers import one_line, record
+from painting import stand_in
 from tinting import make_photos
 
 
@@ -51,7 +51,19 @@ def evaluate(*flags, out):
   return cli.main(["evaluate", *argv, "--out", out, *flags])
 
 
-def test_an_evaluation_is_the_one_of_a_disk(setup, capfd):
+def unreadable(*names):
+  """A Place.read or .get that reads all but these."""
+  methods = {"read": Place.read, "get": Place.get}
+
+  def refuse(place, name, *more):
+    if name in names:
+      raise OSError("the line went dead")
+    return methods["get" if more else "read"](place, name, *more)
+
+  return refuse
+
+
+def test_an_evaluation_is_the_one_of_a_disk(setup, capfd, monkeypatch):
   address, objects = setup
   assert evaluate(out="here") == 0
   expected = capfd.readouterr().out.replace(f"{pathlib.Path('here').resolve()}", f"{address}/e")
@@ -69,6 +81,10 @@ def test_an_evaluation_is_the_one_of_a_disk(setup, capfd):
   assert evaluate(out=f"{address}/theirs") == 2
   one_line(capfd, f"{address}/theirs holds report.html that scs-jax evaluate did not write")
   assert content(f"{address}/theirs/report.html") == b"x"
+  with monkeypatch.context() as patch:
+    patch.setattr(Place, "read", unreadable("results.json"))
+    assert evaluate(out=f"{address}/e") == 2
+  one_line(capfd, f"cannot read or write {address}/e (the line went dead)")
   assert evaluate("--seed", "1", "--overwrite", out=f"{address}/e") == 0
   assert objects() == sorted([*before, "theirs/report.html"])
   assert evaluate("--data", f"{address}/photos", out="far") == 0
@@ -123,6 +139,9 @@ def test_a_plan_s_json(bucket, monkeypatch, capfd):
   assert json.loads(capfd.readouterr().out) == {"chips": 8}
   assert json.loads(content(f"{address}/plans/one.json")) == {"chips": 8}
   monkeypatch.setattr(scs_jax, "plan", lambda *given, **more: pytest.fail("no work yet"))
+  for out in (address, f"{address}/plans/"):
+    assert plan(out) == 2
+    one_line(capfd, f"{out}: expected a file's address, as s3://bucket/name")
   assert plan(f"{address}-none/one.json") == 2
   one_line(capfd, f"cannot read or write {address}-none")
 
@@ -130,32 +149,16 @@ def test_a_plan_s_json(bucket, monkeypatch, capfd):
 # --- colouring
 
 
-class Painter:
-  """Gives the gray of its input in all three channels; counts what it was asked."""
-
-  takes_reference, scales = True, (0.0, math.inf)
-  note = print
-
-  def __init__(self):
-    self.asked = []
-
-  def color(self, picture, reference=None, **keywords):
-    self.asked.append(int(picture.gray[0, 0] * 255 + 0.5))
-    return np.repeat(np.round(picture.gray * 255).astype(np.uint8)[..., None], 3, 2)
-
-
 @pytest.fixture
 def painter(tmp_path, monkeypatch, bucket):
   """Stands for a network; in/ of the bucket has three pictures, sub/p1.png among them."""
   monkeypatch.chdir(tmp_path)
-  painter = Painter()
-  model = types.SimpleNamespace(fingerprint=lambda: "numbers", place="run")
-  monkeypatch.setattr(models, "find", lambda *asked: model)
-  monkeypatch.setattr(jobs, "_open_colorizer", lambda model, limit: painter)
   for i, name in enumerate(("p0.png", "sub/p1.png", "p2.png")):
     paint(f"{bucket[0]}/in/{name}", 50 + i)
   Place(f"{bucket[0]}/in").write("notes.txt", b"x")
-  return painter
+  Place(f"{bucket[0]}/in").write("sub/", b"")  # as a store's own page makes a folder
+  model = types.SimpleNamespace(fingerprint=lambda: "numbers", place="run")
+  return stand_in(monkeypatch, model)
 
 
 def paint(address, level, size=(8, 6)):
@@ -188,7 +191,7 @@ def test_a_folder_of_a_bucket_is_coloured_into_another(painter, bucket, capfd):
   paint(f"{address}/in/p0.png", 90)  # an input that changed, of as many bytes
   Place(out).remove("p2.png")  # and a result that is gone
   assert colorize(f"{address}/in", out=out) == 0
-  assert sorted(painter.asked[3:]) == [52, 90] and level(f"{out}/p0.png") == (90, 90, 90)
+  assert sorted(painter.levels[3:]) == [52, 90] and level(f"{out}/p0.png") == (90, 90, 90)
   # Results below a folder are no pictures of it, and a file of others is not replaced.
   assert colorize(address, out=f"{address}/all") == 0
   assert f"left out: a folder of colorize's own results ({out})" in capfd.readouterr().out
@@ -213,6 +216,16 @@ def test_one_picture_from_and_to_a_disk_by_a_reference_of_a_bucket(painter, buck
   assert content(f"{address}/far.jpg")[:2] == b"\xff\xd8"
 
 
+def test_a_reference_that_changed_in_a_bucket_colours_anew(painter, bucket, capfd):
+  address, _ = bucket
+  for level, said in ((80, "3 coloured"), (80, "3 skipped"), (90, "3 coloured")):
+    Image.new("RGB", (9, 9), (level, 9, 9)).save("ref.bmp")  # of as many bytes
+    Place(f"{address}/refs").put("ref.bmp", "r.bmp")
+    flags = ["--reference", f"{address}/refs"]
+    assert colorize(f"{address}/in", out=f"{address}/out", more=flags) == 0
+    assert said in capfd.readouterr().out
+
+
 def test_a_job_that_broke_off_goes_on(painter, bucket, capfd, monkeypatch):
   address, objects = bucket
   write = Place.write
@@ -229,10 +242,10 @@ def test_a_job_that_broke_off_goes_on(painter, bucket, capfd, monkeypatch):
   assert "out/p0.png" in objects() and "out/p2.png" not in objects()
   painter.asked.clear()
   assert colorize(f"{address}/in", out=f"{address}/out") == 0
-  assert 50 not in painter.asked and 52 in painter.asked
+  assert 50 not in painter.levels and 52 in painter.levels
 
 
-def test_a_video_goes_through_this_machine_s_disk(painter, bucket, capfd):
+def test_a_video_goes_through_this_machine_s_disk(painter, bucket, capfd, monkeypatch):
   address, objects = bucket
   try:
     ffmpeg = video.find_ffmpeg()
@@ -241,9 +254,13 @@ def test_a_video_goes_through_this_machine_s_disk(painter, bucket, capfd):
   gray = ["-f", "lavfi", "-i", "color=gray:size=8x6:rate=5", "-frames:v", "3", "c.mkv"]
   subprocess.run([ffmpeg, "-y", "-loglevel", "error", *gray], check=True)
   Place(f"{address}/films").put("c.mkv", "c.mkv")
-  Place(f"{address}/films").write("bad.mov", b"no video")
+  for name in ("bad.mov", "away.mov"):
+    Place(f"{address}/films").write(name, b"no video")
+  monkeypatch.setattr(Place, "get", unreadable("away.mov"))
   assert colorize(f"{address}/films", out=f"{address}/out") == 1
-  assert f"{address}/films/bad.mov: no video that ffmpeg can read" in capfd.readouterr().err
+  said = capfd.readouterr().err
+  assert f"{address}/films/bad.mov: no video that ffmpeg can read" in said
+  assert f"{address}/films/away.mov: the line went dead" in said
   assert [n for n in objects() if n.startswith("out/")] == ["out/.scs_jax.json", "out/c.mp4"]
   Place(f"{address}/out").get("c.mp4", "c.mp4")
   assert video.probe("c.mp4").frames == 3 and len(painter.asked) == 3

@@ -1,6 +1,5 @@
 """`scs-jax colorize` from its flags to its exit code."""
 
-import math
 import os
 import pathlib
 import signal
@@ -15,45 +14,28 @@ from PIL import Image
 from scs_jax.cli import arguments, colorize
 from scs_jax.cli import main as cli
 from scs_jax.errors import UserError
-from scs_jax.infer import jobs
 from scs_jax.training import models
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "infer"))
 
 import odd_pictures
+from painting import stand_in
 from seen import one_line
-
-
-class Painter:
-  """Gray as it came, with what it was asked in `asked`."""
-
-  takes_reference, scales = True, (0.0, math.inf)
-  note = print
-
-  def __init__(self):
-    self.asked = []
-
-  def color(self, picture, reference=None, **keywords):
-    self.asked.append(keywords)
-    return np.repeat(np.round(picture.gray * 255).astype(np.uint8)[..., None], 3, 2)
 
 
 @pytest.fixture
 def painter(tmp_path, monkeypatch):
   """Stands for a network; in/ has three pictures, run/ is what stands for its checkpoint."""
   monkeypatch.chdir(tmp_path)
-  painter = Painter()
   for folder in ("weights", "config"):
     (tmp_path / "run" / folder).mkdir(parents=True)
     (tmp_path / "run" / folder / "data").write_text("numbers")
   model = models.Model("run", epath.Path(tmp_path / "run"), 3, None)
-  monkeypatch.setattr(models, "find", lambda *asked: model)
-  monkeypatch.setattr(jobs, "_open_colorizer", lambda model, limit: painter)
   (tmp_path / "in").mkdir()
   for i in range(3):
     Image.new("L", (8, 6), 50 + i).save(tmp_path / f"in/p{i}.png")
-  return painter
+  return stand_in(monkeypatch, model)
 
 
 def run(*flags, given=("in",), out="out"):
@@ -136,7 +118,7 @@ def test_all_well_is_0_and_the_same_again_is_skipped(painter, capfd):
   flags = "--scale", "2", "--saturation", "1.3", "--keep-luminance", "--input-side", "64"
   assert run(*flags) == 0
   assert capfd.readouterr() == ("3 coloured\n", "")
-  assert painter.asked == 3 * [
+  assert [keywords for _, keywords in painter.asked] == 3 * [
     {"scale": 2.0, "size": None, "keep_luminance": True, "saturation": 1.3, "input_side": 64,
      "depth": 8}
   ]  # fmt: skip
