@@ -31,17 +31,39 @@ def main() -> int:
   if args.case:
     print(json.dumps(harness.machine()))
     return 0
-  print(harness.child(__file__, "machine"), flush=True)
+  results = {"machine": harness.child(__file__, "machine"), "first_pictures": {}, "folders": {}}
+  print(results["machine"], flush=True)
   with tempfile.TemporaryDirectory() as folder:
     photo = write_photographs(pathlib.Path(folder), [(512, 512)])[0]
     for model in args.models:
-      for kind, (busy, wall) in first_pictures(model, photo, args.repeats).items():
-        print(f"{model}, {kind}: {busy:.2f} s of processor time, {wall:.2f} s", flush=True)
-  if args.pictures:
-    for model in args.models:
-      with tempfile.TemporaryDirectory() as folder:
-        print(f"{model}, {colour_folder(model, pathlib.Path(folder), args.pictures)}", flush=True)
+      print(f"{model}: one picture ...", file=sys.stderr)
+      results["first_pictures"][model] = first_pictures(model, photo, args.repeats)
+      harness.save(args.out, results, table(results))
+  for model in args.models if args.pictures else ():
+    print(f"{model}: {args.pictures} pictures ...", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+      found = colour_folder(model, pathlib.Path(folder), args.pictures)
+    results["folders"][model] = found
+    harness.save(args.out, results, table(results))
+  print(table(results), end="")
   return 0
+
+
+def table(results: dict) -> str:
+  """Markdown."""
+  lines = ["| model | call | s of processor time | s |", "|---|---|---:|---:|"]
+  for model, kinds in results["first_pictures"].items():
+    for kind, (busy, wall) in kinds.items():
+      lines.append(f"| {model} | {kind} | {busy:.2f} | {wall:.2f} |")
+  if results["folders"]:
+    lines += ["", "| model | sizes | s to read, colour and write | s to colour alone | ratio |"]
+    lines += ["|---|---:|---:|---:|---:|"]
+  for model, found in results["folders"].items():
+    whole, alone = found["whole"], found["alone"]
+    lines.append(
+      f"| {model} | {found['sizes']} | {whole:.1f} | {alone:.1f} | {whole / alone:.2f} |"
+    )
+  return "\n".join(lines) + "\n"
 
 
 def write_photographs(folder: pathlib.Path, sizes) -> list[pathlib.Path]:
@@ -75,7 +97,8 @@ def call(model: str, photo: pathlib.Path, cache: str, flags: list[str]) -> tuple
   """Returns (processor seconds, seconds) of one command."""
   out = photo.with_name("result.png")
   command = [sys.executable, "-m", "scs_jax", "colorize", photo, "--out", out, "--overwrite"]
-  environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMP")}
+  about_caches = ("JAX_COMP", "SCS_JAX_CACHE")
+  environment = {k: v for k, v in os.environ.items() if not k.startswith(about_caches)}
   environment["XDG_CACHE_HOME"] = cache
   before, started = processor_seconds(), time.perf_counter()
   subprocess.run(
@@ -94,7 +117,8 @@ def processor_seconds() -> float:
   return usage.ru_utime + usage.ru_stime
 
 
-def colour_folder(model: str, folder: pathlib.Path, count: int) -> str:
+def colour_folder(model: str, folder: pathlib.Path, count: int) -> dict:
+  """Returns how many sizes there are, and the seconds for the whole job and to colour alone."""
   from scs_jax.infer import batch, inputs, pictures, record
   from scs_jax.infer.colorizer import Colorizer
 
@@ -125,10 +149,7 @@ def colour_folder(model: str, folder: pathlib.Path, count: int) -> str:
     colorizer.color(picture)
   alone = time.perf_counter() - started
   whole = job("second", find("second"))
-  return (
-    f"{len(set(sizes))} sizes: {whole:.1f} s to read, colour and write, {alone:.1f} s to colour "
-    f"alone: {whole / alone:.2f} times"
-  )
+  return {"sizes": len(set(sizes)), "whole": whole, "alone": alone}
 
 
 if __name__ == "__main__":

@@ -51,16 +51,40 @@ def main() -> int:
     heap.keep_freed()
   args.repeats = 1 if args.quick else args.repeats
   torch.set_num_threads(os.cpu_count())
-  print(f"batch 1, float32, {os.cpu_count()} cores, heap: {args.heap}, jax {jax.__version__}, ")
-  print(f"torch {torch.__version__}, {platform.machine()}; milliseconds\n")
-  print("| | scs_jax | PyTorch | channels_last | ratio to the faster | apart |")
-  print("|---|---:|---:|---:|---:|---:|", flush=True)
+  results = {
+    "machine": platform.machine(),
+    "cores": os.cpu_count(),
+    "jax": jax.__version__,
+    "torch": str(torch.__version__),
+    "heap": args.heap,
+    "repeats": args.repeats,
+    "cases": {},
+  }
+  print(table(results), end="", flush=True)
   for name in args.cases:
     for title, apart, runs in CASES[name](args.quick):
-      ours, *theirs = (1e3 * t for t in fastest(runs, args.repeats))
-      print(f"| {title} | {ours:.1f} | {theirs[0]:.1f} | {theirs[1]:.1f} ", end="")
-      print(f"| {ours / min(theirs):.2f} | {apart:.0e} |", flush=True)
+      milliseconds = [1e3 * seconds for seconds in fastest(runs, args.repeats)]
+      results["cases"][title] = {"milliseconds": milliseconds, "apart": apart}
+      print(table(results).splitlines()[-1], flush=True)
+      harness.save(args.out, results, table(results))
   return 0
+
+
+def table(results: dict) -> str:
+  """Markdown."""
+  lines = [
+    f"Batch 1, float32, {results['cores']} cores, {results['machine']}, heap: {results['heap']}, "
+    f"the fastest of {results['repeats']}, jax {results['jax']}, torch {results['torch']}; "
+    "milliseconds:",
+    "",
+    "| | scs_jax | PyTorch | channels_last | ratio to the faster | apart |",
+    "|---|---:|---:|---:|---:|---:|",
+  ]
+  for title, case in results["cases"].items():
+    ours, *theirs = case["milliseconds"]
+    times = " | ".join(f"{time:.1f}" for time in (ours, *theirs))
+    lines.append(f"| {title} | {times} | {ours / min(theirs):.2f} | {case['apart']:.0e} |")
+  return "\n".join(lines) + "\n"
 
 
 def zhang_2017(quick: bool):
