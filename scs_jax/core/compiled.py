@@ -1,8 +1,9 @@
 """Compiled programs that stay for the next command, in the user's cache folder.
 
 JAX keeps them (its persistent compilation cache). A program is found again by what it computes, the
-version of jaxlib, the device and XLA's flags, so none is used where it does not belong. Processes
-read and write in turn, under a lock; where the folder is full, what was unused for longest goes.
+version of jaxlib, the device and XLA's flags, and lies in a folder of the kind and number of
+processors that it is for, so none is used where it does not belong. Processes read and write in
+turn, under a lock; where the folder is full, what was unused for longest goes.
 Here is decided where, how much, and what happens when the folder is at fault: a remark, no more.
 
 jax must not be imported before `keep`, which sets what it reads when it is.
@@ -18,10 +19,9 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 
-VARIABLE = "SCS_JAX_CACHE"
-"""Environment variable: a folder to keep programs in, or "off"."""
+from scs_jax.core import cache
 
 MOST_BYTES = 512 * 2**20
 """The folder's bound; a network's program for one picture takes some hundred kilobytes."""
@@ -44,12 +44,11 @@ def keep(on: bool = True, environment: MutableMapping[str, str] = os.environ) ->
     on: False, as of `--no-compile-cache`, changes nothing.
     environment: what JAX will read; processes that are started later inherit it.
   """
-  asked = environment.get(VARIABLE, "")
+  asked = environment.get(cache.VARIABLE, "")
   if not on or asked.lower() == "off" or "JAX_COMPILATION_CACHE_DIR" in environment:
     return
-  folder = pathlib.Path(asked).expanduser() if asked else default_folder(environment)
-  folder = folder / "compiled" / _processor()
   try:
+    folder = cache.folder(environment) / "compiled" / _processors(environment)
     # What lies there is executed: nobody else is to write it.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -57,7 +56,7 @@ def keep(on: bool = True, environment: MutableMapping[str, str] = os.environ) ->
     remove_unfinished(folder.glob("*-cache"))
   except OSError as error:
     if asked:
-      _say(f"{VARIABLE}: no compiled programs are kept ({error})")
+      _say(f"{cache.VARIABLE}: no compiled programs are kept ({error})")
     return
   environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
   environment.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(MOST_BYTES))
@@ -67,30 +66,16 @@ def keep(on: bool = True, environment: MutableMapping[str, str] = os.environ) ->
   _mend(folder)
 
 
-def default_folder(environment: MutableMapping[str, str], system: str = sys.platform):
-  """Returns the user's cache folder for scs_jax, by the system's convention; it need not exist.
+def _processors(environment: Mapping[str, str]) -> str:
+  """Names what programs for CPUs are compiled for: a home may be shared by unlike machines.
 
-  XDG_CACHE_HOME is heeded everywhere; without it ~/Library/Caches on macOS, %LOCALAPPDATA% on
-  Windows, ~/.cache elsewhere. OSError where there is no home to be found.
+  Of how many processors a process may use, XLA makes as many parts of a program's loops.
   """
-  given = environment.get("XDG_CACHE_HOME", "")
-  if os.path.isabs(given):  # others are to be ignored, says the XDG specification
-    return pathlib.Path(given) / "scs_jax"
   try:
-    home = pathlib.Path("~").expanduser()
-  except RuntimeError as error:
-    raise OSError(str(error)) from error
-  if system == "darwin":
-    return home / "Library" / "Caches" / "scs_jax"
-  if system == "win32":
-    local = environment.get("LOCALAPPDATA") or home / "AppData" / "Local"
-    return pathlib.Path(local) / "scs_jax" / "cache"
-  return home / ".cache" / "scs_jax"
-
-
-def _processor() -> str:
-  """Names what programs for CPUs are compiled for: a home may be shared by unlike machines."""
-  about = platform.machine()
+    count = len(os.sched_getaffinity(0))
+  except AttributeError:  # macOS and Windows
+    count = os.cpu_count()
+  about = f"{platform.machine()} {environment.get('NPROC') or count} "
   with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
     about += next((line for line in lines if line.startswith(("flags", "Features"))), "")
   return hashlib.sha256(about.encode()).hexdigest()[:8]

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scs_jax.core import cache
 from scs_jax.data import decode, remote, scan
 from scs_jax.data.source import Stored
 from scs_jax.errors import UserError
@@ -27,10 +28,6 @@ INDEX = "packed.json"
 UNFINISHED = ".packing"
 FORMAT = "scs_jax packed pictures"
 VERSION = 1
-
-CACHE = "SCS_JAX_CACHE"
-"""The environment's name of the folder where shards of buckets are kept; unless it is set,
-~/.cache/scs_jax. None is ever removed from there."""
 
 
 class Shard(NamedTuple):
@@ -173,11 +170,13 @@ def _reader(paths: list[str], counts: list[int]):
 
 
 def _local_path(place: remote.Place, shard: Shard) -> str:
-  """Gives the path of a shard on a local disk; one of a bucket has its content's name there."""
+  """Gives the path of a shard on a local disk; one of a bucket has its content's name there.
+
+  None is ever removed from there.
+  """
   if not place.remote:
     return place.full(shard.file)
-  folder = os.environ.get(CACHE) or "~/.cache/scs_jax"
-  return os.path.join(os.path.expanduser(folder), f"{shard.sha256}.array_record")
+  return str(cache.folder() / f"{shard.sha256}.array_record")
 
 
 def _fetch(place: remote.Place, shard: Shard) -> None:
@@ -207,7 +206,8 @@ def _fetch(place: remote.Place, shard: Shard) -> None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
       raise UserError(
         f"no room in {path.parent} for the shards of {place.root}, which are kept there; free some "
-        f"space, set {CACHE} to a folder on a larger disk, or mount the bucket and give its folder"
+        f"space, set {cache.VARIABLE} to a folder on a larger disk, or mount the bucket and give "
+        "its folder"
       ) from error
     raise decode.DecodeError(f"{shard.file}: {error.strerror or error}") from error
 

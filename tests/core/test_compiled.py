@@ -98,6 +98,16 @@ def test_the_folder_is_for_its_owner_alone(environment, tmp_path):
   assert int(environment["JAX_COMPILATION_CACHE_MAX_SIZE"]) == 512 * 2**20
 
 
+def test_each_number_of_processors_has_its_folder(environment):
+  """XLA splits a program's loops for as many, and JAX does not ask how many when it finds it."""
+  folders = set()
+  for count in "124":
+    given = environment | {"NPROC": count}
+    compiled.keep(environment=given)
+    folders.add(given["JAX_COMPILATION_CACHE_DIR"])
+  assert len(folders) == 3
+
+
 @pytest.mark.parametrize(
   ("on", "more"),
   [
@@ -125,27 +135,15 @@ def test_no_folder_can_be_made(asked, environment, tmp_path, capsys):
   assert not asked or said.startswith("scs-jax: SCS_JAX_CACHE: no compiled programs are kept")
 
 
-@pytest.mark.parametrize(
-  ("system", "variables", "expected"),
-  [
-    ("linux", {}, "~/.cache/scs_jax"),
-    ("linux", {"XDG_CACHE_HOME": "relative"}, "~/.cache/scs_jax"),
-    ("linux", {"XDG_CACHE_HOME": "/big"}, "/big/scs_jax"),
-    ("darwin", {}, "~/Library/Caches/scs_jax"),
-    ("win32", {"LOCALAPPDATA": "/local"}, "/local/scs_jax/cache"),
-  ],
-)
-def test_default_folder(system, variables, expected):
-  assert compiled.default_folder(variables, system) == pathlib.Path(expected).expanduser()
-
-
-def test_what_was_left_unfinished_is_removed(tmp_path):
-  old, new, whole = (tmp_path / f"jit_{name}-0-cache" for name in ("old", "new", "whole"))
+def test_what_was_left_unfinished_is_removed(environment):
+  compiled.keep(environment=environment)
+  folder = pathlib.Path(environment.pop("JAX_COMPILATION_CACHE_DIR"))
+  old, new, whole = (folder / f"jit_{name}-0-cache" for name in ("old", "new", "whole"))
   for path in (old, new, whole):
     path.write_bytes(b"half")
     os.utime(path, (0, 0) if path != new else None)
-  (tmp_path / "jit_whole-0-atime").write_bytes(b"12345678")
-  compiled.remove_unfinished([old, new, whole])
+  (folder / "jit_whole-0-atime").write_bytes(b"12345678")
+  compiled.keep(environment=environment)
   assert [path.exists() for path in (old, new, whole)] == [False, True, True]
 
 
@@ -159,3 +157,14 @@ def test_a_full_disk_is_one_remark(environment, capsys):
     warnings.showwarning(UserWarning(text), UserWarning, "compiler.py", 1)
   assert not half.exists()
   assert capsys.readouterr().err.count("could not be written (OSError: [Errno 28] Full)") == 1
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("Timeout", True), ("JaxRuntimeError", False)])
+def test_only_what_is_damaged_is_taken_out(kind, kept, environment):
+  compiled.keep(environment=environment)
+  folder = pathlib.Path(environment["JAX_COMPILATION_CACHE_DIR"])
+  (folder / "jit_f-0-cache").write_bytes(b"entry")
+  (folder / "jit_f-0-atime").write_bytes(b"12345678")
+  text = f"Error reading persistent compilation cache entry for 'jit_f': {kind}: why"
+  warnings.showwarning(UserWarning(text), UserWarning, "compiler.py", 1)
+  assert bool(list(folder.iterdir())) == kept
