@@ -10,7 +10,7 @@ import pytest
 
 from scs_jax.cli import arguments
 from scs_jax.cli import main as cli
-from scs_jax.core import config
+from scs_jax.core import compiled, config, heap
 from scs_jax.errors import UserError
 
 
@@ -221,3 +221,23 @@ def test_what_xla_says_to_those_who_develop_it_is_left_out(command, quiet):
   if not quiet and float(done.stdout.split()[-1]) < 2:  # as with jaxlib 0.12
     pytest.skip("XLA is done before it would raise its alarm")
   assert ("slow_operation_alarm" not in done.stderr) == quiet
+
+
+def test_verbs_that_run_networks_keep_compiled_programs(verb, monkeypatch):
+  kept = []
+  monkeypatch.setattr(compiled, "keep", kept.append)
+  assert cli.main(["fake"]) == 0
+  assert kept == []
+  monkeypatch.setitem(cli.VERBS, "fake", cli.VERBS["fake"]._replace(compiles=True))
+  assert cli.main(["fake"]) == cli.main(["fake", "--no-compile-cache"]) == 0
+  assert kept == [True, False]
+
+
+def test_a_process_of_its_own_keeps_freed_memory_and_a_callers_does_not(verb, monkeypatch):
+  kept = []
+  monkeypatch.setattr(heap, "keep_freed", lambda: kept.append(True))
+  cli.main(["fake"])
+  assert not kept
+  monkeypatch.setattr(sys, "argv", ["scs-jax", "fake"])
+  cli.main()
+  assert kept
