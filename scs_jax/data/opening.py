@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,24 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from scs_jax.data import (
-  camera,
-  decode,
-  draw,
-  listing,
-  order,
-  scan,
-  sources,
-  stereo,
-  stereo_check,
-  subset,
-)
+from scs_jax.data import camera, draw, opening_notes, order, scan, sources, stereo, subset
 from scs_jax.data.heldout import Observed
 from scs_jax.errors import UserError
-
-# Measured when a training starts, a second or so in all.
-_LOOKED_AT = 3  # pairs
-_LOOKED_AT_PHOTOS = 64
 
 
 @dataclasses.dataclass
@@ -139,7 +123,11 @@ def _photos(config, workdir, progress: bool):
     reference_size=section.reference_size,
     reference_probability=section.reference_probability,
   )
-  notes = _left_out(source, least) + _gray(source, name, section.exclude_gray) + _elsewhere(config)
+  notes = [
+    *opening_notes.left_out(source, least),
+    *opening_notes.gray(source, name, section.exclude_gray),
+    *opening_notes.scored_elsewhere(config),
+  ]
   if section.get("enlarge"):
     sizes = scan.scan_sizes(source, scan.sizes_cache(cache), progress=progress)
     zoom = section.max_zoom if resample else 1.0
@@ -168,7 +156,7 @@ def _heldout_photos(config):
   notes = drawn.note(size, "held-out pictures")
   notes += subset.enlarged(pictures.sizes.values(), size, "held-out pictures")
   if bad := [pictures.name(i) for i in _bad(heldout)]:
-    notes.append(f"held-out pictures that cannot be read: {len(bad)} ({_some(bad)})")
+    notes.append(f"held-out pictures that cannot be read: {len(bad)} ({opening_notes.some(bad)})")
   return every, drawn.numbers, heldout, notes
 
 
@@ -181,7 +169,11 @@ def _pairs(config, search_range: int | None):
   spec = pairs.PairSpec(
     **_reading(config), crop=tuple(section.crop), vertical_flip=section.vertical_flip
   )
-  notes = [*source.notes, *_unlike_pairs(source, config, search_range), *_elsewhere(config)]
+  notes = [
+    *source.notes,
+    *opening_notes.unlike_pairs(source, config, search_range),
+    *opening_notes.scored_elsewhere(config),
+  ]
   return source, functools.partial(pairs.train_batches, spec=spec), notes
 
 
@@ -192,14 +184,15 @@ def _heldout_pairs(config, trained, said: Sequence[str]):
   every = open_pairs(config, heldout=True)
   numbers = draw.draw(every, config.evaluate.limit or None).numbers
   found = every.take(np.sort(numbers))
-  notes = [note for note in found.notes if note not in said] + trained_on_too(trained, found)
+  notes = [note for note in found.notes if note not in said]
+  notes += opening_notes.trained_on_too(trained, found)
   crop = tuple(config.data.heldout_crop) if all(config.data.heldout_crop) else None
   size = config.evaluate.batch_size if crop else 1
   with pairs.eval_batches(found, crop, size) as batches:
     heldout = list(batches)
   if bad := _bad(heldout):
     why = pairs.why_bad(found, bad[0], crop)
-    names = _some([found.name(i) for i in bad])
+    names = opening_notes.some([found.name(i) for i in bad])
     notes.append(f"held-out pairs that cannot be scored: {len(bad)} ({names}); {why}")
   # One that is all padding would only be compiled for, at the size of its black picture.
   heldout = [batch for batch in heldout if batch["mask"].any()]
@@ -258,103 +251,6 @@ def open_pairs(
     without=without,
     warped=warped,
   )
-
-
-def trained_on_too(source, heldout) -> list[str]:
-  """Writes a line where pairs that are held out are trained on as well, wholly or in part."""
-  place = lambda record: tuple(map(os.path.realpath, record.views))
-  rows: dict[tuple[str, ...], list] = {}
-  for record in source.records:
-    rows.setdefault(place(record), []).append(record.rows)
-  meet = lambda a, b: a is None or b is None or (a[0] < b[1] and b[0] < a[1])
-  both = [r.name for r in heldout.records if any(meet(r.rows, o) for o in rows.get(place(r), ()))]
-  return [f"held-out pairs that are trained on as well: {_some(both)}"] if both else []
-
-
-def _unlike_pairs(source, config, search_range: int | None) -> list[str]:
-  """Lists what is wrong with a few of the pairs, the first and the last among them.
-
-  That is matches off their row or out of reach, and views smaller than the crop, whose last row and
-  column would be repeated. A training would learn wrong colours from them without a word.
-  """
-  if search_range is None or jax.process_index() > 0:  # the first process says it for all
-    return []
-  numbers = np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).round().astype(int))
-  notes = []
-  for i in map(int, numbers):
-    report = stereo_check.check_pair(source, i, search_range)
-    if report.matches is not None and len(report.matches) >= stereo_check.FEWEST:
-      notes += [f"warning: {report.name}: {problem}" for problem in report.problems]
-    crop = config.data.crop
-    if report.size is not None and any(s < c for s, c in zip(report.size, crop, strict=True)):
-      notes.append(
-        f"warning: {report.name}: {report.size[1]}x{report.size[0]} pixels, smaller than the crop "
-        f"of {crop[1]}x{crop[0]}, which is filled up with mirrored rows and repeated columns; "
-        "leave it out, or set config.data.crop"
-      )
-  if notes:
-    notes.append(
-      f"{len(numbers)} of {len(source)} pairs were looked at; `scs-jax data check-stereo` measures "
-      "them all"
-    )
-  return notes
-
-
-def _left_out(source, least) -> list[str]:
-  """Writes lines on what a folder holds that is not shown; none where it is all shown."""
-  counts = {
-    "empty files": source.skipped_empty,
-    "that cannot be read": source.skipped_corrupt,
-    "gray": source.skipped_gray,
-  }
-  if least is not None:
-    small = f"smaller than {least[1]}x{least[0]} (data.enlarge=true takes them, enlarged)"
-    counts[small] = source.skipped_small
-  left_out = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-  notes = [f"training on {len(source)} pictures; left out: {left_out}"] if left_out else []
-  return notes + listing.describe_results(source.skipped_results)
-
-
-def _gray(source, spec: str, excluded: bool) -> list[str]:
-  """Warns where pictures that are trained on have no colour, by some that the seed draws."""
-  # The first process says it for all; bundled pictures have colour.
-  if excluded or spec.startswith("bundled") or jax.process_index() > 0:
-    return []
-  numbers, gray = draw.draw(source, _LOOKED_AT_PHOTOS).numbers, 0
-  for i in map(int, numbers):
-    try:
-      gray += scan.chroma_of(source, i) < scan.GRAY_CHROMA
-    except decode.DecodeError:
-      continue  # told when training meets it
-  if not gray:
-    return []
-  return [
-    f"warning: {gray} of {len(numbers)} training pictures that were looked at are gray, and teach "
-    "a colorizer gray; data.exclude_gray=true leaves such out"
-  ]
-
-
-def _elsewhere(config) -> list[str]:
-  """Warns where held-out scores are of nothing, or of other data than what is trained on."""
-  section = config.data
-  if not (config.log.evaluate_every or config.log.panels_every):
-    return []
-  if not section.heldout:
-    return [
-      "no held-out pictures: nothing is scored or drawn along the way, and no checkpoint is the "
-      "best; give --heldout"
-    ]
-  if section.heldout.startswith("bundled") and not section.source.startswith("bundled"):
-    return [
-      f"held-out scores, and the best checkpoint by them, are of {section.heldout}, not of "
-      f"{section.source}; give --heldout for others"
-    ]
-  return []
-
-
-def _some(names: list[str], most: int = 10) -> str:
-  more = f" and {len(names) - most} more" if len(names) > most else ""
-  return ", ".join(names[:most]) + more
 
 
 def batch_shapes(config) -> dict:

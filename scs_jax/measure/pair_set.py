@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from scs_jax.data import draw, opening
+from scs_jax.data import draw, opening, opening_notes
 from scs_jax.data import pairs as batches_of
 from scs_jax.data.stereo import Pair, PairSource
 from scs_jax.errors import UserError
@@ -150,7 +150,7 @@ class PairSet:
       trained = opening.open_pairs(config)
     except UserError:  # those are elsewhere by now
       return []
-    return opening.trained_on_too(trained, self.source)
+    return opening_notes.trained_on_too(trained, self.source)
 
   def about_truth(self) -> str:
     """Counts how many pairs have figures of the first pass."""

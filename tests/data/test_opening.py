@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from scs_jax.core import config as configs
-from scs_jax.data import opening
+from scs_jax.data import opening, opening_notes
 from scs_jax.errors import UserError
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -177,8 +177,8 @@ class TestOpenData:
 
   def test_rows_that_overlap_count_as_trained_on(self, config):
     train, heldout = opening.open_pairs(config), opening.open_pairs(config, heldout=True)
-    assert opening.trained_on_too(train, heldout) == []
-    assert opening.trained_on_too(train, opening.open_pairs(config, "bundled")) == [
+    assert opening_notes.trained_on_too(train, heldout) == []
+    assert opening_notes.trained_on_too(train, opening.open_pairs(config, "bundled")) == [
       "held-out pairs that are trained on as well: motorcycle"]  # fmt: skip
 
   def test_cut_held_out_pairs_and_such_that_cannot_be_cut(self, config, tmp_path):
