@@ -96,7 +96,7 @@ def smsanet(quick: bool):
 
 
 def colorizer(title: str, channels: int, attention: str, quick: bool):
-  side = 32 if quick else 256
+  side = 64 if quick else 256  # SMSA has patches of 8 x 8 at an eighth of it
   net = Colorizer(width=1 / 16 if quick else 1.0, attention=attention)
   x = np.random.default_rng(1).uniform(-0.5, 0.5, (1, side, side, channels)).astype(np.float32)
   variables = weights.draw(net, x)

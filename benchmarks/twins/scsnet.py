@@ -53,11 +53,12 @@ def pyramid(w, source, reference, levels):
   """PVCAttn, Eq. 2."""
   size, targets = source.shape[2:], []
   for level in range(levels):
+    if level:
+      source, reference = F.avg_pool2d(source, 2), F.avg_pool2d(reference, 2)
     here = conv(w, f"pvcattn/source_{level}", source)
     there = conv(w, f"pvcattn/reference_{level}", reference)
     target = cross_attention(w, f"pvcattn/vcattn_{level}", here, there)
     targets.append(target if level == 0 else F.interpolate(target, size, mode="bilinear"))
-    source, reference = F.avg_pool2d(source, 2), F.avg_pool2d(reference, 2)
   return conv(w, "pvcattn/post", torch.cat(targets, 1))
 
 
