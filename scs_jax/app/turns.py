@@ -5,6 +5,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from scs_jax.core import heap
 from scs_jax.errors import UserError
 
 
@@ -46,4 +47,7 @@ class Turns:
     finally:
       with self._changed:
         self._line.popleft()
+        idle = not self._line
         self._changed.notify_all()
+      if idle:  # perhaps for days
+        heap.give_back_freed()

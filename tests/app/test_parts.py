@@ -6,6 +6,7 @@ import os
 import pathlib
 import struct
 import threading
+import time
 import zipfile
 import zlib
 
@@ -297,3 +298,23 @@ class TestServing:
     with pytest.raises(UserError, match="scsnett"), page:
       pass
     assert dict(os.environ) == before
+
+
+def test_freed_memory_goes_back_when_nobody_waits(monkeypatch):
+  given = []
+  monkeypatch.setattr(turns.heap, "give_back_freed", lambda: given.append(True))
+  line, second = turns.Turns(most=2), threading.Event()
+
+  def wait():
+    with line.turn():
+      second.wait()
+
+  with line.turn():
+    other = threading.Thread(target=wait)
+    other.start()
+    while line.waiting < 2:
+      time.sleep(0.001)
+  assert not given
+  second.set()
+  other.join()
+  assert given == [True]
