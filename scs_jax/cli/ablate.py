@@ -86,7 +86,7 @@ def run(args) -> int:
   # Until the loop takes SIGTERM over, nothing is there to save.
   with stop.exiting(), several.joined(args, goes_on=True):
     import scs_jax  # takes seconds
-    from scs_jax.measure import ablate
+    from scs_jax.measure import ablate, ablate_table
 
     if args.table is None:
       print(ablate.listing(args.which))
@@ -101,8 +101,8 @@ def run(args) -> int:
     return 0
   if not several.is_first():
     return 1 if found.failed else 0
-  table = found.plan.place(found.plan.folder / ablate.TABLE)
-  print(f"table: {table}, {ablate.CSV}, {ablate.PAGE}")
+  table = found.plan.place(found.plan.folder / ablate_table.TABLE)
+  print(f"table: {table}, {ablate_table.CSV}, {ablate_table.PAGE}")
   for name, why in found.failed.items():
     print(f"failed: {name}: {why}", file=sys.stderr)
   return 1 if found.failed else 0
