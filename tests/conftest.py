@@ -11,7 +11,6 @@ import pathlib
 import secrets
 import subprocess
 import tempfile
-import types
 
 _CACHE = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "jax"
 # In the environment, so that processes that tests start have them as well.
@@ -48,8 +47,14 @@ _MOST_MEMORY = 4e9  # bytes of a worker between two files
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_programs():
-  """Compiled programs of one file are of no use to the next, and take gigabytes together."""
+  """Compiled programs of one file are of no use to the next, and take gigabytes together.
+
+  What a file puts in a method's place stays in that file: the next has methods of its own.
+  """
+  from scs_jax.core import resolve
+
   yield
+  resolve.made.cache_clear()
   if psutil.Process().memory_info().rss > _MOST_MEMORY:
     jax.clear_caches()
     gc.collect()
@@ -368,9 +373,17 @@ def draw_state():
   behind them from a test, and compiling one takes longer than most tests.
   """
 
-  def draw(method, seed=0):
+  from scs_jax.core import config as configs
+
+  @functools.cache
+  def shapes_of(init, kind, config):
+    method = kind(configs.from_json(config))
+    return jax.eval_shape(functools.partial(init, method), jax.random.key(0), {})
+
+  def draw(method, seed=0, init=None):
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(method.init, jax.random.key(0), {})
+    kind = type(method)
+    shapes = shapes_of(init or kind.init, kind, configs.to_json(method.config))
     zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
 
     leaf = functools.partial(_draw_leaf, rng)
@@ -386,7 +399,7 @@ def drawn_starts(draw_state):
   from scs_jax.core import resolve
 
   def init(self, key, batch, asked):
-    state = draw_state(types.SimpleNamespace(init=functools.partial(asked, self)))
+    state = draw_state(self, init=asked)
     return state.replace(model_state=jax.tree.map(np.abs, state.model_state))  # variances
 
   with pytest.MonkeyPatch.context() as patch:

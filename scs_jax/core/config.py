@@ -12,13 +12,13 @@ reached by the same short names (`scsnet/paper`). A user's own file may start fr
       return c
 """
 
-import ast
 import hashlib
 import importlib
 import importlib.util
 import json
 import math
 import pathlib
+import re
 import sys
 from types import ModuleType
 from typing import Any
@@ -66,6 +66,7 @@ __all__ = [
 ]
 
 _PACKAGE = "scs_jax.configs"
+_GET_CONFIG = re.compile(r"^def get_config\(", re.MULTILINE)  # a file with it is a config
 
 
 def _configs() -> ModuleType:
@@ -92,18 +93,12 @@ def _configs() -> ModuleType:
   return module
 
 
-def _defines_get_config(path: pathlib.Path) -> bool:
-  """Tells whether the file binds `get_config` at its top level; told without running it."""
-  tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-  return any(isinstance(n, ast.FunctionDef) and n.name == "get_config" for n in tree.body)
-
-
 def _modules() -> dict[str, pathlib.Path]:
   """Returns {short name: file} of every config that ships with the package, `common` included."""
   found = {}
   for folder in map(pathlib.Path, _configs().__path__):
     for path in folder.rglob("*.py"):
-      if not path.name.startswith("_") and _defines_get_config(path):
+      if not path.name.startswith("_") and _GET_CONFIG.search(path.read_text(encoding="utf-8")):
         found[path.relative_to(folder).with_suffix("").as_posix()] = path
   return found
 

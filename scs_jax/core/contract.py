@@ -1,5 +1,6 @@
 """Says what a method is: a few pure functions over explicit state, in the manner of optax."""
 
+import functools
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -197,6 +198,11 @@ class Method:
   def predict(self, state: TrainState, query: Query) -> Prediction:
     """Answers a query; reads params and model_state only."""
     raise NotImplementedError
+
+  @functools.cached_property
+  def shapes(self) -> TrainState:
+    """What `init` makes, as shapes."""
+    return jax.eval_shape(lambda key: self.init(key, {}), jax.random.key(0))
 
   # -- what some methods write
 

@@ -1,5 +1,6 @@
 """Finds methods by name: the engine's only way to one, so that it knows none of them."""
 
+import functools
 import importlib
 import os
 import sys
@@ -7,6 +8,7 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
+from scs_jax.core import config as configs
 from scs_jax.core import spelling
 from scs_jax.core.contract import REQUIRED, Method
 from scs_jax.core.rules import engine_rules, validate
@@ -95,6 +97,7 @@ def complete(config: ConfigDict) -> None:
 def build(config: ConfigDict) -> Method:
   """Returns the method that the config names, its engine and method ranges checked first.
 
+  Equal configs give one object, so that what is traced for it is traced once.
   Keys that the config lacks since it was written before them are added (`complete`).
 
   Raises:
@@ -109,4 +112,9 @@ def build(config: ConfigDict) -> Method:
   method = resolve(config.method.name)
   complete(config)
   validate(config, method.RULES)
-  return method(config)
+  return made(method, configs.to_json(config))
+
+
+@functools.lru_cache(maxsize=16)
+def made(method: type[Method], config: str) -> Method:
+  return method(configs.from_json(config))

@@ -36,7 +36,7 @@ def find(checkpoint: str, step: int | str | None) -> Model:
       f"--checkpoint {checkpoint} is of {name}, which colours single pictures and has no "
       f"confidence; take a run of {models.DEFAULTS['pairs']}"
     )
-  shapes = jax.eval_shape(lambda: found.method.init(jax.random.key(0), {}))
+  shapes = found.method.shapes
   view = lambda channels: jax.ShapeDtypeStruct((*_ANY, channels), np.float32)
   answer = jax.eval_shape(
     lambda state, mono, color: _predict(found.method, state, mono, color), shapes, view(1), view(3)

@@ -126,15 +126,12 @@ class Network(Predictor):
     super().__init__(name, record)
     self.kind, self.state, self.config = kind, state, config
     self.method = method if isinstance(method, Method) else None
-    self.referential, self._predict = method.takes_reference, method.predict
+    self.referential, self.single = method.takes_reference, _single(method)
     self.takes_pairs = self.method is not None and method.takes_pairs
     self._single = jax.jit(self.single)
-    both = method.colorize_twice if self.takes_pairs else twice(self._alone)
+    both = method.colorize_twice if self.takes_pairs else _both(self.single)
     self.passes = passes or both_passes(both)
     self.strips = {} if strips is None else strips
-
-  def single(self, state, query: Query) -> Array:
-    return self._predict(state, self._given(query)).rgb
 
   def answer(self, query, batch, mode) -> Answer:
     return Answer(self._single(self.state, query))
@@ -169,13 +166,24 @@ class Network(Predictor):
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (params, query))
     return count_read(call, *shapes)
 
-  def _given(self, query: Query) -> Query:
-    return query if self.referential else query.replace(reference=None)
 
-  def _alone(self, state, query: Query) -> Prediction:
-    return Prediction(self.single(state, query.replace(want_extras=False)))
+@functools.lru_cache(maxsize=8)
+def _single(method: Any) -> Callable:
+  """Returns (state, query) -> rgb; the same for the same method, so that it is compiled once."""
+
+  def single(state, query: Query) -> Array:
+    given = query if method.takes_reference else query.replace(reference=None)
+    return method.predict(state, given).rgb
+
+  return single
 
 
+@functools.lru_cache(maxsize=8)
+def _both(single: Callable) -> ColorizeTwice:
+  return twice(lambda state, query: Prediction(single(state, query.replace(want_extras=False))))
+
+
+@functools.lru_cache(maxsize=8)
 def both_passes(colorize: ColorizeTwice) -> Callable:
   """Compiles both passes over pairs as one program: (state, query, extras) -> two Predictions.
 

@@ -79,7 +79,7 @@ def run_steps(
     )
     for note in [*notes, *data.notes]:
       monitor.say(note if there is None else there.named(note))
-    programs = update.Programs(update.device_step(method, key, parallel), parallel)
+    programs = update.Programs(update.device_step(method, config.seed, parallel), parallel)
     batches = data.open_batches(start)
     stack.callback(getattr(batches, "close", lambda: None))
     ahead = parallel.ahead(batches)
@@ -153,10 +153,9 @@ def _begin(
     if config.get("init_from"):
       state, note = models.start_from(config.init_from, config, fresh, key)
       return state, 0, -math.inf, [note]
-    # As an argument: from a constant key XLA would compute all weights while it compiles, slowly.
-    return jax.jit(fresh)(key), 0, -math.inf, []
+    return fresh(key), 0, -math.inf, []
   changed = resume.differences(workdir, config, start)
-  state, position = checkpoints.restore(start, parallel.abstract(jax.eval_shape(fresh, key)))
+  state, position = checkpoints.restore(start, parallel.shapes(method, {}))
   state = _mended(state, config.skip_nonfinite)
   notes = [f"going on from step {start} in {workdir}"]
   if start >= config.steps:

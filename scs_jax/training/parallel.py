@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 from scs_jax.core.contract import Batch, Logs, Method, TrainState
 from scs_jax.data import regions
 from scs_jax.errors import UserError
+from scs_jax.ops import platform
 from scs_jax.ops.regions import resample_regions
 from scs_jax.training import sharding, update
 
@@ -61,6 +62,16 @@ class Parallel:
       self.replicated = NamedSharding(ours, P())
       self.by_batch = NamedSharding(ours, P(sharding.DATA))
 
+  def _identity(self) -> tuple:
+    devices = self.mesh.devices
+    return self.mode, self.options, devices.shape, *devices.flat, self._least, platform.target()
+
+  def __eq__(self, other: object) -> bool:
+    return isinstance(other, Parallel) and self._identity() == other._identity()
+
+  def __hash__(self) -> int:
+    return hash(self._identity())
+
   @classmethod
   def of(cls, config, devices=None) -> "Parallel":
     """Makes it as a run's config asks."""
@@ -86,15 +97,14 @@ class Parallel:
     """Tells where each array of a state (or of its shapes) lies, under jit."""
     return sharding.of_state(self.mesh, state, self._least)
 
-  def shapes(self, method: Method, key: jax.Array, frozen: Mapping[str, Any]) -> TrainState:
+  def shapes(self, method: Method, frozen: Mapping[str, Any]) -> TrainState:
     """Returns the state that a step takes as shapes with shardings; nothing is computed.
 
     Args:
       method: makes the state.
-      key: as for `init`.
       frozen: the frozen weights, or their shapes.
     """
-    fresh = jax.eval_shape(lambda k: update.init(method, k, self.options), key)
+    fresh = update.shapes(method, self.options)
     return self.abstract(fresh.replace(frozen=dict(frozen)))
 
   def abstract(self, state: TrainState) -> TrainState:

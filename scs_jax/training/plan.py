@@ -108,7 +108,7 @@ class Planner:
     self.config, self.machine, self._batch_shapes = config, machine, batch_shapes
     with platform.compiling_for(machine.kind):
       method = resolve.build(config)
-      shapes = jax.eval_shape(lambda key: method.init(key, {}), jax.random.key(0))
+      shapes = method.shapes
     self.parameters = {name: _size(tree) for name, tree in shapes.params.items()}
     self.phases = _phases(method, int(config.steps))
     self.room = machine.room(config.dtype)
@@ -124,11 +124,11 @@ class Planner:
     with config.unlocked():
       config.batch_size = per_device * count
     with platform.compiling_for(self.machine.kind):
-      method, key = resolve.build(config), jax.random.key(config.seed)
+      method = resolve.build(config)
       parallel = Parallel.of(config, self.machine.devices)
       parallel.check_batch(config.batch_size)
-      step = update.device_step(method, key, parallel)
-      state = parallel.shapes(method, key, method.frozen_shapes())
+      step = update.device_step(method, config.seed, parallel)
+      state = parallel.shapes(method, method.frozen_shapes())
       like = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.by_batch)
       batch = {name: like(x) for name, x in self._batch_shapes(config).items()}
       work = flops.count(lambda *shapes: step(*shapes, phase), state, batch)

@@ -48,12 +48,22 @@ class Options:
     return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls)})
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2))
 def init(method: Method, key: jax.Array, options: Options) -> TrainState:
-  """Makes a fresh state with all that the engine keeps beside the method's. Pure."""
+  """Makes a fresh state with all that the engine keeps beside the method's.
+
+  `key` is an argument: from a constant one XLA would compute all weights while it compiles, slowly.
+  """
   state = method.init(key, {})
   # A copy: params and average are donated both, and may not share a buffer.
   average = jax.tree.map(jnp.copy, state.params) if options.ema_decay else {}
   return state.replace(average=average)
+
+
+def shapes(method: Method, options: Options) -> TrainState:
+  """Gives what `init` makes, as shapes; nothing is computed."""
+  state = method.shapes
+  return state.replace(average=state.params if options.ema_decay else {})
 
 
 class Programs:
@@ -94,16 +104,19 @@ def _call(step: Callable, phase: str, state: TrainState, batch: Batch):
   return step(state, batch, phase)
 
 
+@functools.lru_cache(maxsize=4)
 def device_step(
-  method: Method, key: jax.Array, parallel: "Parallel"
+  method: Method, seed: int, parallel: "Parallel"
 ) -> Callable[[TrainState, Batch, str], tuple[TrainState, Logs]]:
   """Wraps the step in jit or pmap; it compiles when it is called, and takes the state's buffers.
 
+  Trainings of one process by the same method, seed and devices share what is compiled.
+
   Returns:
     (state, batch, phase) -> (state, logs), logs being replicated scalars, `FINITE` among them. The
-    step's key is `key` folded with its number.
+    step's key is that of `seed` folded with its number.
   """
-  options = parallel.options
+  key, options = jax.random.key(seed), parallel.options
   if parallel.mode == "pmap":
     step = make_step(method, key, Collective(sharding.DATA, options.remat), options)
 

@@ -68,7 +68,7 @@ class Subject:
     method = resolve.build(self.config)
     parallel = Parallel(mode, jax.devices()[:count], fsdp, FSDP_LEAST, options)
     parallel.check_batch(self.examples)
-    return method, parallel, update.device_step(method, jax.random.key(0), parallel)
+    return method, parallel, update.device_step(method, 0, parallel)
 
   @functools.cache  # noqa: B019
   def run(

@@ -46,7 +46,7 @@ def tiny(request, draw_state):
 
 def take_step(method, state, batch, remat="none"):
   parallel = Parallel(devices=jax.devices()[:1], options=update.Options(remat=remat))
-  step = update.device_step(method, jax.random.key(0), parallel)
+  step = update.device_step(method, 0, parallel)
   state = parallel.place(jax.tree.map(np.copy, state))
   state, logs = step(state, parallel.shard(batch), method.phase(0))
   return jax.device_get(state), parallel.read_logs(logs)

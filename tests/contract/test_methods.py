@@ -51,7 +51,7 @@ class Subject:
   @functools.cache  # noqa: B019 - lives as long as the module's fixture
   def on(self, mode):
     parallel = Parallel(mode, jax.devices()[:2])
-    return parallel, update.device_step(self.method, self.key, parallel)
+    return parallel, update.device_step(self.method, self.config.seed, parallel)
 
   def run(self, mode, batches, state=None):
     """State and logs of each step after steps on these batches."""

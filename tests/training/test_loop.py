@@ -74,6 +74,9 @@ class Toy(Method):
     return Prediction(jnp.broadcast_to(jax.nn.sigmoid(state.params["generator"]["w"][:3]), shape))
 
 
+TOY = Toy()
+
+
 class Batches:
   """Batch s is a function of s alone; `hook(s)` runs before it is handed out."""
 
@@ -151,7 +154,7 @@ def run(config, folder, source=None, method=None, steps=None):
   if steps is not None:
     config.steps = steps
   source = source or Source()
-  return loop.run_steps(config, method or Toy(), source.data, folder, quiet=True)
+  return loop.run_steps(config, method or TOY, source.data, folder, quiet=True)
 
 
 @pytest.fixture(scope="module")

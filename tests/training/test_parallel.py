@@ -139,7 +139,7 @@ def test_a_step_sees_the_whole_batch_and_its_own_key(mode):
 
   parallel = Parallel(mode, devices(4))
   key = jax.random.key(5)
-  step = update.device_step(Mean(), key, parallel)
+  step = update.device_step(Mean(), 5, parallel)
   state = parallel.place(TrainState(jnp.asarray(7, jnp.int32), {"mean": jnp.zeros(())}, {}, {}))
   lie = lambda state: [leaf.sharding for leaf in jax.tree.leaves(state)]
   placed = lie(state)

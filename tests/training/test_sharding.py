@@ -75,7 +75,7 @@ def test_a_step_fetches_parameters_and_sends_no_activations():
   w = np.ones((16, 32), np.float32)
   state = parallel.place(TrainState(jnp.zeros((), jnp.int32), {"w": w}, {}, {}))
   batch = parallel.shard({"x": np.ones((4096, 16), np.float32)})
-  step = update.device_step(Dense(), jax.random.key(0), parallel)
+  step = update.device_step(Dense(), 0, parallel)
   text = step.lower(state, batch, "").compile().as_text()
   sent = [line.split(" = ")[1].split("{")[0] for line in text.splitlines()
           if any(f" {name}(" in line for name in ("all-gather", "all-to-all"))]  # fmt: skip
