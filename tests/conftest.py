@@ -170,7 +170,7 @@ def make_smsanet_config():
   def make():
     config = _unlocked("smsanet/small")
     config.network.width = 1 / 16
-    config.network.attention_blocks = (1, 4, 10)
+    config.network.attention_blocks = (4,)
     config.data.crop = 16
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-3

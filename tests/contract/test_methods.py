@@ -86,7 +86,6 @@ class Subject:
 # One of each kind of part is enough here, and compiles in a fraction of the time.
 FEWER = {
   "scsnet": {"network.levels": 1},
-  "smsanet": {"network.attention_blocks": (4,)},
   "cycle_cnn": {"network.pairs": 0},
 }
 pytestmark = pytest.mark.usefixtures("plain_volumes")

@@ -42,7 +42,7 @@ TINY = {
 }
 TINY_SMSANET = {
   "network.width": 1 / 16,
-  "network.attention_blocks": "1,10",
+  "network.attention_blocks": "4,",
   "data.crop": 16,
 }
 TINY_PAIRS = {

@@ -45,7 +45,7 @@ def build(draw_state):
 
 def _smsanet(config, attention, place="after_relu"):
   config.network.attention, config.network.attention_place = attention, place
-  config.network.attention_blocks = (1, 4, 9)
+  config.network.attention_blocks = (4, 9)
   config.data.crop = 24  # 48 pixels are its usual side
   return config
 
