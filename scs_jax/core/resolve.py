@@ -117,4 +117,5 @@ def build(config: ConfigDict) -> Method:
 
 @functools.lru_cache(maxsize=16)
 def made(method: type[Method], config: str) -> Method:
+  """Makes a method of a config's text, or gives the one that was made of it before."""
   return method(configs.from_json(config))

@@ -66,6 +66,15 @@ def test_build_checks_then_constructs(mylab):
     resolve.build(_config(name=f"{mylab}:Foo", width=4))
 
 
+def test_equal_configs_give_one_method_which_later_changes_of_theirs_do_not_reach(mylab):
+  first, second = (_config(name=f"{mylab}:Foo", width=8) for _ in range(2))
+  method = resolve.build(first)
+  assert resolve.build(second) is method
+  with first.unlocked():
+    first.seed += 1
+  assert resolve.build(first) is not method and resolve.build(second) is method
+
+
 @pytest.mark.parametrize(
   ("name", "parts"),
   [

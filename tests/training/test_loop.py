@@ -227,6 +227,24 @@ def scored(config, **more):
 # --- what a run is
 
 
+def test_trainings_by_one_method_and_seed_share_their_programs(config, tmp_path):
+  traced = []
+
+  class Counted(Toy):
+    def train_step(self, state, *rest):
+      traced.append(rest[-1])
+      return super().train_step(state, *rest)
+
+  method = Counted()
+  run(config, tmp_path / "first", method=method)
+  assert sorted(traced) == ["fast", "slow"]
+  run(config, tmp_path / "second", method=method)
+  assert len(traced) == 2
+  config.seed += 1
+  run(config, tmp_path / "third", method=method)
+  assert len(traced) == 4
+
+
 def test_a_run_is_its_steps_in_order(config, whole):
   state = by_hand(config)[-1]
   assert (whole.step, whole.stopped, int(whole.state.step)) == (6, False, 6)
