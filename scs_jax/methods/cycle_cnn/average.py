@@ -6,6 +6,8 @@ Eq. 1 shifts the reference's colours by one column for each disparity; neither t
 gradient keeps these copies.
 """
 
+import functools
+import operator
 from typing import NamedTuple
 
 import jax
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from scs_jax.ops import check
+from scs_jax.ops.platform import target
 
 Array = jax.Array
 
@@ -30,7 +33,32 @@ def candidate_weights(logits: Array) -> Array:
   _, depth, _, width = logits.shape
   inside = jnp.arange(depth)[:, None] + jnp.arange(width) < width
   logits = jnp.where(inside[None, :, None], logits.astype(jnp.float32), -jnp.inf)
+  return _softmax_on_cpu(logits) if target() == "cpu" else jax.nn.softmax(logits, axis=1)
+
+
+@jax.custom_vjp
+def _softmax_on_cpu(logits: Array) -> Array:
+  """Computes the softmax over axis 1 of [N, d, H, W], its gradient by a loop over d.
+
+  XLA (jaxlib 0.10) gives the sum over d in the gradient to YNNPACK, fused with what comes before
+  and after: 40 to 70 times the time here (benchmarks/results/torch_twins_cpu.md).
+  """
   return jax.nn.softmax(logits, axis=1)
+
+
+def _softmax_forward(logits: Array):
+  weights = jax.nn.softmax(logits, axis=1)
+  return weights, weights
+
+
+def _softmax_backward(weights: Array, upper: Array):
+  at = lambda x, k: lax.dynamic_slice_in_dim(x, k, 1, axis=1)
+  add = lambda k, total: total + at(weights, k) * at(upper, k)
+  inner = lax.fori_loop(0, weights.shape[1], add, jnp.zeros_like(weights[:, :1]))
+  return (weights * (upper - inner),)
+
+
+_softmax_on_cpu.defvjp(_softmax_forward, _softmax_backward)
 
 
 @jax.custom_vjp
@@ -67,7 +95,7 @@ def _sum_backward(kept, upper: Array):
   def step(k, gradients):
     to_weights, to_planes = gradients
     here = lax.dynamic_slice_in_dim(planes, k, width, axis=3)
-    shared = (upper * here).sum(axis=1, keepdims=True)
+    shared = _over_channels(upper * here)
     to_weights = lax.dynamic_update_slice_in_dim(to_weights, shared, k, axis=1)
     given = upper * lax.dynamic_slice_in_dim(weights, k, 1, axis=1)
     given += lax.dynamic_slice_in_dim(to_planes, k, width, axis=3)
@@ -79,6 +107,14 @@ def _sum_backward(kept, upper: Array):
 
 
 sheared_sum.defvjp(_sum_forward, _sum_backward)
+
+
+def _over_channels(x: Array) -> Array:
+  """Sums [N, C, H, W] over C, which stays as an axis of 1."""
+  if target() != "cpu":
+    return x.sum(axis=1, keepdims=True)
+  # As additions: XLA's sum over a middle axis of a product takes 15 times as long on CPUs.
+  return functools.reduce(operator.add, jnp.split(x, x.shape[1], axis=1))
 
 
 def _widened(values: Array, depth: int) -> Array:

@@ -18,10 +18,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from scs_jax.methods.cycle_cnn.volume import Volume, fold_for
 from scs_jax.nn.blocks import HE
+from scs_jax.ops.convolve import conv_general_dilated
 
 Array = jax.Array
 Taps = tuple[int, int]  # first and last tap, of -1, 0, 1, that falls inside
@@ -160,6 +160,5 @@ def _column(maps_a, features_b, kernel_b, depth: int, column: int) -> Array:
 
 
 def _convolve(x: Array, kernel: Array, padding) -> Array:
-  return lax.conv_general_dilated(
-    x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-  )
+  layout = ("NHWC", "HWIO", "NHWC")
+  return conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=layout)

@@ -10,6 +10,7 @@ from jax.test_util import check_grads
 from numpy.testing import assert_allclose, assert_array_equal
 
 from scs_jax.methods.cycle_cnn import average as averages
+from scs_jax.ops import platform
 
 
 def draw(n=2, depth=8, height=3, width=5, seed=0):
@@ -90,8 +91,10 @@ def plainly(logits, values):
   return (weights[..., None] * copies).sum(1), smoothness, disparity, weights
 
 
-def test_gradients_equal_the_naive_order():
-  logits, values = draw(seed=3)
+# Of different widths, as a trace for one platform would serve the other too.
+@pytest.mark.parametrize(("name", "width"), [("cpu", 5), ("gpu", 6)])
+def test_gradients_equal_the_naive_order(name, width):
+  logits, values = draw(width=width, seed=3)
   rng = np.random.default_rng(4)
   shapes = [values.shape, (2,), (*values.shape[:3], 1), logits.shape]
   factors = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
@@ -100,7 +103,8 @@ def test_gradients_equal_the_naive_order():
     return sum((x * f).sum() for x, f in zip(function(logits, values), factors, strict=True))
 
   gradient = lambda f: jax.jit(jax.grad(lambda *x: total(f, *x), (0, 1)))(logits, values)
-  got, expected = gradient(averages.average), gradient(plainly)
+  with platform.compiling_for(name):
+    got, expected = gradient(averages.average), gradient(plainly)
   for x, y in zip(got, expected, strict=True):
     assert np.abs(y).max() > 0.1
     assert_allclose(x, y, atol=2e-5)
