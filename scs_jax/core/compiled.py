@@ -21,10 +21,10 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, MutableMapping
 
-from scs_jax.core import cache
+from scs_jax.core import cache, kept
 
-MOST_BYTES = 512 * 2**20
-"""The folder's bound; a network's program for one picture takes some hundred kilobytes."""
+MOST_BYTES = 512 * 2**20 - kept.MOST_BYTES
+"""The folder's bound, without what `kept` has in a folder of its own in there."""
 
 _LEAST_SECONDS = "0.1"  # to compile what is worth a file
 _UNFINISHED_SECONDS = 60.0  # after which nobody is still writing the rest of an entry
@@ -54,6 +54,7 @@ def keep(on: bool = True, environment: MutableMapping[str, str] = os.environ) ->
     if not os.access(folder, os.W_OK | os.X_OK):
       raise PermissionError(f"cannot be written: {folder}")
     remove_unfinished(folder.glob("*-cache"))
+    kept.open_folder(folder / "kept")
   except OSError as error:
     if asked:
       _say(f"{cache.VARIABLE}: no compiled programs are kept ({error})")

@@ -1,12 +1,19 @@
-"""Optimizers from a config section."""
+"""Optimizers from a config section.
+
+optax is imported where one is made, so that whoever only colours does not wait for it.
+"""
+
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import optax
-from optax.contrib import MuonDimensionNumbers, ReduceLROnPlateauState
 
 from scs_jax.core.rules import AtLeast, Between, OneOf, Positive, Rule
 from scs_jax.errors import UserError
+
+if TYPE_CHECKING:
+  import optax
+  from optax.contrib import MuonDimensionNumbers
 
 # RMSProp's variants: (epsilon under the root or added to it, mean square before the first step).
 RMSPROP = {"keras2": (False, 0.0), "keras3": (True, 0.0), "tensorflow1": (True, 1.0)}
@@ -42,7 +49,7 @@ def optimizer_rules(
   }
 
 
-def make_optimizer(config, steps: int) -> optax.GradientTransformation:
+def make_optimizer(config, steps: int) -> "optax.GradientTransformation":
   """Makes the optimizer that a config section describes.
 
   Args:
@@ -65,6 +72,8 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
   Returns:
     An optax transformation; its updates are to be added to the parameters.
   """
+  import optax
+
   if config.name not in ("adam", "muon", "rmsprop"):
     raise UserError(f"optimizer.name is {config.name!r}; use 'adam', 'muon' or 'rmsprop'")
   rate = config.learning_rate
@@ -102,7 +111,9 @@ def make_optimizer(config, steps: int) -> optax.GradientTransformation:
   return optax.chain(*parts)
 
 
-def _reduce_on_plateau(config) -> optax.GradientTransformationExtraArgs:
+def _reduce_on_plateau(config) -> "optax.GradientTransformationExtraArgs":
+  import optax.contrib
+
   plateau = optax.contrib.reduce_on_plateau(
     factor=config.plateau_factor,
     patience=config.plateau_patience,
@@ -120,6 +131,8 @@ def _reduce_on_plateau(config) -> optax.GradientTransformationExtraArgs:
 
 def plateau_scale(opt_state) -> jax.Array | None:
   """Returns the factor of the learning rate of schedule "plateau"; None with another schedule."""
+  from optax.contrib import ReduceLROnPlateauState
+
   is_plateau = lambda node: isinstance(node, ReduceLROnPlateauState)
   found = filter(is_plateau, jax.tree.leaves(opt_state, is_leaf=is_plateau))
   return next((state.scale for state in found), None)
@@ -131,7 +144,9 @@ def _kernels(params):
   Those with hardly any outputs (a picture's three channels) are left to Adam.
   """
 
-  def spec(leaf: jax.Array) -> MuonDimensionNumbers | None:
+  from optax.contrib import MuonDimensionNumbers
+
+  def spec(leaf: jax.Array) -> "MuonDimensionNumbers | None":
     if leaf.ndim == 4 and leaf.shape[-1] > 3:
       return MuonDimensionNumbers((0, 1, 2), 3)
     if leaf.ndim == 2 and leaf.shape[-1] > 3:

@@ -1,20 +1,22 @@
 """One gradient update, for every method."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 
 from scs_jax.core.contract import Collective
+
+if TYPE_CHECKING:
+  import optax
 
 Tree = Any
 
 
 def apply_gradients(
-  transform: optax.GradientTransformation,
+  transform: "optax.GradientTransformation",
   grads: Tree,
   opt_state: Tree,
   params: Tree,
@@ -30,6 +32,8 @@ def apply_gradients(
   """
   if isinstance(opt_state, Pending):
     return params, opt_state.add(transform, grads, value)
+  import optax  # here, as in optim.py: whoever only colours does not wait for it
+
   more = {} if value is None else {"value": value}
   updates, opt_state = optax.with_extra_args_support(transform).update(
     grads, opt_state, params, **more
@@ -60,7 +64,7 @@ def gradients(
 
 def gradient_update(
   loss: Callable[[Tree], tuple[jax.Array, Any]],
-  transform: optax.GradientTransformation,
+  transform: "optax.GradientTransformation",
   params: Tree,
   opt_state: Tree,
   collective: Collective,

@@ -10,11 +10,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from skimage import color as scikit
 
 from scs_jax.data import samples
 from scs_jax.errors import UserError
 from scs_jax.infer.guided import Enlargement
+from scs_jax.infer.programs import Programs
 from scs_jax.ops import color
 
 __all__ = [
@@ -32,6 +32,8 @@ MAX_SATURATION = 4.0
 _CHUNK = 1 << 16  # pixels a call of the program
 _BAND = 1 << 22  # pixels at a time; a multiple of what the threads of the filter share
 _LEVELS = {8: np.uint8, 16: np.uint16}
+_DELTA = 6 / 29  # CIE 15: below DELTA^3 the cube root is replaced by its tangent
+_PROGRAMS = Programs()
 
 
 def to_rgb(
@@ -196,8 +198,8 @@ def require_saturation(saturation: float) -> None:
 
 
 def programs() -> int:
-  """Counts XLA programs compiled in this process: at most one for each depth, for all sizes."""
-  return _to_levels._cache_size()
+  """Counts XLA programs of this process: one for each depth, of L and of Y, for all sizes."""
+  return len(_PROGRAMS)
 
 
 def _require_rgb(rgb: np.ndarray) -> None:
@@ -210,23 +212,27 @@ def _convert(
   saturation: float,
   pixels: Callable[[slice], tuple[np.ndarray, np.ndarray]],
   depth: int = 8,
-  to_levels: Callable | None = None,
+  to_levels: Callable[[jax.Array, int], jax.Array] | None = None,
 ) -> np.ndarray:
   """Returns [count, 3] of `pixels`, which gives L [n] and ab [n, 2] (Y, Cb and Cr) of a slice."""
-  to_levels = to_levels or _to_levels
   result = np.empty((count, 3), _LEVELS[depth])
   values = np.zeros((3, _CHUNK), np.float32)
+  to_levels = _PROGRAMS.get(_at_depth(to_levels or _to_levels, depth), values).run
   for start in range(0, count, _CHUNK):
     part = slice(start, min(start + _CHUNK, count))
     size = part.stop - part.start
     values[0, :size], chroma = pixels(part)
     np.multiply(chroma.T, np.float32(saturation), out=values[1:, :size])
     # `values` may be read in place, on CPUs: not before the result is here is it written again.
-    result[part] = np.asarray(to_levels(values, depth))[:, :size].T
+    result[part] = np.asarray(to_levels(values))[:, :size].T
   return result
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@functools.cache
+def _at_depth(to_levels: Callable, depth: int) -> Callable[[jax.Array], jax.Array]:
+  return functools.partial(to_levels, depth=depth)
+
+
 def _to_levels(lab: jax.Array, depth: int) -> jax.Array:
   """Converts float32 [3, n] to unsigned integers of `depth` bits [3, n]."""
   # Planes rather than pixels: XLA makes one fused loop of it, four times as fast on CPUs.
@@ -237,7 +243,6 @@ def _to_levels(lab: jax.Array, depth: int) -> jax.Array:
   return _rounded(jnp.where(jnp.all(lab[1:] == 0, axis=0), gray, rgb), depth)
 
 
-@functools.partial(jax.jit, static_argnums=1)
 def _luma_to_levels(ycc: jax.Array, depth: int) -> jax.Array:
   """Converts float32 [3, n], Cb and Cr around 0, to unsigned integers of `depth` bits [3, n]."""
   luma = ycc[:1]
@@ -259,19 +264,24 @@ def _lightness_of(gray: np.ndarray) -> np.ndarray:
   result = np.empty(flat.size, np.float32)
   for start in range(0, flat.size, _CHUNK):
     light = samples.to_linear(np.clip(flat[start : start + _CHUNK], 0.0, 1.0))
-    tangent = light * np.float32((29 / 3) ** 3)
-    root = 116 * np.cbrt(light) - 16
-    result[start : start + _CHUNK] = np.where(light > (6 / 29) ** 3, root, tangent)
+    result[start : start + _CHUNK] = 116 * _f(light) - 16
   return result.reshape(gray.shape)
+
+
+def _f(t: np.ndarray) -> np.ndarray:
+  """Computes CIE Lab's f, float32."""
+  return np.where(t > _DELTA**3, np.cbrt(t), t / np.float32(3 * _DELTA**2) + np.float32(4 / 29))
 
 
 def _lab_of(rgb: np.ndarray) -> np.ndarray:
   """Converts sRGB [..., 3], clipped to [0, 1], to Lab; a and b are exactly 0 where R = G = B."""
   flat = rgb.reshape(-1, 3)
+  matrix, white = (x.T.astype(np.float32) for x in (color.XYZ_FROM_RGB, color.WHITE))
   result = np.empty(flat.shape, np.float32)
   for start in range(0, len(flat), _CHUNK):
     part = np.clip(flat[start : start + _CHUNK], 0.0, 1.0)
-    lab = scikit.rgb2lab(part)
+    x, y, z = _f(samples.to_linear(part) @ matrix / white).T
+    lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
     neutral = (part[:, 0] == part[:, 1]) & (part[:, 1] == part[:, 2])
     lab[neutral, 1:] = 0.0
     result[start : start + _CHUNK] = lab

@@ -233,24 +233,26 @@ def paint_arguments(stage: PaintStage, windows, place: Place, axes, spans, run) 
   return stage.variables, windows, place, *parts, *counts
 
 
-@functools.lru_cache(maxsize=64)
-def _painting(features: Callable, pixels: Callable) -> Callable:
-  def paint(variables, windows, place, rows, columns, row_blocks, column_blocks):
-    block = min(_BLOCK, place.tile)
-    found = features(variables, windows, place)
-    out = jnp.zeros((len(rows.low), len(columns.low), 3), jnp.float32)
+def _paint(
+  features: Callable, pixels: Callable, variables, windows, place, rows, columns, row_blocks,
+  column_blocks,
+):  # fmt: skip
+  block = min(_BLOCK, place.tile)
+  found = features(variables, windows, place)
+  out = jnp.zeros((len(rows.low), len(columns.low), 3), jnp.float32)
 
-    def one_block(i, out):
-      top, left = i // column_blocks * block, i % column_blocks * block
-      cut = lambda axis, first: jax.tree.map(
-        lambda x: jax.lax.dynamic_slice_in_dim(jnp.asarray(x), first, block), axis
-      )
-      rgb = pixels(variables, found, cut(rows, top), cut(columns, left))
-      return jax.lax.dynamic_update_slice(out, rgb[0], (top, left, 0))
+  def one_block(i, out):
+    top, left = i // column_blocks * block, i % column_blocks * block
+    cut = lambda axis, first: jax.tree.map(
+      lambda x: jax.lax.dynamic_slice_in_dim(jnp.asarray(x), first, block), axis
+    )
+    rgb = pixels(variables, found, cut(rows, top), cut(columns, left))
+    return jax.lax.dynamic_update_slice(out, rgb[0], (top, left, 0))
 
-    return jax.lax.fori_loop(0, row_blocks * column_blocks, one_block, out)
+  return jax.lax.fori_loop(0, row_blocks * column_blocks, one_block, out)
 
-  return paint
+
+_painting = functools.lru_cache(maxsize=64)(functools.partial(functools.partial, _paint))
 
 
 def painting(stage: PaintStage) -> Callable:

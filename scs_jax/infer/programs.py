@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from scs_jax.infer import kept_programs
+
 Tree = Any
 
 
@@ -24,7 +26,10 @@ class Program(NamedTuple):
 
 
 class Programs:
-  """Compiles a function once for each combination of argument shapes; `len` of it counts them."""
+  """Compiles a function once for each combination of argument shapes; `len` of it counts them.
+
+  A command's programs stay for the next one, which then neither traces nor compiles them.
+  """
 
   def __init__(self):
     self._compiled: dict[Any, Program] = {}
@@ -40,10 +45,17 @@ class Programs:
     leaves, tree = jax.tree.flatten(arguments)
     key = function, tree, tuple((x.shape, x.dtype) for x in leaves)
     if key not in self._compiled:
-      like = tree.unflatten([jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves])
-      lowered = jax.jit(function).lower(*like)
-      compiled = lowered.compile()
-      self._compiled[key] = Program(compiled, lowered.out_info, _bytes(compiled))
+      about = kept_programs.describe(*key)
+      found = kept_programs.find(about)
+      if found is None:
+        like = tree.unflatten([jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves])
+        lowered = jax.jit(function).lower(*like)
+        with kept_programs.compiling(about):
+          compiled = lowered.compile()
+        result = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), lowered.out_info)
+        found = compiled, result, _bytes(compiled)
+        kept_programs.keep(about, *found)
+      self._compiled[key] = Program(*found)
     return self._compiled[key]
 
 

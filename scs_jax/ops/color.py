@@ -16,11 +16,11 @@ AB_MAX = 110.0
 
 # The sRGB primaries and the D65 white of the 2-degree observer, both rounded as scikit-image has
 # them. So a neutral gray has |a|, |b| below 0.01 rather than exactly zero, there as well as here.
-_XYZ_FROM_RGB = np.array(
+XYZ_FROM_RGB = np.array(
   [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
 )
-_WHITE = np.array([0.95047, 1.0, 1.08883])
-_WHITE_XYZ_FROM_RGB = _XYZ_FROM_RGB / _WHITE[:, None]
+WHITE = np.array([0.95047, 1.0, 1.08883])
+_WHITE_XYZ_FROM_RGB = XYZ_FROM_RGB / WHITE[:, None]
 _RGB_FROM_WHITE_XYZ = np.linalg.inv(_WHITE_XYZ_FROM_RGB)
 
 # ITU-R BT.601: luma weights of red and blue; full range as in JPEG (JFIF).

@@ -147,20 +147,21 @@ def read(path: str | os.PathLike[str]) -> Contents:
   return Contents(config, about["step"], about["versions"], about["card"], arrays, digest)
 
 
-def fill(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], like: TrainState):
+def fill(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], like: Mapping[str, Tree]):
   """Fills (params, model_state) of a file, in float32 and in the structure of the network.
 
   Args:
     path: for errors.
     arrays: of `Contents`.
-    like: the network's state, or its shapes. Networks that the file has nothing of are left out.
+    like: "params" and "model_state" of the network, or their shapes. Networks that the file has
+      nothing of are left out.
 
   Raises:
     UserError: the arrays are those of another network.
   """
   have = {tuple(name.split("/")[:2]) for name in arrays}
   tree = {
-    kind: {name: part for name, part in getattr(like, kind).items() if (kind, name) in have}
+    kind: {name: part for name, part in like[kind].items() if (kind, name) in have}
     for kind in ("params", "model_state")
   }
   expected = describe_leaves(tree)

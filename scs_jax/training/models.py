@@ -11,11 +11,12 @@ Everything that takes a trained network finds it here, so that all of them take 
 import dataclasses
 import functools
 import hashlib
+import json
 import os
 import pathlib
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -24,7 +25,8 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from scs_jax.core import resolve, spelling
+from scs_jax.core import config as configs
+from scs_jax.core import kept, resolve, spelling
 from scs_jax.core.contract import TrainState
 from scs_jax.data import remote
 from scs_jax.errors import UserError
@@ -36,6 +38,8 @@ FOLDER = pathlib.Path(__file__).resolve().parents[1] / "models"
 DEFAULTS = {"automatic": "smsanet", "photographs": "scsnet", "pairs": "cycle_cnn"}
 """What colours where nobody says with what: photographs at their own size without a reference, any
 other photographs, and pairs of cameras (benchmarks/results/models_cpu.md has their figures)."""
+
+_SHAPES = "shapes"  # the kind of entry in core/kept.py
 
 WHAT_TO_GIVE = (
   "a run's folder, one checkpoint in it, a model's file, or the name of a model that `scs-jax "
@@ -105,13 +109,28 @@ class Model:
     Raises:
       UserError: damaged, or of another network than its config describes.
     """
-    shapes = self.method.shapes
+    shapes = self._shapes()
     if self.contents is not None:
       params, model_state = model_file.fill(self.path, self.contents.arrays, shapes)
     else:
-      like = shapes.params, shapes.model_state
+      like = shapes["params"], shapes["model_state"]
       params, model_state = checkpoint_arrays.restore_for_inference(self.path, like)
     return TrainState(np.int32(self.step), params, {}, model_state)
+
+  def _shapes(self) -> dict[str, Any]:
+    """Gives params and model_state of its network as shapes.
+
+    Tracing a network's beginning takes as long as colouring a picture, so that they are kept.
+    """
+    about, ours = configs.to_json(self.config), kept.is_ours(type(self.method))
+    if ours and (content := kept.get(_SHAPES, about)) is not None:
+      return _nest(json.loads(content))
+    state = self.method.shapes
+    shapes = {"params": state.params, "model_state": state.model_state}
+    leaves = {k: (x.shape, str(x.dtype)) for k, x in model_file.by_path(shapes).items()}
+    if ours and jax.tree.structure(_nest(leaves)) == jax.tree.structure(shapes):
+      kept.put(_SHAPES, about, json.dumps(leaves).encode())
+    return shapes
 
   def show(self) -> None:
     """Prints what it is, and its card whole."""
@@ -137,6 +156,16 @@ class Model:
     if self.contents is not None:
       return self.contents.digest[:16]
     return fingerprint(self.path / "weights", self.path / "config")
+
+
+def _nest(leaves: Mapping[str, tuple]) -> dict[str, Any]:
+  """Nests {"params/generator/w": (shape, dtype), ...} as the networks' trees are."""
+  tree: dict[str, Any] = {"params": {}, "model_state": {}}
+  for path, (shape, dtype) in leaves.items():
+    *parents, last = path.split("/")
+    place = functools.reduce(lambda place, name: place.setdefault(name, {}), parents, tree)
+    place[last] = jax.ShapeDtypeStruct(tuple(shape), dtype)
+  return tree
 
 
 def names() -> list[str]:

@@ -81,8 +81,12 @@ class CycleCNN(Method):
     self.row_overlap = self.nets.row_overlap()
     self.remarks = (learned_structure.REMARK,) if self.nets.learned else ()
     self.phases = self._phases()
-    self.transforms = {
-      name: make_optimizer(config.optimizer, self.phases[phase])
+
+  @functools.cached_property
+  def transforms(self) -> dict:
+    """The optimizers by network, which only training needs."""
+    return {
+      name: make_optimizer(self.config.optimizer, self.phases[phase])
       for phase, names in _TRAINS.items()
       for name in names
       if name in self.networks

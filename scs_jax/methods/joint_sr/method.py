@@ -8,6 +8,8 @@
   super_resolution  Section II: a small colour picture in, a large one out.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -83,7 +85,6 @@ class JointSR(Method):
     self.network = _network(config, dtype)
     self.discriminator = network.Discriminator(config.discriminator.width, dtype=dtype)
     self.adversarial = config.loss.adversarial > 0
-    self.transform = make_optimizer(config.optimizer, config.steps)
     # a and b alone are predicted: L is the input's, and whole pictures are best shown as in
     # training, reduced to the side that the network has learned to see them at.
     self.keeps_luminance = self.task in ("joint", "colorization")
@@ -91,6 +92,11 @@ class JointSR(Method):
     self.only_enlarges = self.task == "super_resolution"
     if self.task in ("joint", "super_resolution"):
       self.usual_scale = config.data.crop / max(config.input_sizes)
+
+  @functools.cached_property
+  def transform(self):
+    """The optimizer, which only training needs."""
+    return make_optimizer(self.config.optimizer, self.config.steps)
 
   # -- state ---------------------------------------------------------------------------------------
 

@@ -128,19 +128,23 @@ class SCSNet(Method):
     self.discriminator = PatchDiscriminator(
       config.discriminator.width, config.discriminator.layers, dtype
     )
-    # A schedule ends with the run for every network: the reference branch rests in half the steps.
-    turns = 2 if config.mode == "alternate" else 1
-    updates = {"reference": config.steps // turns}
-    self.transforms = {
-      name: make_optimizer(config.optimizer, updates.get(name, config.steps))
-      for name in ("generator", "reference", "discriminator")
-    }
     self.adversarial = config.loss.adversarial > 0
     self.perceptual = None
     if config.loss.perceptual > 0:
       self.perceptual = PerceptualTerm(config.loss, dtype)
     if self.adversarial:
       objective.warn_if_literal(config.loss.adversarial_form)
+
+  @functools.cached_property
+  def transforms(self) -> dict:
+    """The optimizers by network, which only training needs."""
+    # A schedule ends with the run for every network: the reference branch rests in half the steps.
+    turns = 2 if self.config.mode == "alternate" else 1
+    updates = {"reference": self.config.steps // turns}
+    return {
+      name: make_optimizer(self.config.optimizer, updates.get(name, self.config.steps))
+      for name in ("generator", "reference", "discriminator")
+    }
 
   # -- state ---------------------------------------------------------------------------------------
 

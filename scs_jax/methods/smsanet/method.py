@@ -1,5 +1,6 @@
 """SMSANet as a method: its training step (Sections 2.3, 3.2) and how it colors."""
 
+import functools
 import warnings
 
 import jax
@@ -61,8 +62,12 @@ class SMSANet(Method):
     self.network = Colorizer(
       **config.network, dtype=jnp.dtype(config.dtype), remat=config.remat == "blocks"
     )
-    self.transform = make_optimizer(config.optimizer, config.steps)
     self.salient = objective.SalientTerm(config.loss) if config.loss.salient > 0 else None
+
+  @functools.cached_property
+  def transform(self):
+    """The optimizer, which only training needs."""
+    return make_optimizer(self.config.optimizer, self.config.steps)
 
   # -- state ---------------------------------------------------------------------------------------
 
