@@ -21,6 +21,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from scs_jax.core import config, kept
 from scs_jax.core.contract import Method
+from scs_jax.ops import platform
 
 _KIND = "program"
 
@@ -40,7 +41,8 @@ def describe(function: Any, tree: Any, shapes: Any) -> str | None:
     return None
   try:
     device = jax.devices()[0]
-    return f"{_name(function)} {tree} {shapes} {device.id} {device.platform} {device.device_kind}"
+    where = platform.target(), device.id, device.platform, device.device_kind
+    return f"{_name(function)} {tree} {shapes} {where}"
   except _Unknown:
     return None
 
