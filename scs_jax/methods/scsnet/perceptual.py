@@ -69,10 +69,8 @@ class PerceptualTerm:
 
   def shapes(self) -> dict:
     """Gives what `load` gives, as shapes; no file is needed."""
-    init = functools.partial(self.module.init, jax.random.key(0))
-    params = jax.eval_shape(init, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))["params"]
     float32 = lambda *sizes: jax.ShapeDtypeStruct(sizes, jnp.float32)
-    return {"params": params, "matrix": float32(3, 3), "offset": float32(3)}
+    return {"params": _shapes(self.module), "matrix": float32(3, 3), "offset": float32(3)}
 
   def __call__(self, frozen: dict, lab: Array, target: Array) -> Array:
     """Compares normalised Lab [N, H, W, 3] of the generated and the true picture: float32 [N]."""
@@ -95,6 +93,13 @@ class PerceptualTerm:
 def _read(name: str, file: str):
   """Reads a weight file, once however often it is asked for."""
   return NETWORKS[name].load(file)
+
+
+@functools.lru_cache(maxsize=2)
+def _shapes(module: nn.Module) -> dict:
+  """Traces a network for the shapes of its parameters, once for all rows of an ablation."""
+  picture = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  return jax.eval_shape(module.init, jax.random.key(0), picture)["params"]
 
 
 def _as_it_is(x: Array) -> Array:

@@ -72,7 +72,7 @@ class SalientTerm:
 
   def shapes(self) -> Any:
     """Gives what `load` gives, as shapes; no file is needed."""
-    return self.network.shapes()
+    return self.network.shapes
 
   def masks(self, params, rgb: Array) -> Array:
     """Computes phi(rgb): [N, H, W, 3] -> [N, H, W, 1] in [0, 1]."""

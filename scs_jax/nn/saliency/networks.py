@@ -5,6 +5,7 @@ config has to ask for.
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -60,8 +61,9 @@ class Saliency:
       raise UserError(self.missing(path))
     return self.from_arrays(files.read_arrays(path), source=path)
 
+  @functools.cached_property
   def shapes(self) -> Params:
-    """Returns the parameters' shapes; no file is needed."""
+    """The parameters' shapes; no file is needed."""
     picture = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     return jax.eval_shape(self.module().init, jax.random.key(0), picture)["params"]
 
