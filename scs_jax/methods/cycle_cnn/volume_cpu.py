@@ -2,10 +2,9 @@
 
 XLA's own 3-D convolution reaches 20 GFLOP/s on two cores where 2-D ones and matrix products reach
 100 to 200; its kernel gradient 14, its transposed convolution 0.3. Here a loop over planes of equal
-disparity does all of it with 2-D convolutions and matrix products whose operands stay in the cache.
-16 output channels are too narrow for these, so the three depth taps stand side by side in them.
-120 GFLOP/s forward and for kernel gradients, where PyTorch has 110 (200 in channels_last_3d);
-benchmarks/cycle_cnn_convolution.py measures it.
+disparity does all of it with 2-D convolutions and matrix products whose operands stay in the cache;
+the three depth taps stand side by side, in the input's channels or in the output's.
+benchmarks/cycle_cnn_convolution.py measures it beside PyTorch.
 
 Sums are in float32 whatever the dtype. Gradients are first order, reverse mode.
 """
@@ -28,34 +27,43 @@ _PHASES[0, 0, 1] = _PHASES[1, 0, 2] = _PHASES[1, 1, 0] = 1
 @jax.custom_vjp
 def convolve(x: Array, kernel: Array) -> Array:
   """`volume.conv3d` with stride 1: [N, D, H, W, Cin], [3, 3, 3, Cin, Cout] -> [..., Cout]."""
-  if kernel.shape[-1] == 1:
-    return _to_one_channel(x, kernel)
-  c = kernel.shape[-1]
-  side_by_side = jnp.concatenate(list(kernel.astype(jnp.float32)), -1)
-
-  def parts(i):
-    z = convolve_by_eigen(_plane(x, i), side_by_side, ((1, 1), (1, 1)))
-    return z[..., 2 * c :], z[..., c : 2 * c], z[..., :c]
-
-  return _gather(parts, (*x.shape[:-1], c), x.dtype)
+  return _to_one_channel(x, kernel) if kernel.shape[-1] == 1 else _by_windows(x, kernel, 1)
 
 
 @jax.custom_vjp
 def convolve_by_two(x: Array, kernel: Array) -> Array:
   """Computes `volume.conv3d` with stride 2: sizes become ceil(size / 2)."""
-  n, d, h, w, _ = x.shape
+  return _by_windows(x, kernel, 2)
+
+
+def _by_windows(x: Array, kernel: Array, stride: int) -> Array:
+  """Makes each plane by one 2-D convolution of the three planes around it, side by side."""
+  n, d, h, w, c_in = x.shape
   c = kernel.shape[-1]
-  taps = kernel.astype(jnp.float32)
-  outer = jnp.concatenate([taps[2], taps[0]], -1)
-  shape = (n, -(-d // 2), -(-h // 2), -(-w // 2), c)
+  # Depth taps as input channels, with zeros before and after for windows that were moved.
+  taps = jnp.pad(kernel.astype(jnp.float32), ((1, 1), *[(0, 0)] * 4))
+  taps = taps.transpose(1, 2, 0, 3, 4).reshape(3, 3, 5 * c_in, c)
+  x = jnp.pad(x, ((0, 0), (0, max(3 - d, 0)), *[(0, 0)] * 3))
+  depth, rows, columns = (-(-size // stride) for size in (d, h, w))
 
-  def parts(i):
-    # XLA's own: half the time that products of gathered neighbourhoods take at 32 channels.
-    even = _strided(_plane(x, 2 * i), taps[1])
-    odd = _strided(_plane(x, 2 * i + 1), outer)
-    return 0.0, even + odd[..., :c], odd[..., c:]
+  def step(i, out):
+    near, moved = _window(x, stride * i - 1)
+    kept = lax.dynamic_slice_in_dim(taps, (1 + moved) * c_in, 3 * c_in, 2)
+    return _put(out, _convolve(near, kept, stride), i)
 
-  return _gather(parts, shape, x.dtype)
+  return lax.fori_loop(0, depth, step, jnp.zeros((n, depth, rows, columns, c), x.dtype))
+
+
+def _window(x: Array, first) -> tuple[Array, Array]:
+  """Cuts planes `first` to `first + 2`, or the nearest three: float32 [N, H, W, 3 C].
+
+  Returns also how many planes the cut was moved on by: 1, 0 or -1.
+  """
+  n, d, h, w, c = x.shape
+  start = jnp.clip(first, 0, d - 3)
+  near = lax.dynamic_slice_in_dim(x, start, 3, 1).transpose(0, 2, 3, 1, 4)
+  near = near.reshape(n, h, w, 3 * c).astype(jnp.float32)
+  return lax.optimization_barrier(near), start - first  # else it is gathered again for each tap
 
 
 @jax.custom_vjp
@@ -149,9 +157,10 @@ def _put(volume: Array, plane: Array, i) -> Array:
   return lax.dynamic_update_index_in_dim(volume, plane.astype(volume.dtype), i, 1)
 
 
-def _strided(x: Array, kernel: Array) -> Array:
+def _convolve(x: Array, kernel: Array, stride: int) -> Array:
+  # By YNNPACK; Eigen (ops.convolve) takes as long or longer for 16 and 32 output channels.
   return lax.conv_general_dilated(
-    x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
   )
 
 
