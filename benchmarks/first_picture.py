@@ -5,9 +5,10 @@
 
 One photograph of 512 x 512 (scikit-image's astronaut) by `scs-jax colorize`, each call a process of
 its own: without kept programs, with an empty cache folder, and with what the call before left
-there. Then a folder of as many sizes as pictures, from 240 to 720 pixels a side: the whole job,
-against the time that the same Colorizer takes for the same pictures one after the other, already
-read, in the same process; both after a first pass over some of them, so that nothing compiles.
+there. Then a folder of as many sizes as pictures, from 240 to 720 pixels a side (--sides): the
+whole job, against the time that the same Colorizer takes for the same pictures one after the other,
+already read, in the same process; both after a first pass over some of them, so that nothing
+compiles.
 """
 
 import json
@@ -26,7 +27,8 @@ def main() -> int:
   parser = harness.parser(__doc__)
   parser.add_argument("--models", nargs="*", default=["smsanet", "scsnet"])
   parser.add_argument("--repeats", type=int, default=2, help="of each call; the least counts")
-  parser.add_argument("--pictures", type=int, default=200)
+  parser.add_argument("--pictures", type=int, default=200, help="in the folder; 0: no folder")
+  parser.add_argument("--sides", type=int, nargs=2, default=[240, 720], help="of them, pixels")
   args = parser.parse_args()
   if args.case:
     print(json.dumps(harness.machine()))
@@ -42,7 +44,7 @@ def main() -> int:
   for model in args.models if args.pictures else ():
     print(f"{model}: {args.pictures} pictures ...", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-      found = colour_folder(model, pathlib.Path(folder), args.pictures)
+      found = colour_folder(model, pathlib.Path(folder), args.pictures, args.sides)
     results["folders"][model] = found
     harness.save(args.out, results, table(results))
   print(table(results), end="")
@@ -100,6 +102,7 @@ def call(model: str, photo: pathlib.Path, cache: str, flags: list[str]) -> tuple
   about_caches = ("JAX_COMP", "SCS_JAX_CACHE")
   environment = {k: v for k, v in os.environ.items() if not k.startswith(about_caches)}
   environment["XDG_CACHE_HOME"] = cache
+  environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python compiles our sources once
   before, started = processor_seconds(), time.perf_counter()
   subprocess.run(
     [*command, "--checkpoint", model, "--quiet", *flags],
@@ -117,15 +120,18 @@ def processor_seconds() -> float:
   return usage.ru_utime + usage.ru_stime
 
 
-def colour_folder(model: str, folder: pathlib.Path, count: int) -> dict:
+def colour_folder(model: str, folder: pathlib.Path, count: int, sides: list[int]) -> dict:
   """Returns how many sizes there are, and the seconds for the whole job and to colour alone."""
+  from scs_jax.core import heap
   from scs_jax.infer import batch, inputs, pictures, record
   from scs_jax.infer.colorizer import Colorizer
 
+  heap.keep_freed()  # as a command does
   source = folder / "photos"
   source.mkdir()
-  step = 480 / count
-  sizes = [(240 + round(step * i), 720 - round(step * (i * 7 % count))) for i in range(count)]
+  least, most = sides
+  step = (most - least) / count
+  sizes = [(least + round(step * i), most - round(step * (i * 7 % count))) for i in range(count)]
   paths = write_photographs(source, sizes)
   colorizer = Colorizer.from_checkpoint(model)
 

@@ -1,12 +1,13 @@
 """Enlarges colour along the edges of the lightness of a picture: a guided filter, in strips.
 
-NumPy and SciPy, since pictures come in every size and each new shape would compile anew under jax.
-SciPy is slow to import, and only done so where something is enlarged.
+NumPy, since pictures come in every size and each new shape would compile anew under jax. SciPy has
+these windows and sums too, but takes longer to import than a photograph to colour.
 """
 
 import concurrent.futures
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -128,23 +129,44 @@ def average_of(
   for top in range(0, shape[0], step):
     rows = slice(top, min(top + step, shape[0]))
     part = np.ascontiguousarray(rows_of(rows), np.float32)
-    small += down[:, rows] @ np.ascontiguousarray((across @ np.ascontiguousarray(part.T)).T)
+    narrow = _add_up(np.ascontiguousarray(part.T), across, slice(0, shape[1]), size[1]).T
+    small += _add_up(np.ascontiguousarray(narrow), down, rows, size[0])
     lowest, highest = min(lowest, part.min()), max(highest, part.max())
   # Rounded weights add up to 1 but for the last bit: a mean may leave the range by as much.
   return np.clip(small, lowest, highest)
 
 
-def _area(size: int, smaller: int):
-  """Makes the matrix [smaller, size] of means by area: (i, k) is pixel k's part in mean i."""
-  from scipy import sparse
+class _Pieces(NamedTuple):
+  """An axis cut at the borders of all pixels and of all means, in order.
 
+  Attributes:
+    pixel, mean: which pixel and which mean a piece belongs to.
+    part: that the pixel has in the mean by it, float32.
+  """
+
+  pixel: np.ndarray
+  mean: np.ndarray
+  part: np.ndarray
+
+
+def _area(size: int, smaller: int) -> _Pieces:
+  """Cuts an axis of `size` pixels for `smaller` means by area."""
   # In units of 1 / (size * smaller) of the axis all borders are integers.
   borders = np.union1d(np.arange(smaller + 1) * size, np.arange(size + 1) * smaller)
   starts, lengths = borders[:-1], np.diff(borders)
-  return sparse.csr_array(
-    ((lengths / size).astype(np.float32), (starts // size, starts // smaller)),
-    shape=(smaller, size),
-  )
+  return _Pieces(starts // smaller, starts // size, (lengths / size).astype(np.float32))
+
+
+def _add_up(image: np.ndarray, pieces: _Pieces, rows: slice, count: int) -> np.ndarray:
+  """Adds up means [count, ...] by what some rows of the pixels have in them."""
+  here = slice(*np.searchsorted(pieces.pixel, (rows.start, rows.stop)))
+  mean = pieces.mean[here]
+  weighted = image[pieces.pixel[here] - rows.start]
+  weighted *= pieces.part[here, None]
+  starts = np.flatnonzero(np.diff(mean, prepend=-1))
+  sums = np.zeros((count, image.shape[1]), np.float32)
+  sums[mean[starts]] = np.add.reduceat(weighted, starts, axis=0)
+  return sums
 
 
 def _taps(size: int, larger: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -163,10 +185,25 @@ def _between(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
   return y
 
 
+def _window(image: np.ndarray, combine: Callable) -> np.ndarray:
+  """Combines the 3 x 3 pixels around each, [h, w]: first three rows, then three columns of that.
+
+  Beyond the edges its pixels are repeated.
+  """
+  for _ in range(2):
+    image = np.concatenate([image[:1], image, image[-1:]])
+    image = combine(image[:-2], image[1:-1], image[2:]).T
+  return image
+
+
+_SIDE = 1 / (2 + np.exp(0.5 / SIGMA**2))  # weight of either neighbour in the Gaussian window
+_blur = lambda a, b, c: np.float32(_SIDE) * (a + c) + np.float32(1 - 2 * _SIDE) * b
+_least = lambda a, b, c: np.minimum(np.minimum(a, b), c)
+_most = lambda a, b, c: np.maximum(np.maximum(a, b), c)
+
+
 def _enlarge_strip(low, chroma, lightness, rows, columns, result) -> None:
   """Fills `result`, some rows of the whole; `rows` are their taps in low, [h, w] as is chroma."""
-  from scipy import ndimage
-
   top = max(int(rows[0][0]) - _HALO, 0)
   part = slice(top, int(rows[1][-1]) + _HALO + 1)
   first, second, weight = rows[0] - top, rows[1] - top, rows[2][:, None]
@@ -175,18 +212,15 @@ def _enlarge_strip(low, chroma, lightness, rows, columns, result) -> None:
     wide = _between(image[:, columns[0]], image[:, columns[1]], columns[2])
     return _between(wide[first], wide[second], weight)
 
-  def blur(image: np.ndarray) -> np.ndarray:
-    return ndimage.gaussian_filter(image, SIGMA, mode="nearest", radius=1)
-
   centred = low[part] - np.float32(50.0)  # float32 has more digits left for the variance
-  mean = blur(centred)
-  spread = np.maximum(blur(centred * centred) - mean * mean, 0.0) + np.float32(EPSILON)
+  mean = _window(centred, _blur)
+  spread = np.maximum(_window(centred * centred, _blur) - mean * mean, 0.0) + np.float32(EPSILON)
   detail = lightness - enlarge(low[part])
   for channel, image in enumerate(chroma):
     image = image[part]
-    value = enlarge((blur(centred * image) - mean * blur(image)) / spread)
+    value = enlarge((_window(centred * image, _blur) - mean * _window(image, _blur)) / spread)
     value *= detail
     value += enlarge(image)
-    lowest = enlarge(ndimage.minimum_filter(image, 3, mode="nearest"))
-    highest = enlarge(ndimage.maximum_filter(image, 3, mode="nearest"))
+    lowest = enlarge(_window(image, _least))
+    highest = enlarge(_window(image, _most))
     result[..., channel] = np.clip(value, lowest, highest, out=value)

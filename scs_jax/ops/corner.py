@@ -56,12 +56,15 @@ def clear(x: Array, inside: Array | None) -> Array:
   return x if inside is None else jnp.where(inside, x, jnp.zeros((), x.dtype))
 
 
-def mean(x: Array, inside: Array | None) -> Array:
-  """Averages over the positions inside (None: all), [N, H, W, C] -> float32 [N, C]."""
+def mean(x: Array, inside: Array | None, cleared: bool = False) -> Array:
+  """Averages over the positions inside (None: all), [N, H, W, C] -> float32 [N, C].
+
+  `cleared`: x is 0 elsewhere, and need not be cleared for it.
+  """
   x = x.astype(jnp.float32)
   if inside is None:
     return x.mean(axis=(1, 2))
-  return clear(x, inside).sum(axis=(1, 2)) / inside.sum()
+  return (x if cleared else clear(x, inside)).sum(axis=(1, 2)) / inside.sum()
 
 
 def _resample(x: Array, axis: int, index: Array, weight: Array) -> Array:
