@@ -289,7 +289,7 @@ def test_sigterm_before_there_is_a_step_ends_with_code_0(setup, monkeypatch, cap
   owner = opening if place == "open_data" else sys.modules["scs_jax.cli.arguments"]
 
   def terminated(*unused):
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
     pytest.fail("went on after SIGTERM")
 
   before = signal.getsignal(signal.SIGTERM)
