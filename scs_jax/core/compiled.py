@@ -53,6 +53,8 @@ def keep(on: bool = True, environment: MutableMapping[str, str] = os.environ) ->
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
       raise PermissionError(f"cannot be written: {folder}")
+    if _is_open_to_others(folder):
+      raise PermissionError(f"others may write there; remove it or name another folder: {folder}")
     remove_unfinished(folder.glob("*-cache"))
     kept.open_folder(folder / "kept")
   except OSError as error:
@@ -65,6 +67,11 @@ def keep(on: bool = True, environment: MutableMapping[str, str] = os.environ) ->
   # What XLA would write into the folder by itself is not counted in its bound.
   environment.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
   _mend(folder)
+
+
+def _is_open_to_others(folder: pathlib.Path) -> bool:
+  about = folder.stat()
+  return hasattr(os, "getuid") and (about.st_uid != os.getuid() or bool(about.st_mode & 0o022))
 
 
 def _processors(environment: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from scs_jax.core import compiled, kept
+from scs_jax.core import cache, compiled, kept
 
 # Compiles functions of these names as a command would; says how many came from the folder.
 _COMMAND = """
@@ -98,6 +98,16 @@ def test_the_folder_is_for_its_owner_alone(environment, tmp_path):
   assert folder.stat().st_mode & 0o077 == 0
   assert int(environment["JAX_COMPILATION_CACHE_MAX_SIZE"]) + kept.MOST_BYTES == 512 * 2**20
   assert (folder / "kept").is_dir() and kept.is_open()
+
+
+def test_nothing_is_kept_where_others_may_write(environment, tmp_path, capsys):
+  compiled.keep(environment=environment)
+  pathlib.Path(environment.pop("JAX_COMPILATION_CACHE_DIR")).chmod(0o777)
+  kept.open_folder(None)
+  environment[cache.VARIABLE] = str(tmp_path / "scs_jax")
+  compiled.keep(environment=environment)
+  assert "JAX_COMPILATION_CACHE_DIR" not in environment and not kept.is_open()
+  assert "others may write there" in capsys.readouterr().err
 
 
 def test_each_number_of_processors_has_its_folder(environment):
