@@ -7,11 +7,11 @@ Each kind of convolution at the sizes of Table I, and layers 2 to 19 as a whole 
 and residual connections (the U-Net but for its first layer). "forward" is inference, "with
 gradients" a training step without the optimizer. PyTorch runs with as many threads as there are
 cores, as XLA does, in its default layout and in channels_last_3d. Timings alternate, so that other
-work slows both, and the table has the fastest of `--repeats`; on a machine that is always busy
-PyTorch waits for its own threads, so take the table of an idle one. Ratios are time of scs_jax over
-time of PyTorch, below 1 where scs_jax is faster. Target: at most 1.5 for the whole. Results are
-compared too; gradients only convolution by convolution, since through sixteen ReLUs two float32
-programs part at the kinks.
+work slows both, and the table has the fastest of `--repeats`. Freed memory stays with the process,
+as in `scs-jax` (core/heap.py). On a machine that is always busy PyTorch waits for its own threads,
+so take the table of an idle one. Ratios are time of scs_jax over time of PyTorch, below 1 where
+scs_jax is faster. Target: at most 1.5 for the whole. Results are compared too; gradients only
+convolution by convolution, since through sixteen ReLUs two float32 programs part at the kinks.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from scs_jax.core import heap
 from scs_jax.methods.cycle_cnn import volume as volumes
 from scs_jax.methods.cycle_cnn.volume_layers import Conv3D, VolumeNorm
 
@@ -55,6 +56,7 @@ def main() -> int:
   if args.quick:
     args.size, args.repeats = (16, 32, 32), 2
   torch.set_num_threads(os.cpu_count())
+  heap.keep_freed()
   d, h, w = args.size
   print(f"{d} x {h} x {w} voxels, n = {args.features}, batch 1, float32, {os.cpu_count()} cores, ")
   print(f"jax {jax.__version__}, torch {torch.__version__}, {platform.machine()}; milliseconds\n")

@@ -1,7 +1,7 @@
 """Four networks, a training step and single layers beside PyTorch twins of the same, on the CPU.
 
     python benchmarks/torch_twins.py            # minutes, two cores; needs PyTorch
-    python benchmarks/torch_twins.py --quick    # tiny sizes, a minute: do they agree?
+    python benchmarks/torch_twins.py --quick    # tiny sizes, some minutes: do they agree?
     python benchmarks/torch_twins.py --cases zhang scsnet
 
 Each twin (benchmarks/twins/) has the same weights and inputs, and must give the same numbers before
@@ -10,7 +10,9 @@ channels_last; the ratio is our time over that of the faster of these, below 1 w
 faster. Timings alternate, so that other work slows all of them, and the fastest of `--repeats` is
 kept. Freed memory stays with the process, as in `scs-jax` (core/heap.py), for PyTorch too;
 `--heap system` leaves it to the C library. Take the table of an idle machine: PyTorch's threads
-wait for each other.
+wait for each other. Of the training step the gradients must agree too; its program, two passes of
+WAC and their gradients, compiles for 70 s of a core at any size, far longer on a busy machine:
+JAX_COMPILATION_CACHE_DIR=FOLDER keeps it for the next run.
 """
 
 import functools
@@ -24,6 +26,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import numpy as np
+import optax
 from cycle_cnn_convolution import fastest
 
 from scs_jax.core import config as configs
@@ -50,7 +53,8 @@ def main() -> int:
   if args.heap == "kept":
     heap.keep_freed()
   args.repeats = 1 if args.quick else args.repeats
-  torch.set_num_threads(os.cpu_count())
+  # Threads that wait for each other on a busy machine made a step of tiny sizes take 6 s.
+  torch.set_num_threads(1 if args.quick else os.cpu_count())
   results = {
     "machine": platform.machine(),
     "cores": os.cpu_count(),
@@ -205,17 +209,38 @@ def training_step(quick: bool):
     tensors = [
       weights.tensors(state.params[name], layout, wac.SPREAD) for name in ("wac", "gca")
     ]
-    update = cycle.Step(*tensors, method.config.network.pairs, method.search_range, layout)
-    twins.append(functools.partial(update, *views(mono, color, layout)))
+    twins.append(cycle.Step(*tensors, method.config.network.pairs, method.search_range, layout))
+  runs = [functools.partial(twin, *views(mono, color, twin.layout)) for twin in twins]
   apart, now = 0.0, state
-  for _ in range(2):  # the second loss is that after one update
+  for turn in range(2):  # the second loss is that after one update
     now, logs = step(now, batch)
-    losses = [run().item() for run in twins]
+    losses = [run().item() for run in runs]
     apart = max(apart, *(difference(float(logs["loss/total"]), loss, 1e-2) for loss in losses))
+    if turn == 0:
+      apart = max(apart, *(gradients_differ_by(now.opt_state, twin) for twin in twins))
   inputs = jax.device_put((state, batch))
   size = f"{method.search_range} x {mono.shape[1]} x {mono.shape[2]}"
-  runs = [lambda: jax.block_until_ready(step(*inputs)), *twins]
+  runs = [lambda: jax.block_until_ready(step(*inputs)), *runs]
   yield f"Cycle CNN, a training step, {size}", apart, runs
+
+
+def gradients_differ_by(opt_state, twin: cycle.Step, most: float = 1e-2) -> float:
+  """The distance of both gradients as a share of their length; AssertionError above `most`.
+
+  From what RMSProp keeps after the first update, a tenth of each gradient's square: sizes alone,
+  not signs, which the loss after that update shows.
+  """
+  square = {"ours": 0.0, "apart": 0.0}
+  for name, tensors in (("wac", twin.wac), ("gca", twin.gca)):
+    kept = optax.tree_utils.tree_get(opt_state[name], "nu")
+    for path, ours in weights.tensors(kept, twin.layout, wac.SPREAD).items():
+      theirs = twin.optimizer.state[tensors[path]]["square_avg"]
+      square["ours"] += ours.sum().item()
+      square["apart"] += ((ours.sqrt() - theirs.sqrt()) ** 2).sum().item()
+  apart = (square["apart"] / square["ours"]) ** 0.5
+  if not apart < most:
+    raise AssertionError(f"gradients of scs_jax and PyTorch differ by {apart:.2g} of their length")
+  return apart
 
 
 def difference(ours, theirs, most: float = 1e-3) -> float:
