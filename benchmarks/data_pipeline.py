@@ -31,6 +31,7 @@ import harness
 import numpy as np
 from PIL import Image
 
+from scs_jax.core import heap
 from scs_jax.data import pack, pipeline, regions, sources
 from scs_jax.ops.regions import resample_regions
 
@@ -52,6 +53,7 @@ def main() -> int:
   parser.add_argument("--rounds", type=int, default=9)
   parser.add_argument("--out", help="JSON file; a .md table is written beside it")
   args = parser.parse_args()
+  heap.keep_freed()  # as every command does
   with tempfile.TemporaryDirectory() as scratch:
     scratch = pathlib.Path(scratch)
     folder = scratch / "jpeg"
