@@ -5,6 +5,7 @@ version of jaxlib, the device and XLA's flags, and lies in a folder of the kind 
 processors that it is for, so none is used where it does not belong. Processes read and write in
 turn, under a lock; where the folder is full, what was unused for longest goes.
 Here is decided where, how much, and what happens when the folder is at fault: a remark, no more.
+What colours pictures keeps its programs in there too, whole (kept.py, infer/kept_programs.py).
 
 jax must not be imported before `keep`, which sets what it reads when it is.
 """

@@ -13,7 +13,6 @@ import os
 import pathlib
 import platform
 import sys
-import tempfile
 import time
 import zlib
 
@@ -67,6 +66,8 @@ def put(kind: str, about: str, content: bytes) -> None:
   """Keeps an entry, and removes others where the folder gets too large."""
   if _folder is None:
     return
+  import tempfile  # `scs-jax --help` imports this module, and waits for no more than it needs
+
   try:
     with tempfile.NamedTemporaryFile(dir=_folder, suffix=".partial", delete=False) as aside:
       try:

@@ -96,6 +96,15 @@ def find(about: str | None) -> tuple | None:
   return run, result, size
 
 
+def stands_alone(lowered: jax.stages.Lowered) -> bool:
+  """Tells whether a program needs nothing besides itself, so that it may be kept.
+
+  A call of another library, as LAPACK for a tridiagonal system, needs what JAX prepares while it
+  lowers it: another process, which does not, would crash.
+  """
+  return not kept.is_open() or "custom_call" not in lowered.as_text()
+
+
 @contextlib.contextmanager
 def compiling(about: str | None) -> Iterator[None]:
   """Within it a program that `keep` is to keep is compiled without JAX's own cache, on a CPU.

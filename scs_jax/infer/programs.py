@@ -50,6 +50,7 @@ class Programs:
       if found is None:
         like = tree.unflatten([jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves])
         lowered = jax.jit(function).lower(*like)
+        about = about if kept_programs.stands_alone(lowered) else None
         with kept_programs.compiling(about):
           compiled = lowered.compile()
         result = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), lowered.out_info)

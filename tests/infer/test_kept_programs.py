@@ -14,7 +14,7 @@ from scs_jax.core import config, kept
 from scs_jax.infer import kept_programs, programs
 from scs_jax.methods.smsanet import attention
 from scs_jax.methods.smsanet.method import SMSANet
-from scs_jax.ops import color
+from scs_jax.ops import color, smooth
 from scs_jax.training import models
 
 _RGB = np.random.default_rng(0).random((5, 4, 3), np.float32)
@@ -107,6 +107,14 @@ def test_functions_of_others_are_not_kept(folder):
   for function in (mine, functools.partial(color.rgb_to_lab, mine), np.cos):
     assert kept_programs.describe(function, None, None) is None
   programs.Programs().get(mine, _RGB)
+  assert not _names(folder)
+
+
+def test_programs_that_call_other_libraries_are_not_kept(folder):
+  """LAPACK is prepared while JAX lowers the call: another process would crash."""
+  values = np.ones((1, 8, 8, 2), np.float32)
+  function = functools.partial(smooth.smooth_along, strength=4.0, spread=0.1)
+  programs.Programs().get(function, values, values[..., :1])
   assert not _names(folder)
 
 
