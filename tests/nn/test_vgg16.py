@@ -9,6 +9,7 @@ from scipy import signal
 from scs_jax.errors import UserError
 from scs_jax.nn.features import preprocess, vgg16
 from scs_jax.nn.features.preprocess import CAFFE_VGG, IMAGENET
+from scs_jax.ops import platform
 
 WIDTHS = (2, 4, 5, 6, 7)
 # Input and output channels of the thirteen convolutions as published, written out by hand.
@@ -338,3 +339,28 @@ def test_full_width_keras_file(tmp_path):
   params, preprocessing = vgg16.load_vgg16(path)
   assert preprocessing is CAFFE_VGG
   _equal(params, vgg16.from_torchvision(arrays)[0])
+
+
+def test_pairs_of_columns_on_a_tpu_change_nothing():
+  # Small whole numbers: sums are exact, and many pooled values are equal.
+  rng = np.random.default_rng(3)
+  draw = lambda low, high, *shape: rng.integers(low, high + 1, shape).astype(np.float32)
+  images = draw(0, 1, 2, 7, 10, 3)
+  layers = [layer for layer in _layers() if layer[0] in ("conv1_1", "conv1_2", "conv2_1")]
+  params = {
+    name: {"kernel": draw(-1, 1, 3, 3, c_in, c_out), "bias": draw(0, 1, c_out)}
+    for name, _, c_in, c_out in layers
+  }
+  net = vgg16.VGG16(("conv1_1", "conv2_1"), WIDTHS, preprocessing=lambda x: x)
+  upper = {"conv1_1": draw(-2, 2, 2, 7, 10, 2), "conv2_1": draw(-2, 2, 2, 3, 5, 4)}
+
+  def run(images):
+    found, back = jax.vjp(lambda x: net.apply({"params": params}, x), images)
+    return found, back(upper)[0]
+
+  expected = jax.jit(run)(images)
+  with platform.compiling_for("tpu"):
+    found = jax.jit(lambda images: run(images))(images)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), images)["params"]
+  assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, params)
+  jax.tree.map(np.testing.assert_array_equal, found, expected)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.errors import UserError
-from scs_jax.nn.features import files, preprocess
+from scs_jax.nn.features import files, paired, preprocess
 from scs_jax.nn.features.preprocess import BY_NAME, CAFFE_VGG, IMAGENET, Preprocessing
 from scs_jax.ops import check
 
@@ -70,15 +70,18 @@ class VGG16(nn.Module):
         f"{rgb.shape[1]} x {rgb.shape[2]}; use larger crops or fewer taps"
       )
     x = self.preprocessing(rgb).astype(self.dtype)
-    found = {}
+    found, in_pairs = {}, False
     for name in layers:
-      block = _block(name)
+      block, features = _block(name), self.widths[_block(name)]
       if block > 0 and name.endswith("_1"):
-        x = nn.max_pool(x, (2, 2), strides=(2, 2))
-      x = nn.Conv(self.widths[block], (3, 3), padding=1, dtype=self.dtype, name=name)(x)
+        x = paired.max_pool(x) if in_pairs else nn.max_pool(x, (2, 2), strides=(2, 2))
+      if in_pairs := block == 0 and paired.suits(rgb.shape[2], features):
+        x = paired.PairedConv(features, name != layers[0], self.dtype, name=name)(x)
+      else:
+        x = nn.Conv(features, (3, 3), padding=1, dtype=self.dtype, name=name)(x)
       x = nn.relu(x)
       if name in self.taps:
-        found[name] = x.astype(jnp.float32)
+        found[name] = (paired.apart(x) if in_pairs else x).astype(jnp.float32)
     return found
 
 
