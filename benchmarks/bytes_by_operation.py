@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from scs_jax.core import config as configs
+from scs_jax.methods.cycle_cnn import volume
 from scs_jax.methods.cycle_cnn.unet import UNet
 from scs_jax.methods.scsnet.cpm import ContinuousPixelMapping, pixel_axis
 from scs_jax.methods.scsnet.perceptual import PerceptualTerm
@@ -49,29 +50,39 @@ def perceptual():
 
 def unet():
   """Cycle CNN's 3-D U-Net, one of a step's two passes, with remat=blocks."""
-  return _regulating(lambda net, a, b: net(a, b, train=True))
+  return _regulating(lambda net, a, b: net(a, b, train=True), *_views())
 
 
 def stem():
   """The first two of its 19 layers, which are two of the four at full size."""
-  run = nn.remat(lambda net, a, b: net._stem(a, b, True).data)
-  return _regulating(lambda net, a, b: run(net, a, b))
+  return _regulating(nn.remat(lambda net, a, b: net._stem(a, b, True).data), *_views())
 
 
-def _regulating(run):
+def layer_2():
+  """The second layer alone, from a volume."""
+  fold = volume.fold_for(UNet.features, UNet.depth)
+  shape = (PAIR[0], UNet.depth // fold, *PAIR[1:], fold * UNet.features)
+  run = nn.remat(lambda net, x: net.layer["2"](volume.Volume(x, fold), train=True).data)
+  return _regulating(run, jax.ShapeDtypeStruct(shape, LOW))
+
+
+def _views():
+  return [jax.ShapeDtypeStruct((*PAIR, UNet.features), LOW)] * 2
+
+
+def _regulating(run, *inputs):
   net = UNet(dtype=LOW, remat=True)
-  features = jax.ShapeDtypeStruct((*PAIR, net.features), LOW)
-  init = lambda x: net.init(jax.random.key(0), x, x, method=run)
-  variables = jax.eval_shape(init, features)
+  init = lambda *inputs: net.init(jax.random.key(0), *inputs, method=run)
+  variables = jax.eval_shape(init, *inputs)
 
-  def apply(params, stats, a, b):
+  def apply(params, stats, *inputs):
     variables = {"params": params, "batch_stats": stats}
-    return net.apply(variables, a, b, method=run, mutable=["batch_stats"])[0]
+    return net.apply(variables, *inputs, method=run, mutable=["batch_stats"])[0]
 
-  return apply, (variables["params"], variables["batch_stats"], features, features)
+  return apply, (variables["params"], variables["batch_stats"], *inputs)
 
 
-PIECES = {piece.__name__: piece for piece in (cpm, perceptual, unet, stem)}
+PIECES = {piece.__name__: piece for piece in (cpm, perceptual, unet, stem, layer_2)}
 
 
 def main() -> None:

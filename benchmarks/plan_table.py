@@ -157,7 +157,7 @@ HEADS = {
   "tpu": (
     "# Training steps of the paper configs on TPU slices, planned",
     "Compiled ahead of time for each kind of chip by `scs-jax plan`, with libtpu's own compiler; "
-    "nothing was run on a TPU. What moves the bytes, and two changes of 2026-11-28 that take from "
+    "nothing was run on a TPU. What moves the bytes, and the changes of 2026-11-28 that take from "
     "those of scsnet's and cycle_cnn's rows: [bytes_tpu.md](bytes_tpu.md).",
     "slice",
   ),
