@@ -15,6 +15,7 @@ import platform
 import sys
 import time
 import zlib
+from collections.abc import Callable
 
 MOST_BYTES = 128 * 2**20
 """The folder's bound; a network's programs for one picture take some hundred kilobytes."""
@@ -39,8 +40,8 @@ def is_open() -> bool:
   return _folder is not None
 
 
-def is_ours(thing: type) -> bool:
-  """Tells whether a class is of this package, so that `get` notices when its code changes."""
+def is_ours(thing: type | Callable) -> bool:
+  """Tells whether a class or function is of this package, so that `get` notices when it changes."""
   return thing.__module__.split(".")[0] == _PACKAGE.name
 
 

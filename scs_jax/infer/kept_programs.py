@@ -57,11 +57,13 @@ def _name(value: Any) -> str:
     return f"{_name(value.func)}({_name(value.args)}, {_name(keywords)})"
   if isinstance(value, types.MethodType):
     return f"{_name(value.__self__)}.{value.__name__}"
-  if isinstance(value, types.FunctionType) and "<" not in value.__qualname__ and _is_ours(value):
+  if isinstance(value, types.FunctionType) and kept.is_ours(value):
+    if "<" in value.__qualname__:  # made within another function, from what cannot be seen here
+      raise _Unknown
     return f"{value.__module__}.{value.__qualname__}"
-  if isinstance(value, Method) and _is_ours(type(value)):
+  if isinstance(value, Method) and kept.is_ours(type(value)):
     return f"{type(value).__module__}.{type(value).__qualname__}({config.to_json(value.config)})"
-  if isinstance(value, nn.Module) and _is_ours(type(value)):
+  if isinstance(value, nn.Module) and kept.is_ours(type(value)):
     fields = [f.name for f in dataclasses.fields(value) if f.name not in ("parent", "name")]
     about = _name([(name, getattr(value, name)) for name in fields])
     return f"{type(value).__module__}.{type(value).__qualname__}({about})"
@@ -76,9 +78,6 @@ def _name(value: Any) -> str:
   if dtype is None or dtype.hasobject:  # as of any class
     raise _Unknown
   return str(dtype)
-
-
-_is_ours = kept.is_ours
 
 
 def find(about: str | None) -> tuple | None:
