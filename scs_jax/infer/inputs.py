@@ -87,7 +87,9 @@ def find(given: Sequence[str], out: str, form: str = "same") -> Found:
     UserError: nothing there or no pictures in it, results that would replace each other or an
       input, an `out` that is a file or has an extension that cannot be written.
   """
-  found = Found(single=_is_single(given, out, form))
+  if not out:
+    raise UserError("--out is empty: expected a folder for the results")
+  found = Found()
   seen: set[str] = set()
   entries: list[Task] = []
   for text in given:
@@ -98,6 +100,7 @@ def find(given: Sequence[str], out: str, form: str = "same") -> Found:
       if (place := os.path.abspath(task.source)) not in seen:
         seen.add(place)
         entries.append(task)
+  found.single = _is_single(given, out, form)
   if found.single:
     found.tasks = [dataclasses.replace(entries[0], output=out)]
   else:
@@ -126,8 +129,6 @@ def _expected() -> str:
 
 def _is_single(given: Sequence[str], out: str, form: str) -> bool:
   """Tells whether `out` names the result of the one file given."""
-  if not out:
-    raise UserError("--out is empty: expected a folder for the results")
   suffix = os.path.splitext(out)[1].lower()
   if os.path.isdir(out) or (suffix not in EXTENSIONS | VIDEOS and not os.path.isfile(out)):
     return False

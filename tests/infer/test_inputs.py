@@ -152,6 +152,7 @@ def test_one_file_into_one_file(tree):
   ("given", "out", "form", "message"),
   [
     (["photos/zz.jpg"], "out", "same", "no such file or folder: photos/zz.jpg"),
+    (["photos/zz.jpg"], "one.png", "same", "no such file or folder: photos/zz.jpg"),
     (["photos/bb.jpg"], "out", "same", "did you mean photos/b.jpg"),
     (["nowhere/*.jpg"], "out", "same", "nothing matches nowhere/"),
     (["photos/*.txt"], "out", "same", "no pictures in .*left alone: 1 file that is no picture"),
