@@ -18,6 +18,8 @@ from scs_jax.ops.convolve import convolve_by_eigen
 
 Array = jax.Array
 
+_WIDE = 2048  # columns of the planes that one convolution takes side by side, about
+
 # Which tap [phase, window, tap] of a stride-2 transposed convolution reaches an even (phase 0) or
 # an odd position 2 i + phase from input i (window 0) or i + 1 (window 1).
 _PHASES = np.zeros((2, 2, 3), np.float32)
@@ -37,33 +39,35 @@ def convolve_by_two(x: Array, kernel: Array) -> Array:
 
 
 def _by_windows(x: Array, kernel: Array, stride: int) -> Array:
-  """Makes each plane by one 2-D convolution of the three planes around it, side by side."""
+  """Makes each plane by one 2-D convolution of the three planes around it, channels side by side.
+
+  Several planes stand side by side too, zeros between them: YNNPACK shares the work of wide
+  pictures among cores, and of no others.
+  """
   n, d, h, w, c_in = x.shape
   c = kernel.shape[-1]
-  # Depth taps as input channels, with zeros before and after for windows that were moved.
-  taps = jnp.pad(kernel.astype(jnp.float32), ((1, 1), *[(0, 0)] * 4))
-  taps = taps.transpose(1, 2, 0, 3, 4).reshape(3, 3, 5 * c_in, c)
-  x = jnp.pad(x, ((0, 0), (0, max(3 - d, 0)), *[(0, 0)] * 3))
+  taps = kernel.astype(jnp.float32).transpose(1, 2, 0, 3, 4).reshape(3, 3, 3 * c_in, c)
   depth, rows, columns = (-(-size // stride) for size in (d, h, w))
+  wide = stride * (w // stride + 1)
+  steps = -(-depth // max(_WIDE // wide, 1))
+  planes = -(-depth // steps)
+  edges = ((0, 0), (1, stride * depth - d + 1), (0, 0), (0, wide - w), (0, 0))
+  x = lax.optimization_barrier(jnp.pad(x, edges).swapaxes(1, 2))
 
-  def step(i, out):
-    near, moved = _window(x, stride * i - 1)
-    kept = lax.dynamic_slice_in_dim(taps, (1 + moved) * c_in, 3 * c_in, 2)
-    return _put(out, _convolve(near, kept, stride), i)
+  def step(j, out):
+    i = jnp.minimum(j * planes, depth - planes)
+    near = [
+      lax.dynamic_slice_in_dim(x, stride * i + t, stride * (planes - 1) + 1, 2)[:, :, ::stride]
+      for t in range(3)
+    ]
+    near = jnp.concatenate(near, -1).astype(jnp.float32)
+    near = lax.optimization_barrier(near)  # else it is gathered again for each tap
+    made = _convolve(near.reshape(n, h, planes * wide, 3 * c_in), taps, stride)
+    made = made.reshape(n, rows, planes, wide // stride, c)[:, :, :, :columns].swapaxes(1, 2)
+    return lax.dynamic_update_slice_in_dim(out, made.astype(out.dtype), i, 1)
 
-  return lax.fori_loop(0, depth, step, jnp.zeros((n, depth, rows, columns, c), x.dtype))
-
-
-def _window(x: Array, first) -> tuple[Array, Array]:
-  """Cuts planes `first` to `first + 2`, or the nearest three: float32 [N, H, W, 3 C].
-
-  Returns also how many planes the cut was moved on by: 1, 0 or -1.
-  """
-  n, d, h, w, c = x.shape
-  start = jnp.clip(first, 0, d - 3)
-  near = lax.dynamic_slice_in_dim(x, start, 3, 1).transpose(0, 2, 3, 1, 4)
-  near = near.reshape(n, h, w, 3 * c).astype(jnp.float32)
-  return lax.optimization_barrier(near), start - first  # else it is gathered again for each tap
+  out = jnp.zeros((n, depth, rows, columns, c), x.dtype)
+  return lax.fori_loop(0, steps, step, out)
 
 
 @jax.custom_vjp
