@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-# A finite stand-in for -inf: exp(NEGATIVE - NEGATIVE) is 1, not NaN, and is then masked out.
+# A finite stand-in for -inf: the difference of two is 0, not NaN.
 _NEGATIVE = -1e30
 
 
@@ -74,11 +74,9 @@ def attend(
       f"{key.shape}, {value.shape}"
     )
   query_block, key_block = min(query_block, lq), min(key_block, lk)
-  if mask is None:
-    mask = jnp.ones((n, lk), bool)
-  keys = _blocks(key, key_block)
-  values = _blocks(value, key_block)
-  masks = _blocks(mask, key_block)
+  if mask is None and lk % key_block:
+    mask = jnp.ones((n, lk), bool)  # False in what the last block is filled up with
+  blocks = jax.tree.map(lambda x: _blocks(x, key_block), (key, value, mask))
 
   @functools.partial(jax.checkpoint, prevent_cse=False)
   def one_query_block(q):
@@ -87,10 +85,10 @@ def attend(
       return _take_in(q, carry, *block), None
 
     start = _nothing_yet(n, q.shape[1], d)
-    if keys.shape[0] == 1:
-      (_, total, mixed), _ = one_key_block(start, (keys[0], values[0], masks[0]))
+    if lk == key_block:
+      (_, total, mixed), _ = one_key_block(start, (key, value, mask))
     else:
-      (_, total, mixed), _ = jax.lax.scan(one_key_block, start, (keys, values, masks))
+      (_, total, mixed), _ = jax.lax.scan(one_key_block, start, blocks)
     return (mixed / jnp.maximum(total, 1e-30)[..., None]).astype(value.dtype)
 
   queries = _blocks(query, query_block)
@@ -154,16 +152,19 @@ def _nothing_yet(n: int, rows: int, features: int):
   )
 
 
-def _take_in(q: Array, carry, k: Array, v: Array, mask: Array):
+def _take_in(q: Array, carry, k: Array, v: Array, mask: Array | None):
   """Updates the running softmax by one more block of keys, those with mask False left out."""
   top, total, mixed = carry
   logits = jnp.einsum("nqc,nkc->nqk", q, k, preferred_element_type=jnp.float32)
-  logits = jnp.where(mask[:, None, :], logits, _NEGATIVE)
+  if mask is not None:
+    logits = jnp.where(mask[:, None, :], logits, _NEGATIVE)
   new_top = jnp.maximum(top, jax.lax.stop_gradient(logits.max(-1)))
   # Scaled after the difference: XLA makes one rounding of a product and the difference from it, so
   # that of large products the largest would lie above the maximum, and exp be infinite.
   scale = q.shape[-1] ** -0.5
-  weights = jnp.where(mask[:, None, :], jnp.exp((logits - new_top[..., None]) * scale), 0.0)
+  # Far above _NEGATIVE even before the first allowed key, so that the others' exp is 0.
+  above = jnp.maximum(new_top, _NEGATIVE / 2)
+  weights = jnp.exp((logits - above[..., None]) * scale)
   shrink = jnp.exp((top - new_top) * scale)
   part = jnp.einsum(
     "nqk,nkd->nqd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32

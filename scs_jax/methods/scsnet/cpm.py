@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.nn.blocks import HE
-from scs_jax.ops import platform, sample
+from scs_jax.ops import convolve, platform, sample
 
 Array = jax.Array
 
@@ -226,7 +226,7 @@ def map_pixels(
 def remaining_layers(layers, x: Array) -> Array:
   """Runs all layers but the first, whose result before its ReLU x is: float32 [..., out]."""
   for kernel, bias in layers[1:-1]:
-    x = nn.relu(x) @ kernel + bias
+    x = convolve.matmul(nn.relu(x), kernel) + bias
   kernel, bias = layers[-1]
   out = jnp.dot(nn.relu(x), kernel, preferred_element_type=jnp.float32)
   return out + bias.astype(jnp.float32)
