@@ -272,12 +272,13 @@ def gather(x: Array, rows: PixelAxis, columns: PixelAxis) -> Array:
 def _along(x: Array, low, fraction, axis: int) -> Array:
   """Interpolates linearly along one axis: in full float32, whatever x is, as weights place pixels.
 
-  As a product with the (banded) weight matrix: matrix units do it at full rate, and its transpose,
-  which the backward pass needs, is a product again instead of a scatter. CPUs take the two
-  neighbours, as the product there costs a fifth of what all layers that follow it do.
+  On a TPU as a product with the (banded) weight matrix: matrix units do it at full rate, and its
+  transpose, which the backward pass needs, is a product again instead of a scatter. Elsewhere from
+  the two neighbours: the product costs a CPU a fifth of what all layers that follow it do, and
+  brings a GPU's memory two pictures of features in float32.
   """
   low, fraction = jnp.asarray(low), jnp.asarray(fraction)
-  if platform.target() != "cpu":
+  if platform.target() == "tpu":
     return _product_along(x, low, fraction, axis)
   return _neighbours_along(x, low, fraction, axis, x.shape[axis])
 

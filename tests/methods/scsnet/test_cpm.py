@@ -141,7 +141,7 @@ def test_gradients_of_both_orders_agree(layers, name):
       np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max() + 1e-6)
 
 
-def test_neighbours_on_cpus_equal_products_elsewhere():
+def test_products_on_tpus_equal_neighbours_elsewhere():
   rows, columns = _axes((4, 5), (9, 3))
   features = _features((4, 5))
   upper = np.random.default_rng(1).normal(size=(len(features), 9, 3, features.shape[-1]))
@@ -152,7 +152,7 @@ def test_neighbours_on_cpus_equal_products_elsewhere():
       out, backward = jax.vjp(function, jnp.asarray(features))
       return out, *backward(upper.astype(np.float32))
 
-  for found, expected in zip(run("cpu"), run("gpu"), strict=True):
+  for found, expected in zip(run("cpu"), run("tpu"), strict=True):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
