@@ -1,5 +1,8 @@
 """The models that ship with the package load, and colour a bundled picture as well as they did."""
 
+import shutil
+
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +21,17 @@ RECORDED = {
   ("smsanet", 1.0, "automatic"): {"psnr_rgb": 24.657, "psnr_ab": 26.720},
   ("joint_sr", 2.0, "automatic"): {"psnr_rgb": 21.310, "psnr_ab": 23.978},
 }
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_it_is_of_this_packages_network(name, tmp_path):
+  """Which is not looked at again when it is opened; of a copy it is."""
+  model = models.shipped(name)
+  shutil.copy(model.path, tmp_path)
+  copy = models.find(tmp_path / model.path.name)
+  assert model.ships and not copy.ships
+  opened = [(state.params, state.model_state) for state in (model.restore(), copy.restore())]
+  jax.tree.map(np.testing.assert_array_equal, *opened)
 
 
 @pytest.mark.slow
