@@ -19,15 +19,18 @@ import jax.numpy as jnp
 
 from scs_jax.core import config as configs
 from scs_jax.methods.cycle_cnn import volume
+from scs_jax.methods.cycle_cnn.resnet import ResNet
 from scs_jax.methods.cycle_cnn.unet import UNet
 from scs_jax.methods.scsnet.cpm import ContinuousPixelMapping, pixel_axis
 from scs_jax.methods.scsnet.perceptual import PerceptualTerm
+from scs_jax.nn.folded import fold_for
 from scs_jax.ops import platform
 from scs_jax.training import hlo, machines, operations
 
 PICTURES = 4  # SCSNet's, of 128 x 128 and 512 x 512
 PAIR = (1, 256, 512)  # Cycle CNN's
 LOW = jnp.bfloat16
+_UNET = UNet(dtype=LOW, remat=True)
 
 
 def cpm():
@@ -50,28 +53,34 @@ def perceptual():
 
 def unet():
   """Cycle CNN's 3-D U-Net, one of a step's two passes, with remat=blocks."""
-  return _regulating(lambda net, a, b: net(a, b, train=True), *_views())
+  return _in_training(_UNET, lambda net, a, b: net(a, b, train=True), *_views())
 
 
 def stem():
   """The first two of its 19 layers, which are two of the four at full size."""
-  return _regulating(nn.remat(lambda net, a, b: net._stem(a, b, True).data), *_views())
+  stem = nn.remat(lambda net, a, b: net._stem(a, b, True).data)
+  return _in_training(_UNET, stem, *_views())
 
 
 def layer_2():
   """The second layer alone, from a volume."""
-  fold = volume.fold_for(UNet.features, UNet.depth)
+  fold = fold_for(UNet.features, UNet.depth)
   shape = (PAIR[0], UNet.depth // fold, *PAIR[1:], fold * UNet.features)
   run = nn.remat(lambda net, x: net.layer["2"](volume.Volume(x, fold), train=True).data)
-  return _regulating(run, jax.ShapeDtypeStruct(shape, LOW))
+  return _in_training(_UNET, run, jax.ShapeDtypeStruct(shape, LOW))
+
+
+def resnet():
+  """Cycle CNN's ResNet of both views, one of a step's two passes."""
+  views = jax.ShapeDtypeStruct((2 * PAIR[0], *PAIR[1:], 1), jnp.float32)
+  return _in_training(ResNet(dtype=LOW), lambda net, x: net(x, train=True), views)
 
 
 def _views():
   return [jax.ShapeDtypeStruct((*PAIR, UNet.features), LOW)] * 2
 
 
-def _regulating(run, *inputs):
-  net = UNet(dtype=LOW, remat=True)
+def _in_training(net, run, *inputs):
   init = lambda *inputs: net.init(jax.random.key(0), *inputs, method=run)
   variables = jax.eval_shape(init, *inputs)
 
@@ -82,7 +91,7 @@ def _regulating(run, *inputs):
   return apply, (variables["params"], variables["batch_stats"], *inputs)
 
 
-PIECES = {piece.__name__: piece for piece in (cpm, perceptual, unet, stem, layer_2)}
+PIECES = {piece.__name__: piece for piece in (cpm, perceptual, resnet, unet, stem, layer_2)}
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ import numpy as np
 
 from scs_jax.core import heap
 from scs_jax.methods.cycle_cnn import volume as volumes
-from scs_jax.methods.cycle_cnn.volume_layers import Conv3D, VolumeNorm
+from scs_jax.methods.cycle_cnn.volume_layers import Conv3D
+from scs_jax.nn.folded import FoldedNorm
 
 LAYOUTS = ("contiguous_format", "channels_last_3d")
 # Layers 2 to 19 of Table I: (number, features over n, kind, layer whose result is added).
@@ -173,8 +174,8 @@ class Layers(nn.Module):
         kind == "double",
         name=f"conv_{number}",
       )
-      x = VolumeNorm(name=f"norm_{number}")(conv(x), train)
-      x = x.replace(data=nn.relu(x.data))
+      x = conv(x)
+      x = x.replace(data=nn.relu(FoldedNorm(name=f"norm_{number}")(x.data, x.fold, train)))
       if add:
         x = x.replace(data=x.data + kept[add].data)
       kept[number] = x

@@ -19,8 +19,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scs_jax.methods.cycle_cnn.volume import Volume, fold_for
+from scs_jax.methods.cycle_cnn.volume import Volume
 from scs_jax.nn.blocks import HE
+from scs_jax.nn.folded import fold_for
 from scs_jax.ops.convolve import conv_general_dilated
 
 Array = jax.Array
@@ -34,7 +35,7 @@ class FirstLayer(nn.Module):
     features: channels of the result.
     depth: d, the search range.
     dtype: of the result; the 2-D maps that it is summed from stay float32.
-    fold, platform: layout of the result, see `volume.fold_for`.
+    fold, platform: layout of the result, see `folded.fold_for`.
   """
 
   features: int

@@ -2,7 +2,8 @@
 
 A 5 x 5 convolution, then pairs of 3 x 3 convolutions with the pair's input added to its output,
 then, in three of the four, a last 3 x 3 convolution to one channel. BatchNorm and ReLU follow each
-convolution unless the table says otherwise.
+convolution unless the table says otherwise. On a TPU neighbouring columns share lanes from the
+first convolution to the last pair (nn/folded.py).
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scs_jax.nn import folded
 from scs_jax.nn.blocks import HE
 from scs_jax.ops.convolve import conv_general_dilated
 
@@ -34,6 +36,7 @@ class ConvNorm(nn.Module):
     activation: "relu", "sigmoid" or "none".
     quiet: start with BatchNorm's scale (without BatchNorm: the kernel) at zero, so that the layer's
       first output is zero.
+    fold, fold_in: columns that share lanes in the result and in the input, see nn/folded.py.
     dtype: of the activations; parameters and statistics are float32.
     axis_name: device axis that BatchNorm's statistics go over, under pmap.
   """
@@ -43,11 +46,24 @@ class ConvNorm(nn.Module):
   norm: bool = True
   activation: str = "relu"
   quiet: bool = False
+  fold: int = 1
+  fold_in: int = 1
   dtype: Any = jnp.float32
   axis_name: str | None = None
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
+    layer = self._folded if self.fold > 1 else self._plain
+    return _ACTIVATIONS[self.activation](layer(x, train))
+
+  def _folded(self, x: Array, train: bool) -> Array:
+    x = folded.FoldedConv(
+      self.features, self.fold, self.fold_in, self.size, False, HE, self.dtype, name="conv"
+    )(x)
+    norm = folded.FoldedNorm(MOMENTUM, EPSILON, self.dtype, self.axis_name, name="norm")
+    return norm(x, self.fold, train)
+
+  def _plain(self, x: Array, train: bool) -> Array:
     zeros = nn.initializers.zeros
     x = nn.Conv(
       self.features,
@@ -69,20 +85,26 @@ class ConvNorm(nn.Module):
         axis_name=self.axis_name,
         name="norm",
       )(x)
-    return _ACTIVATIONS[self.activation](x)
+    return x
 
 
 class Pair(nn.Module):
   """Two layers and the residual connection around them."""
 
   features: int
+  fold: int = 1
   dtype: Any = jnp.float32
   axis_name: str | None = None
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     layer = lambda name: ConvNorm(
-      self.features, dtype=self.dtype, axis_name=self.axis_name, name=name
+      self.features,
+      fold=self.fold,
+      fold_in=self.fold,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+      name=name,
     )
     return x + layer("second")(layer("first")(x, train), train)
 
@@ -113,9 +135,11 @@ class ResNet(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     common = {"dtype": self.dtype, "axis_name": self.axis_name}
     pair = nn.remat(Pair, static_argnums=(2,)) if self.remat else Pair
-    x = ConvNorm(self.features, size=5, name="layer_1", **common)(x, train)
+    fold = folded.fold_for(self.features, x.shape[2])
+    x = ConvNorm(self.features, size=5, fold=fold, name="layer_1", **common)(x, train)
     for i in range(self.pairs):
-      x = pair(self.features, name=f"pair_{i + 1}", **common)(x, train)
+      x = pair(self.features, fold, name=f"pair_{i + 1}", **common)(x, train)
+    x = folded.unfold(x, fold)
     if self.out_features is None:
       return x
     return ConvNorm(

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from scs_jax.methods.cycle_cnn.first_layer import FirstLayer
 from scs_jax.methods.cycle_cnn.volume import Volume
-from scs_jax.methods.cycle_cnn.volume_layers import Conv3D, VolumeNorm
+from scs_jax.methods.cycle_cnn.volume_layers import Conv3D
+from scs_jax.nn.folded import FoldedNorm
 
 Array = jax.Array
 
@@ -38,8 +39,8 @@ class Layer(nn.Module):
   @nn.compact
   def __call__(self, *inputs, train: bool = False) -> Volume:
     volume = self.conv(*inputs)
-    volume = VolumeNorm(dtype=self.dtype, axis_name=self.axis_name, name="norm")(volume, train)
-    return volume.replace(data=nn.relu(volume.data))
+    norm = FoldedNorm(dtype=self.dtype, axis_name=self.axis_name, name="norm")
+    return volume.replace(data=nn.relu(norm(volume.data, volume.fold, train)))
 
 
 class UNet(nn.Module):
@@ -52,7 +53,7 @@ class UNet(nn.Module):
       17; 18 and 19) and compute the rest again: of the full-size volumes one stays, layer 2's.
     dtype: of the activations; logits, parameters and statistics are float32.
     axis_name: the axis that batch statistics are taken over, under pmap.
-    platform: that the layout of the volumes suits, see `volume.fold_for`.
+    platform: that the layout of the volumes suits, see `folded.fold_for`.
   """
 
   features: int = 16

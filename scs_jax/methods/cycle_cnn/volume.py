@@ -16,11 +16,11 @@ import numpy as np
 from jax import lax
 
 from scs_jax.methods.cycle_cnn import volume_cpu
+from scs_jax.nn.folded import fold_for
 from scs_jax.ops.platform import target
 
 Array = jax.Array
 
-LANES = 128  # of a TPU's vector registers; the last axis is padded to multiples of it
 _LAYOUT = ("NDHWC", "DHWIO", "NDHWC")
 
 
@@ -68,21 +68,6 @@ def from_plain(x: Array, fold: int = 1) -> Volume:
 def refold(volume: Volume, fold: int) -> Volume:
   """Returns the same volume with `fold` disparities in the last axis."""
   return volume if volume.fold == fold else from_plain(volume.plain(), fold)
-
-
-def fold_for(channels: int, depth: int, platform: str | None = None) -> int:
-  """Tells how many disparities share the last axis on `platform` (None: what is compiled for).
-
-  1 on CPUs and GPUs. On TPUs the largest power of two that divides `depth` and fills at most 128
-  lanes; powers of two, so that groups of one level fall on groups of the next.
-  """
-  platform = target() if platform is None else platform
-  if platform != "tpu":
-    return 1
-  fold = 1
-  while 2 * fold * channels <= LANES and depth % (2 * fold) == 0:
-    fold *= 2
-  return fold
 
 
 def conv3d(

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scs_jax.errors import UserError
-from scs_jax.nn.features import files, paired, preprocess
+from scs_jax.nn import folded
+from scs_jax.nn.features import files, preprocess
 from scs_jax.nn.features.preprocess import BY_NAME, CAFFE_VGG, IMAGENET, Preprocessing
 from scs_jax.ops import check
 
@@ -74,14 +75,15 @@ class VGG16(nn.Module):
     for name in layers:
       block, features = _block(name), self.widths[_block(name)]
       if block > 0 and name.endswith("_1"):
-        x = paired.max_pool(x) if in_pairs else nn.max_pool(x, (2, 2), strides=(2, 2))
-      if in_pairs := block == 0 and paired.suits(rgb.shape[2], features):
-        x = paired.PairedConv(features, name != layers[0], self.dtype, name=name)(x)
+        x = folded.max_pool(x) if in_pairs else nn.max_pool(x, (2, 2), strides=(2, 2))
+      if in_pairs := block == 0 and folded.fold_for(features, rgb.shape[2]) > 1:
+        fold_in = 1 if name == layers[0] else 2
+        x = folded.FoldedConv(features, 2, fold_in, dtype=self.dtype, name=name)(x)
       else:
         x = nn.Conv(features, (3, 3), padding=1, dtype=self.dtype, name=name)(x)
       x = nn.relu(x)
       if name in self.taps:
-        found[name] = (paired.apart(x) if in_pairs else x).astype(jnp.float32)
+        found[name] = (folded.unfold(x, 2) if in_pairs else x).astype(jnp.float32)
     return found
 
 

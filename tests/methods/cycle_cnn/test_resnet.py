@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from scs_jax.methods.cycle_cnn.resnet import EPSILON, PAIRS, ResNet
+from scs_jax.nn.folded import fold_for
+from scs_jax.ops import platform
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from plain_wac import F, needs_torch, torch
@@ -129,6 +131,30 @@ def test_remat_changes_no_number(variables_of):
   assert jax.tree.structure(plain) == jax.tree.structure(again)
   for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_columns_that_share_lanes_on_a_tpu_change_no_number(variables_of, train):
+  """32 columns of 4 channels, all in one row of lanes; 24, in three."""
+  for width in (24, 32):
+    network, rng = ResNet(4, 1, 1), np.random.default_rng(6)
+    x, upper = rng.random((2, 5, width, 3)), rng.random((2, 5, width, 1))
+    variables = variables_of(network, 3)
+
+    def run(variables, x, upper, network=network):
+      apply = lambda v, x: network.apply(v, x, train, mutable=["batch_stats"])
+      out, backward, changed = jax.vjp(apply, variables, x, has_aux=True)
+      return out, changed, backward(upper)
+
+    inputs = variables, x.astype(np.float32), upper.astype(np.float32)
+    expected = jax.jit(lambda *inputs: run(*inputs))(*inputs)
+    with platform.compiling_for("tpu"):
+      assert fold_for(4, width) == (8 if width == 24 else 32)
+      shapes = jax.eval_shape(network.init, jax.random.key(0), inputs[1])
+      found = jax.jit(lambda *inputs: run(*inputs))(*inputs)
+    assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, variables)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    jax.tree.map(close, found, expected)
 
 
 def test_a_quiet_end_starts_at_zero_and_learns():

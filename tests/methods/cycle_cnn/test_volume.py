@@ -1,15 +1,15 @@
-"""3-D convolutions in every layout against NumPy and PyTorch; VolumeNorm against nn.BatchNorm."""
+"""3-D convolutions in every layout against NumPy and PyTorch."""
 
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from scs_jax.methods.cycle_cnn import volume as volumes
-from scs_jax.methods.cycle_cnn.volume_layers import Conv3D, VolumeNorm
+from scs_jax.methods.cycle_cnn.volume_layers import Conv3D
+from scs_jax.nn.folded import fold_for
 
 KINDS = ("same", "half", "double")  # stride 1, stride 2, transposed
 N, C_IN, C = 2, 3, 2
@@ -150,7 +150,7 @@ def test_a_u_net_down_and_up_again_on_every_platform(depth):
 
   @functools.partial(jax.jit, static_argnums=1)
   def run(x, platform):
-    volume = volumes.from_plain(x, volumes.fold_for(16, depth, platform))
+    volume = volumes.from_plain(x, fold_for(16, depth, platform))
     down = volumes.conv3d(volume, kernels[0], 2, platform=platform)
     deep = volumes.conv3d(down, kernels[1], 2, platform=platform)
     up = volumes.conv3d_transposed(deep, kernels[2], platform=platform)
@@ -196,15 +196,6 @@ def test_bfloat16_is_summed_in_float32():
       np.testing.assert_allclose(np.float32(a), b, rtol=2**-8, atol=2**-8)
 
 
-def test_fold_for():
-  assert [volumes.fold_for(16, d, "tpu") for d in (64, 48, 16, 4)] == [8, 8, 8, 4]
-  assert [volumes.fold_for(32, d, "tpu") for d in (32, 24, 6, 3, 1)] == [4, 4, 2, 1, 1]
-  assert volumes.fold_for(1, 64, "tpu") == 64
-  assert volumes.fold_for(200, 64, "tpu") == 1
-  assert volumes.fold_for(16, 64, "cpu") == volumes.fold_for(16, 64, "gpu") == 1
-  assert volumes.fold_for(16, 64) == volumes.fold_for(16, 64, jax.default_backend())
-
-
 def test_what_does_not_fit_is_an_error():
   x, kernel, _, _ = _case("same", 5, (5, 7))
   with pytest.raises(ValueError, match="fold 2 does not divide the depth 5"):
@@ -224,12 +215,12 @@ def test_layer(kind, platform):
   layer = Conv3D(
     C, 2 if kind == "half" else 1, kind == "double", use_bias=True, platform=platform
   )
-  volume = volumes.from_plain(jnp.asarray(x), volumes.fold_for(C_IN, x.shape[1], platform))
+  volume = volumes.from_plain(jnp.asarray(x), fold_for(C_IN, x.shape[1], platform))
   shapes = jax.eval_shape(layer.init, jax.random.key(0), volume)["params"]
   assert jax.tree.map(jnp.shape, shapes) == {"kernel": (3, 3, 3, C_IN, C), "bias": (C,)}
   bias = np.array([0.5, -2.0], np.float32)
   out = jax.jit(layer.apply)({"params": {"kernel": kernel, "bias": bias}}, volume)
-  assert out.fold == volumes.fold_for(C, out.depth, platform)
+  assert out.fold == fold_for(C, out.depth, platform)
   _assert_close([out.plain()], [expected + bias])
 
 
@@ -243,141 +234,3 @@ def test_layer_in_bfloat16_has_float32_parameters_and_gradients():
   loss = lambda v: layer.apply(v, volume).data.astype(jnp.float32).sum()
   slope = jax.eval_shape(jax.grad(loss), variables)
   assert slope["params"]["kernel"].dtype == jnp.float32
-
-
-def _norms(axis_name=None):
-  """VolumeNorm and nn.BatchNorm as functions of (variables, x [N, D, H, W, C], fold)."""
-  ours = VolumeNorm(axis_name=axis_name)
-  theirs = nn.BatchNorm(
-    use_running_average=False,
-    momentum=0.99,
-    epsilon=1e-3,
-    use_fast_variance=False,
-    axis_name=axis_name,
-  )
-
-  def run_ours(variables, x, fold):
-    out, updates = ours.apply(
-      variables, volumes.from_plain(x, fold), train=True, mutable=["batch_stats"]
-    )
-    return out.plain(), updates
-
-  def run_theirs(variables, x, fold):
-    del fold
-    return theirs.apply(variables, x, mutable=["batch_stats"])
-
-  return run_ours, run_theirs
-
-
-@pytest.fixture(scope="module")
-def norm_case():
-  rng = np.random.default_rng(2)
-  draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
-  variables = {
-    "params": {"scale": draw(3), "bias": draw(3)},
-    "batch_stats": {"mean": draw(3), "var": draw(3) ** 2},
-  }
-  x = 2 * draw(2, 8, 3, 5, 3) + np.array([0.0, 3.0, -40.0], np.float32)
-  return variables, x, draw(*x.shape)
-
-
-def _norm_with_gradients(run, variables, x, upper, fold):
-  def loss(params, x):
-    out, updates = run({**variables, "params": params}, x, fold)
-    return (out * upper).sum(), (out, updates)
-
-  grads, found = jax.grad(loss, (0, 1), has_aux=True)(variables["params"], x)
-  return grads, found
-
-
-def _assert_trees_close(found, expected, tolerance=1e-4):
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, tolerance, tolerance), found, expected
-  )
-
-
-@pytest.mark.parametrize("fold", [1, 4])
-def test_norm_equals_batch_norm(norm_case, fold):
-  ours, theirs = _norms()
-  found = jax.jit(functools.partial(_norm_with_gradients, ours), static_argnums=3)(*norm_case, fold)
-  expected = jax.jit(functools.partial(_norm_with_gradients, theirs), static_argnums=3)(
-    *norm_case, fold
-  )
-  _assert_trees_close(found, expected)
-
-
-@pytest.mark.parametrize("fold", [1, 4])
-def test_norm_over_devices_is_that_of_the_whole_batch(norm_case, fold):
-  """Two devices with an example each; gradients of parameters are of each device's own share."""
-  variables, x, upper = norm_case
-  ours, _ = _norms("batch")
-  whole, _ = _norms()
-  apart = lambda v: v[:, None]  # one example a device
-
-  def run(variables, x, upper):
-    return _norm_with_gradients(ours, variables, x, upper, fold)
-
-  (to_params, to_x), (out, updates) = jax.pmap(
-    run, axis_name="batch", in_axes=(None, 0, 0), devices=jax.devices()[:2]
-  )(variables, apart(x), apart(upper))
-  of_all = jax.jit(functools.partial(_norm_with_gradients, whole), static_argnums=3)
-  expected = of_all(variables, x, upper, fold)
-  total = jax.tree.map(lambda g: g.sum(0), to_params)
-  first = jax.tree.map(lambda v: v[0], updates)
-  _assert_trees_close(((total, to_x[:, 0]), (out[:, 0], first)), expected)
-  _assert_trees_close(jax.tree.map(lambda v: v[1], updates), first, 0)
-
-
-@pytest.mark.parametrize("fold", [1, 4])
-def test_norm_in_inference_uses_the_running_statistics(norm_case, fold):
-  variables, x, _ = norm_case
-  apply = jax.jit(lambda v, x: VolumeNorm().apply(v, volumes.from_plain(x, fold), train=False))
-  out = apply(variables, x)
-  p, s = variables["params"], variables["batch_stats"]
-  expected = (x - s["mean"]) / np.sqrt(s["var"] + 1e-3) * p["scale"] + p["bias"]
-  np.testing.assert_allclose(out.plain(), expected, 1e-4, 1e-3)
-
-
-def test_norm_keeps_digits_at_a_large_mean():
-  """Mean 1000, deviation 0.01: the mean of squares minus the squared mean has no digit left."""
-  noise = np.random.default_rng(3).choice([-0.0625, 0.0625], size=(1, 4, 8, 8, 1))
-  x = jnp.asarray(1000 + noise, jnp.float32)  # exact in float32
-  volume = volumes.from_plain(x, 2)
-  norm = VolumeNorm(epsilon=0.0)
-  start = jax.jit(norm.init_with_output, static_argnames="train")
-  out, _ = start(jax.random.key(0), volume, train=True)
-  expected = (noise - noise.mean()) / noise.std()
-  np.testing.assert_allclose(out.plain(), expected, atol=2e-2)
-
-
-def test_norm_keeps_no_float32_copy_of_a_bfloat16_volume():
-  norm = VolumeNorm()
-  volume = volumes.Volume(jnp.zeros((1, 4, 8, 8, 16), jnp.bfloat16))
-  variables = jax.jit(norm.init, static_argnames="train")(jax.random.key(0), volume, train=True)
-
-  def run(data):
-    out, _ = norm.apply(
-      variables, volumes.Volume(data), train=True, mutable=["batch_stats"]
-    )
-    return out.data
-
-  out, backward = jax.eval_shape(lambda data: jax.vjp(run, data), volume.data)
-  assert out.dtype == jnp.bfloat16
-  kept = [a for a in jax.tree.leaves(backward) if a.size >= volume.data.size]
-  assert [a.dtype for a in kept] == [jnp.bfloat16]
-
-
-def test_a_pods_batch_has_more_elements_than_an_int32_counts():
-  # 256 pairs of the paper's size: shapes alone, nothing is allocated.
-  norm = VolumeNorm()
-  side = volumes.from_plain(jnp.zeros((1, 2, 2, 2, C)), 1)
-  variables = jax.jit(norm.init, static_argnames="train")(jax.random.key(0), side, train=True)
-
-  def loss(params, data):
-    given = variables | {"params": params}
-    out, _ = norm.apply(given, side.replace(data=data), train=True, mutable=["batch_stats"])
-    return out.data.sum(dtype=jnp.float32)
-
-  data = jax.ShapeDtypeStruct((2**9, 2**6, 2**8, 2**9, C), jnp.bfloat16)
-  found = jax.eval_shape(jax.grad(loss), variables["params"], data)
-  assert found["scale"].shape == found["bias"].shape == (C,)
