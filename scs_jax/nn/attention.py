@@ -113,7 +113,7 @@ def attend_prefix(
 
   Args:
     query: [N, Lq, C].
-    key: [N, Lk, C], value: [N, Lk, D]: what lies beyond `count` is not looked at.
+    key: [N, Lk, C], value: [N, Lk, D]: finite; what lies beyond `count` gets no weight.
     count: int32 scalar, 0 to Lk.
     query_block, key_block: see `attend`.
 

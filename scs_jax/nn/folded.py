@@ -96,7 +96,7 @@ class FoldedNorm(nn.Module):
 
   Statistics are in float32, the variance about the mean (two passes), so that neither bfloat16
   nor a large mean costs digits. The backward pass keeps the input as it came, no float32 copy.
-  `momentum` and `epsilon` are TensorFlow's defaults: the paper used TensorFlow, and states none.
+  `momentum` and `epsilon` are TensorFlow's defaults, which Cycle CNN's paper used and states none.
 
   Attributes:
     momentum: share of the old running statistics that each step keeps.

@@ -86,7 +86,7 @@ class Model:
   @property
   def ships(self) -> bool:
     """Tells whether it is one of the package's own."""
-    return self.path.parent == epath.Path(FOLDER)
+    return self.contents is not None and self.path.parent == epath.Path(FOLDER)
 
   @property
   def place(self) -> str:
@@ -111,7 +111,7 @@ class Model:
     """Its state, without what training alone needs: params and model_state, in float32.
 
     Raises:
-      UserError: damaged, or of another network than its config describes.
+      UserError: damaged, or, unless it ships, of another network than its config describes.
     """
     shapes = self._shapes()
     if self.contents is not None:
@@ -125,10 +125,11 @@ class Model:
     """Gives params and model_state of its network as shapes.
 
     Tracing a network's beginning takes as long as colouring a picture, so that they are kept. The
-    package's own models are of its networks: tests see to it.
+    package's own models are of its networks, which tests see to: theirs are those of their arrays.
     """
     if self.ships:
-      return _nest({k: (a.shape, "float32") for k, a in self.contents.arrays.items()})
+      plain = lambda dtype: "float32" if dtype == np.float16 else str(dtype)
+      return _nest({k: (a.shape, plain(a.dtype)) for k, a in self.contents.arrays.items()})
     about, ours = configs.to_json(self.config), kept.is_ours(type(self.method))
     if ours and (content := kept.get(_SHAPES, about)) is not None:
       return _nest(json.loads(content))

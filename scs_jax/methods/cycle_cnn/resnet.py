@@ -36,7 +36,8 @@ class ConvNorm(nn.Module):
     activation: "relu", "sigmoid" or "none".
     quiet: start with BatchNorm's scale (without BatchNorm: the kernel) at zero, so that the layer's
       first output is zero.
-    fold, fold_in: columns that share lanes in the result and in the input, see nn/folded.py.
+    fold, fold_in: columns that share lanes in the result and in the input, see nn/folded.py; above
+      1 with BatchNorm and not quiet alone.
     dtype: of the activations; parameters and statistics are float32.
     axis_name: device axis that BatchNorm's statistics go over, under pmap.
   """

@@ -1,9 +1,9 @@
 """The convolutions of `volume` for CPUs, on plain [N, D, H, W, C].
 
 XLA's own 3-D convolution reaches 20 GFLOP/s on two cores where 2-D ones and matrix products reach
-100 to 200; its kernel gradient 14, its transposed convolution 0.3. Here a loop over planes of equal
-disparity does all of it with 2-D convolutions and matrix products whose operands stay in the cache;
-the three depth taps stand side by side, in the input's channels or in the output's.
+100 to 200; its kernel gradient 14, its transposed convolution 0.3. Here a loop over one or a few
+planes of equal disparity does all of it with 2-D convolutions and matrix products whose operands
+stay in the cache; the three depth taps share the input's channels or the output's.
 benchmarks/cycle_cnn_convolution.py measures it beside PyTorch.
 
 Sums are in float32 whatever the dtype. Gradients are first order, reverse mode.
@@ -39,10 +39,10 @@ def convolve_by_two(x: Array, kernel: Array) -> Array:
 
 
 def _by_windows(x: Array, kernel: Array, stride: int) -> Array:
-  """Makes each plane by one 2-D convolution of the three planes around it, channels side by side.
+  """Makes planes by one 2-D convolution of the channels of the three planes around each.
 
-  Several planes stand side by side too, zeros between them: YNNPACK shares the work of wide
-  pictures among cores, and of no others.
+  Several planes stand side by side in it, zeros between them: YNNPACK shares out the columns of a
+  picture over cores, and nothing else.
   """
   n, d, h, w, c_in = x.shape
   c = kernel.shape[-1]

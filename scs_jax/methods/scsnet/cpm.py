@@ -224,7 +224,7 @@ def map_pixels(
 
 
 def remaining_layers(layers, x: Array) -> Array:
-  """Runs all layers but the first, whose result before its ReLU x is: float32 [..., out]."""
+  """Runs all layers but the first, whose result before its ReLU x is: float32 [N, P, Q, out]."""
   for kernel, bias in layers[1:-1]:
     x = convolve.matmul(nn.relu(x), kernel) + bias
   kernel, bias = layers[-1]
