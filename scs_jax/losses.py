@@ -14,7 +14,6 @@ def mean_absolute(a: Array, b: Array) -> Array:
   """l1 error as a mean over all elements of an example: float32 [N] from [N, ...] and [N, ...]."""
   check.require_same_shape("a", a, "b", b)
   difference = jnp.abs(a.astype(jnp.float32) - b.astype(jnp.float32))
-  # By axes: a reshape to [N, -1] copies the features of a whole network on a TPU.
   return difference.mean(axis=tuple(range(1, a.ndim)))
 
 
