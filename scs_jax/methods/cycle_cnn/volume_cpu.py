@@ -18,7 +18,7 @@ from scs_jax.ops.convolve import convolve_by_eigen
 
 Array = jax.Array
 
-_WIDE = 2048  # columns of the planes that one convolution takes side by side, about
+_WIDE = 4096  # columns of the planes that one convolution takes side by side, about
 
 # Which tap [phase, window, tap] of a stride-2 transposed convolution reaches an even (phase 0) or
 # an odd position 2 i + phase from input i (window 0) or i + 1 (window 1).
